@@ -1,0 +1,42 @@
+"""Run pytest once on each database that is there, and say plainly which did not run.
+
+`python -m tests.matrix [pytest's arguments]`: SQLite always, PostgreSQL and MariaDB where
+`POSTGRES_URL` and `MARIADB_URL` are set. Exits with 0 only if every run passed.
+"""
+
+import os
+import subprocess
+import sys
+
+URL_VARIABLES = {"PostgreSQL": "POSTGRES_URL", "MariaDB": "MARIADB_URL"}
+
+
+def main() -> int:
+    """Run the matrix; return the exit code."""
+    results = {"SQLite": run_pytest("SQLite", {})}
+    for database, variable in URL_VARIABLES.items():
+        if url := os.environ.get(variable):
+            results[database] = run_pytest(database, {"DATABASE_URL": url})
+        else:
+            results[database] = f"NOT RUN (set {variable} to run it)"
+    return report(results)
+
+
+def run_pytest(database: str, variables: dict[str, str]) -> str:
+    """Run pytest with these variables added to the environment; return how it ended, in words."""
+    print(f"\n{database}", flush=True)
+    inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    code = subprocess.run(command, env=inherited | variables).returncode
+    return f"failed (pytest's exit code {code})" if code else "passed"
+
+
+def report(results: dict[str, str]) -> int:
+    """Print one line for each database; return 1 if any of them failed."""
+    for database, result in results.items():
+        print(f"{database}: {result}", flush=True)
+    return any(result.startswith("failed") for result in results.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
