@@ -1,0 +1,39 @@
+"""Durable, policy-driven retries for background work on a site's own django-q2 cluster."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .context import RetryTaskContext
+    from .exceptions import Discard, Retry, Snooze
+    from .policy import RetryPolicy
+    from .tasks import RetryTask, retry_task
+
+__version__ = "0.1.0"
+__all__ = [
+    "Discard",
+    "Retry",
+    "RetryPolicy",
+    "RetryTask",
+    "RetryTaskContext",
+    "Snooze",
+    "retry_task",
+]
+
+_HOMES = {
+    "Discard": "exceptions",
+    "Retry": "exceptions",
+    "RetryPolicy": "policy",
+    "RetryTask": "tasks",
+    "RetryTaskContext": "context",
+    "Snooze": "exceptions",
+    "retry_task": "tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Resolved on first use: Django imports this module before its app registry is ready,
+    # and the models behind these names may be imported only afterwards.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

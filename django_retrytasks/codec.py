@@ -1,0 +1,268 @@
+"""Turn arguments and return values into ASCII JSON text and back.
+
+Besides JSON's own types: datetime, date, time, timedelta, Decimal and UUID, each written as an
+object `{"__type__": ..., "value": ...}` and read back as what it was. A tuple comes back as a list,
+an instance of a subclass (a TextChoices member, a SafeString) as its plain value, and two
+surrogates in a str that form a pair as the one character they encode.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from inspect import Parameter, Signature
+from itertools import count
+from reprlib import repr as short_repr
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.utils.functional import Promise
+
+__all__ = ["dumps", "dumps_arguments", "loads"]
+
+TAG: Final = "__type__"
+MAX_DEPTH: Final = 100
+
+Path = tuple[str | int, ...]  # from the name of the argument inwards
+
+
+def dumps(value: Any) -> str:
+    """Return a value as compact ASCII JSON.
+
+    Raises:
+        TypeError: it holds something of another type, a dict key that is no str, an int too long
+            to print, more than 100 levels or itself; the message says where, and the way out.
+    """
+    try:
+        return _quick_text(value) or _text(_plain(value, ("value",)))
+    except _NotStorable as error:
+        raise TypeError(f"value cannot be stored: {error}") from None
+
+
+def loads(text: str) -> Any:
+    """Return the value that `dumps` was given. An object with an unknown tag stays a dict.
+
+    Raises:
+        ValueError: the text is no JSON, or a tagged value is malformed.
+    """
+    return _loads_tagged(text) if TAG in text else _loads_plain(text)
+
+
+def dumps_arguments(
+    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], *, owner: str
+) -> tuple[str, str]:
+    """Return the arguments of a call as two texts, a list and an object, as the caller passed them.
+
+    Defaults are not filled in.
+
+    Args:
+        signature: of the function to be called.
+        owner: the function's name, for errors.
+
+    Raises:
+        TypeError: the arguments do not fit the signature, or one cannot be stored.
+    """
+    try:
+        signature.bind(*args, **kwargs)
+        return (
+            _quick_text(args) or _text(_plain_args(signature, args)),
+            _quick_text(kwargs) or _text(_plain_dict(kwargs, ())),
+        )
+    except _NotStorable as error:
+        raise TypeError(
+            f"{owner}(): argument '{error.path[0]}' cannot be stored: {error}"
+        ) from None
+    except TypeError as error:
+        raise TypeError(f"{owner}(): {error}") from None
+
+
+class _NotStorable(Exception):
+    def __init__(self, what: str, path: Path, fix: str) -> None:
+        self.path = path
+        super().__init__(f"{what} at {_shown(path)}; {fix}")
+
+
+_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _quick_text(value: Any) -> str | None:
+    """Return the text at C speed, None where only a walk can tell that it means the same."""
+    try:
+        text = _text(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if text == "{}" or _needs_no_tags(value) else None
+
+
+def _needs_no_tags(value: Any) -> bool:
+    """Tell whether a value that JSON took has str keys only, none of them the tag, and few levels.
+
+    JSON itself would write the key 1 as "1", and a dict with the tag as if it were tagged.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH - 1):
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                if TAG in item or not _STR.issuperset(map(type, item)):
+                    return False
+                deeper += item.values()
+            elif isinstance(item, (list, tuple)):
+                deeper += item
+        if _SCALARS.issuperset(map(type, deeper)):
+            return True
+        level = deeper
+    return False
+
+
+_STR: Final = frozenset({str})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def _plain(value: Any, path: Path) -> Any:
+    """Return the value in JSON's own types, tagged where those cannot say it."""
+    if len(path) > MAX_DEPTH:
+        fix = f"nest at most {MAX_DEPTH} levels, without cycles"
+        raise _NotStorable(type(value).__name__, path, fix)
+    for kind in type(value).__mro__:
+        if kind in _PLAIN:
+            return _PLAIN[kind](value, path)
+    raise _NotStorable(type(value).__name__, path, _fix(value))
+
+
+def _plain_args(signature: Signature, args: Sequence[Any]) -> list[Any]:
+    names = _positional_names(signature)
+    return [_plain(value, (name,)) for name, value in zip(names, args, strict=False)]
+
+
+def _positional_names(signature: Signature) -> Iterator[str]:
+    for parameter in signature.parameters.values():
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            yield from (f"{parameter.name}[{index}]" for index in count())
+        yield parameter.name
+
+
+def _as_is(value: Any, path: Path) -> Any:
+    return value
+
+
+def _plain_int(value: int, path: Path) -> int:
+    try:
+        int.__repr__(value)
+    except ValueError:
+        raise _NotStorable("int", path, "too long to print: pass it as a hex str") from None
+    return value
+
+
+def _plain_float(value: float, path: Path) -> Any:
+    return value if math.isfinite(value) else _tagged("float", float.__repr__(value))
+
+
+def _plain_list(value: Iterable[Any], path: Path) -> list[Any]:
+    return [_plain(item, (*path, index)) for index, item in enumerate(value)]
+
+
+def _plain_dict(value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    for key in value:
+        if not isinstance(key, str):
+            raise _NotStorable(f"{type(key).__name__} key {short_repr(key)}", path, "use str keys")
+    plain = {key: _plain(item, (*path, key)) for key, item in value.items()}
+    return _tagged("dict", list(plain.items())) if TAG in plain else plain
+
+
+def _zone_and_fold(value: datetime | time) -> dict[str, Any]:
+    zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+    return ({"zone": zone} if zone else {}) | ({"fold": 1} if value.fold else {})
+
+
+def _tagged(name: str, value: Any) -> dict[str, Any]:
+    return {TAG: name, "value": value}
+
+
+_PLAIN: Final[dict[type, Callable[[Any, Path], Any]]] = {
+    str: _as_is,
+    bool: _as_is,
+    type(None): _as_is,
+    int: _plain_int,
+    float: _plain_float,
+    list: _plain_list,
+    tuple: _plain_list,
+    dict: _plain_dict,
+    datetime: lambda v, path: _tagged("datetime", datetime.isoformat(v)) | _zone_and_fold(v),
+    time: lambda v, path: _tagged("time", time.isoformat(v)) | _zone_and_fold(v),
+    date: lambda v, path: _tagged("date", date.isoformat(v)),
+    timedelta: lambda v, path: _tagged("timedelta", [v.days, v.seconds, v.microseconds]),
+    Decimal: lambda v, path: _tagged("Decimal", Decimal.__str__(v)),
+    UUID: lambda v, path: _tagged("UUID", UUID.__str__(v)),
+}
+
+
+def _fix(value: Any) -> str:
+    if hasattr(value, "_meta") and hasattr(value, "pk"):
+        return "pass its primary key"
+    for kinds, fix in _FIXES:
+        if isinstance(value, kinds):
+            return fix
+    return "pass JSON types, datetime, date, time, timedelta, Decimal or UUID"
+
+
+_FIXES: Final[tuple[tuple[Any, str], ...]] = (
+    (Promise, "call str() on it"),
+    ((bytes, bytearray, memoryview), "decode it"),
+    (Enum, "pass its value"),
+    (Mapping, "pass a dict"),
+    (Iterable, "pass a list"),
+)
+
+
+def _shown(path: Path) -> str:
+    if len(path) > MAX_DEPTH:
+        return f"{_shown(path[:4])}…"
+    name, *steps = path
+    return f"{name}{''.join(map(_step, steps))}"
+
+
+def _step(step: str | int) -> str:
+    return f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{short_repr(step)}]"
+
+
+def _read_moment(kind: type[Any], value: str, zone: str = "", fold: int = 0) -> Any:
+    moment = kind.fromisoformat(value)
+    return moment.replace(tzinfo=_zone(zone) or moment.tzinfo, fold=fold)
+
+
+def _zone(key: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(key) if key else None
+    except ZoneInfoNotFoundError:  # unknown on this machine: the offset in the text remains
+        return None
+
+
+_READ: Final[dict[str, Callable[..., Any]]] = {
+    "datetime": partial(_read_moment, datetime),
+    "date": date.fromisoformat,
+    "time": partial(_read_moment, time),
+    "timedelta": lambda value: timedelta(*value),
+    "Decimal": Decimal,
+    "UUID": UUID,
+    "float": float,
+    "dict": dict,
+}
+
+
+def _untagged(found: dict[str, Any]) -> Any:
+    name = found.get(TAG)
+    if not isinstance(name, str) or name not in _READ:
+        return found
+    details = {key: value for key, value in found.items() if key not in (TAG, "value")}
+    return _READ[name](found["value"], **details)
+
+
+_loads_plain = json.JSONDecoder().decode
+_loads_tagged = json.JSONDecoder(object_hook=_untagged).decode

@@ -1,0 +1,272 @@
+"""What a task function raises to steer its Task, and what it is told when something is wrong."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, Literal
+
+__all__ = [
+    "UNSET",
+    "AttemptTimedOut",
+    "Discard",
+    "Duration",
+    "NotATask",
+    "NotImportable",
+    "ResultNotStorable",
+    "Retry",
+    "RetryTasksError",
+    "Snooze",
+    "Unset",
+    "WorkerLost",
+    "as_count",
+    "as_seconds",
+]
+
+Duration = int | float | timedelta
+
+LONGEST_WAIT: Final = 366 * 86_400.0
+LARGEST_COUNT: Final = 2**31 - 1  # what an integer column holds on every database
+
+
+class Unset(Enum):
+    """The type of `UNSET`, for an argument whose None has a meaning of its own."""
+
+    UNSET = "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class RetryTasksError(Exception):
+    """Base of the programming errors this package reports.
+
+    Not to be caught: each names something to correct in the code or the deployment.
+    """
+
+
+class NotATask(RetryTasksError):
+    """Raised when the dotted path of a Task leads to something that is no task.
+
+    You hit it when a decorated function was replaced by a plain one while Tasks of it were waiting.
+    Put the decorator back, or discard those Tasks.
+
+    Attributes:
+        name: the dotted path.
+        found: the class name of what is there.
+    """
+
+    def __init__(self, name: str, found: object) -> None:
+        self.name = name
+        self.found = type(found).__name__
+        super().__init__(name, found)
+
+    def __str__(self) -> str:
+        return f"{self.name} is no task but a {self.found}: decorate it with @retry_task"
+
+
+class NotImportable(RetryTasksError):
+    """Raised, from the ImportError or AttributeError, when a Task's function cannot be imported.
+
+    You hit it while a deploy is in progress, or after a function with waiting Tasks was renamed.
+    The attempt is retried; deploy the module, or keep the old name until its Tasks are done.
+
+    Attributes:
+        name: the dotted path.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be imported: is its module deployed where the cluster runs?"
+
+
+class ResultNotStorable(RetryTasksError):
+    """Raised when a function succeeded but returned what the codec cannot store.
+
+    Never retried, for the work is done. Return JSON types, date and time types, Decimal or UUID.
+
+    Attributes:
+        name: the dotted path of the function.
+        problem: where the value is and of what type.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(name, problem)
+
+    def __str__(self) -> str:
+        return f"{self.name}: the return value cannot be stored: {self.problem}"
+
+
+class Retry(Exception):
+    """Raise in a task function to have this attempt retried.
+
+    It passes over `retry_on` and `no_retry_on`, but not over `max_retries` and `retry_for`.
+
+    Args:
+        exc: the failure to record; None means the exception being handled, if any.
+        countdown: wait exactly this long, 0 to 366 days, as seconds or a timedelta; None means
+            the policy's own.
+        eta: wait until this aware datetime instead; one that is past means at once.
+        max_retries: the limit for this decision alone; None means for ever.
+
+    Raises:
+        TypeError: an argument of a wrong type, or both `countdown` and `eta`.
+        ValueError: an argument out of its range, or a naive `eta`.
+    """
+
+    def __init__(
+        self,
+        exc: BaseException | None = None,
+        *,
+        countdown: Duration | None = None,
+        eta: datetime | None = None,
+        max_retries: int | Literal[Unset.UNSET] | None = UNSET,
+    ) -> None:
+        if exc is not None and not isinstance(exc, BaseException):
+            raise TypeError(f"exc must be an exception instance, not {reprlib.repr(exc)}")
+        if countdown is not None and eta is not None:
+            raise TypeError("give countdown or eta, not both")
+        self.exc = exc
+        self.countdown = None if countdown is None else as_seconds("countdown", countdown)
+        self.eta = None if eta is None else _as_aware("eta", eta)
+        self.max_retries = max_retries
+        if max_retries is not None and max_retries is not UNSET:
+            self.max_retries = as_count("max_retries", max_retries)
+        super().__init__(*(() if exc is None else (exc,)))
+
+    @property
+    def cause(self) -> BaseException:
+        """Return the failure behind this retry, or the Retry itself when there is none."""
+        behind = (self.exc, self.__cause__, self.__context__)
+        return next((exception for exception in behind if exception is not None), self)
+
+
+class Discard(Exception):
+    """Raise in a task function to end its Task quietly: DISCARDED, no retry, no alert.
+
+    Attributes:
+        reason: why, in words.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = str(reason)
+        super().__init__(reason)
+
+
+class Snooze(Exception):
+    """Raise in a task function to run its Task later without spending a retry.
+
+    Args:
+        countdown: 0 to 366 days, as seconds or a timedelta.
+
+    Attributes:
+        countdown: in seconds.
+
+    Raises:
+        TypeError: `countdown` is of a wrong type.
+        ValueError: `countdown` is out of its range.
+    """
+
+    def __init__(self, countdown: Duration) -> None:
+        self.countdown = as_seconds("countdown", countdown)
+        super().__init__(countdown)
+
+
+class AttemptTimedOut(BaseException):
+    """Raised inside a task function when its `timeout` is over.
+
+    Deliberately no Exception, so that a function's own `except Exception` does not swallow it.
+    Make the function quicker, its own socket timeouts shorter, or its `timeout` longer.
+
+    Attributes:
+        timeout: the time allowed, in seconds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__(timeout)
+
+    def __str__(self) -> str:
+        return f"the attempt ran longer than its timeout of {self.timeout:g} s"
+
+
+class WorkerLost(Exception):
+    """The failure of an attempt whose worker vanished: killed, out of memory, or cut off.
+
+    Recorded by the claim that finds the lease over, never raised in a task function.
+
+    Attributes:
+        worker: the name of the lost worker.
+        claimed_at: when it claimed the Task, UTC, or None where that is unknown.
+    """
+
+    def __init__(self, worker: str, claimed_at: datetime | None = None) -> None:
+        self.worker = worker
+        self.claimed_at = claimed_at
+        super().__init__(worker, claimed_at)
+
+    def __str__(self) -> str:
+        since = f", which claimed it at {self.claimed_at.isoformat()}," if self.claimed_at else ""
+        return f"worker {self.worker}{since} was lost before the attempt ended"
+
+
+def as_seconds(
+    name: str,
+    value: object,
+    *,
+    above_zero: bool = False,
+    most: float = LONGEST_WAIT,
+) -> float:
+    """Return a duration as float seconds.
+
+    Args:
+        name: what to call the duration in an error.
+        value: seconds (int, float; no bool) or a timedelta.
+        above_zero: whether 0 is too little.
+        most: the largest value allowed, in seconds.
+
+    Raises:
+        TypeError: `value` is of another type.
+        ValueError: `value` is out of its range or not finite.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(
+            f"{name} must be seconds (int, float) or a timedelta, not {reprlib.repr(value)}"
+        )
+    if not 0 <= seconds <= most or (above_zero and seconds == 0):
+        least = "above 0" if above_zero else "at least 0"
+        limit = "finite" if most == sys.float_info.max else f"at most {most:.15g}"
+        raise ValueError(f"{name} must be {least} and {limit} seconds, not {reprlib.repr(value)}")
+    return float(seconds)
+
+
+def as_count(name: str, value: object, *, least: int = 0) -> int:
+    """Return a whole number from `least` to 2147483647.
+
+    Raises:
+        TypeError: `value` is no int, or a bool.
+        ValueError: `value` is out of its range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {reprlib.repr(value)}")
+    if not least <= value <= LARGEST_COUNT:
+        raise ValueError(
+            f"{name} must be from {least} to {LARGEST_COUNT}, not {reprlib.repr(value)}"
+        )
+    return int(value)
+
+
+def _as_aware(name: str, value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name} must be an aware datetime, not {reprlib.repr(value)}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} must be aware: use django.utils.timezone.make_aware")
+    return value
