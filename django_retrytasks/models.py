@@ -1,0 +1,307 @@
+"""The rows: a Task is one durable request to run a function, an Attempt is one run of it."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import codec
+from .policy import StopReason
+
+
+def uuid7() -> uuid.UUID:
+    """Return a UUID of version 7 (RFC 9562): 48 bits of Unix time in milliseconds come first."""
+    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+class DatabaseNow(Now):
+    """The database's clock, in the form in which Django stores datetimes there.
+
+    MariaDB and MySQL answer in the session's time zone and SQLite in UTC, while Django stores UTC,
+    or local time where ``USE_TZ`` is off: both are asked for UTC and moved by that difference.
+    """
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_stored_offset()} SECOND)"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        moved = f"{_stored_offset():+d} seconds"
+        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+
+def _stored_offset() -> int:
+    if settings.USE_TZ:
+        return 0
+    offset = datetime.now(timezone.get_default_timezone()).utcoffset()
+    return round(offset.total_seconds()) if offset else 0
+
+
+class Encoded:
+    """A value already encoded, so that it is not encoded twice; ``text`` is the codec's text."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class CodecField(models.TextField):
+    """A value kept as ASCII JSON text: see :mod:`django_retrytasks.codec` for the types."""
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        return None if value is None else codec.loads(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, Combinable):
+            return value
+        return value.text if isinstance(value, Encoded) else codec.dumps(value)
+
+
+class Status(models.TextChoices):
+    # Set by enqueue: waits for its run_after. A re-drive sets it again.
+    PENDING = "PENDING", _("Pending")
+    # Set by claim: a worker holds it until its lease (run_after) ends. A crash leaves it so.
+    RUNNING = "RUNNING", _("Running")
+    # Set by settle after a failed attempt that is to be retried: waits for its run_after.
+    RETRYING = "RETRYING", _("Retrying")
+    # Set by settle: the function returned. Final.
+    SUCCEEDED = "SUCCEEDED", _("Succeeded")
+    # Set by settle: no retry follows; stop_reason says why. Final until re-driven.
+    FAILED = "FAILED", _("Failed")
+    # Set by discard, or by settle when the function raised Discard. Final.
+    DISCARDED = "DISCARDED", _("Discarded")
+
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.RETRYING)
+FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def unfinished(self) -> TaskQuerySet:
+        """Tasks that still have something to run."""
+        return self.filter(run_after__isnull=False)
+
+    def due(self) -> TaskQuerySet:
+        """Tasks whose moment has come by the database's clock, lapsed claims included."""
+        return self.filter(run_after__lte=DatabaseNow())
+
+    def of_lane(self, queue_name: str, priority: int) -> TaskQuerySet:
+        """Unfinished Tasks of one queue and priority: one range of the claim's index."""
+        return self.unfinished().filter(queue_name=queue_name, priority=priority)
+
+    def held(self, claim_token: uuid.UUID) -> TaskQuerySet:
+        """Tasks under this claim whose lease has not ended."""
+        return self.filter(
+            claim_token=claim_token, status=Status.RUNNING, run_after__gt=DatabaseNow()
+        )
+
+    def finished_before(
+        self, status: Status, ago: timedelta, *, internal: bool = False
+    ) -> TaskQuerySet:
+        """Tasks that reached this final status longer than ``ago``."""
+        moment = DatabaseNow() - ago
+        return self.filter(internal=internal, status=status, finished_at__lt=moment)
+
+
+class Task(models.Model):
+    """One durable request to run a function."""
+
+    Status = Status
+
+    id = models.UUIDField(
+        primary_key=True,
+        default=uuid7,
+        editable=False,
+        help_text=_("The same for life: retries and re-drives keep it."),
+    )
+    name = models.CharField(max_length=255, help_text=_("Dotted path of the function."))
+    args = CodecField(help_text=_("Positional arguments, a list."))
+    kwargs = CodecField(help_text=_("Keyword arguments, a mapping."))
+    queue_name = models.CharField(max_length=100, help_text=_("Queue it waits in."))
+    priority = models.SmallIntegerField(
+        default=0, help_text=_("-100 to 100; higher runs first within a queue's cluster.")
+    )
+    backend = models.CharField(max_length=100, help_text=_("Alias in TASKS it was enqueued by."))
+    internal = models.BooleanField(
+        default=False, help_text=_("Whether it announces another Task; such Tasks fail quietly.")
+    )
+    options = models.JSONField(
+        default=dict, help_text=_("Policy options given for this call alone, in seconds.")
+    )
+    timeout = models.FloatField(
+        null=True, help_text=_("Seconds one attempt may take. Empty: no limit.")
+    )
+    max_retries = models.PositiveIntegerField(
+        null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
+    )
+
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    retry_count = models.PositiveIntegerField(
+        default=0, help_text=_("Retries spent so far in this drive, the coming one included.")
+    )
+    attempt_count = models.PositiveIntegerField(
+        default=0, help_text=_("Attempts recorded so far, over all drives.")
+    )
+    crash_count = models.PositiveIntegerField(
+        default=0, help_text=_("Lost attempts so far in this drive.")
+    )
+    stop_reason = models.CharField(
+        max_length=14,
+        choices=StopReason,
+        blank=True,
+        default="",
+        help_text=_("Why no retry follows. Empty unless failed or discarded."),
+    )
+    return_value = CodecField(null=True, help_text=_("What the function returned."))
+
+    run_after = models.DateTimeField(
+        null=True,
+        help_text=_(
+            "Earliest moment to run; while running, the end of the lease; empty once final."
+        ),
+    )
+    queued_at = models.DateTimeField(
+        help_text=_("Moment from which its next attempt may start (its last, once claimed).")
+    )
+    enqueued_at = models.DateTimeField(help_text=_("When it was enqueued."))
+    started_at = models.DateTimeField(
+        null=True, help_text=_("Start of the first attempt of this drive.")
+    )
+    last_attempted_at = models.DateTimeField(
+        null=True, help_text=_("Start of the latest attempt known to have started.")
+    )
+    finished_at = models.DateTimeField(
+        null=True, help_text=_("When it became final. Empty while unfinished.")
+    )
+
+    claimed_at = models.DateTimeField(null=True, help_text=_("When it was last claimed."))
+    claim_token = models.UUIDField(
+        null=True, editable=False, help_text=_("The claim that holds it; empty unless running.")
+    )
+    worker = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Worker that claimed it last: host, process id, process name."),
+    )
+    suspect = models.BooleanField(
+        default=False,
+        help_text=_("Whether a worker died holding it unstarted; it is then claimed alone."),
+    )
+    wakeup_id = models.BigIntegerField(
+        null=True, editable=False, help_text=_("The wake-up written for it, if one still waits.")
+    )
+
+    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+
+    lapsed = False
+    """Whether its claim found it still RUNNING under one whose lease had ended. Not stored."""
+    database_now: datetime
+    """The database's time when it was claimed. Not stored."""
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        indexes = (
+            # What claim reads: due Tasks of a lane. Finished Tasks are outside it where the
+            # database has partial indexes.
+            models.Index(
+                fields=("queue_name", "priority", "run_after"),
+                name="retrytasks_due",
+                condition=Q(run_after__isnull=False),
+            ),
+            models.Index(fields=("internal", "status", "finished_at"), name="retrytasks_finished"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(status__in=UNFINISHED, run_after__isnull=False, finished_at=None)
+                | Q(status__in=FINAL, run_after__isnull=True, finished_at__isnull=False),
+                name="retrytasks_unfinished_has_run_after",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.pk}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its status is final."""
+        return self.status in FINAL
+
+    @property
+    def was_started(self) -> bool:
+        """Whether the claim that holds it is known to have started it."""
+        return bool(self.last_attempted_at and self.claimed_at) and (
+            self.last_attempted_at >= self.claimed_at
+        )
+
+    @property
+    def waiting_status(self) -> Status:
+        """Return the status it has while it waits: RETRYING once a retry is spent, else PENDING."""
+        return Status.RETRYING if self.retry_count else Status.PENDING
+
+
+class Attempt(models.Model):
+    """One run of a Task: written once, when it is settled, and never changed."""
+
+    class Outcome(models.TextChoices):
+        # The function returned.
+        SUCCEEDED = "SUCCEEDED", _("Succeeded")
+        # It raised, its code could not be imported, or its return value could not be stored.
+        FAILED = "FAILED", _("Failed")
+        # It took longer than its timeout.
+        TIMED_OUT = "TIMED_OUT", _("Timed out")
+        # Its worker died, or was frozen until the lease had ended.
+        LOST = "LOST", _("Lost")
+        # It raised Snooze: it runs later, no retry spent.
+        SNOOZED = "SNOOZED", _("Snoozed")
+        # It raised Discard.
+        DISCARDED = "DISCARDED", _("Discarded")
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField(help_text=_("From 1, without gaps, over all drives."))
+    outcome = models.CharField(max_length=9, choices=Outcome)
+    retry_count = models.PositiveIntegerField(help_text=_("Retries spent when it ran."))
+    queued_at = models.DateTimeField(help_text=_("Moment from which it might have started."))
+    started_at = models.DateTimeField(help_text=_("When the function was called."))
+    finished_at = models.DateTimeField(
+        help_text=_("When the function ended; of a lost attempt, when the loss was noticed.")
+    )
+    worker = models.CharField(max_length=255, help_text=_("Host, process id, process name."))
+    exception_class_path = models.CharField(
+        max_length=255, blank=True, default="", help_text=_("Dotted path. Empty on success.")
+    )
+    exception_message = models.TextField(blank=True, default="", help_text=_("At most 4 KB."))
+    traceback = models.TextField(
+        blank=True, default="", help_text=_("Chain kept; at most 64 KB, head and tail.")
+    )
+    decision = models.CharField(max_length=255, help_text=_("What follows and why, in words."))
+    next_run_after = models.DateTimeField(
+        null=True, help_text=_("Earliest moment of the next attempt. Empty if none follows.")
+    )
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=("task", "number"), name="retrytasks_attempt_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task_id} #{self.number}"

@@ -1,0 +1,164 @@
+"""Wake-ups: the OrmQ rows that make a django-q2 cluster look for due Tasks.
+
+The only file that imports django_q. A wake-up carries no Task, only the key of a cluster and the
+moment it was written for, so it may be lost, late or doubled without harm.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+from django_q.signing import SignedPackage
+
+WORKER_ENTRY = "django_retrytasks.worker.run"
+SWEEP_ENTRY = "django_retrytasks.worker.sweep"
+SWEEP_NAME = "django-retrytasks sweep"
+SWEEP_MINUTES = 1
+# Wake-ups further ahead are left to the sweep, so that OrmQ stays small.
+HORIZON = timedelta(minutes=2 * SWEEP_MINUTES)
+# Seconds past a Task's timeout until django-q2's guard may end its worker: time to settle.
+GRACE = 15
+
+
+class Wake(NamedTuple):
+    """When to wake a cluster."""
+
+    at: datetime
+    """Host time from which it is visible to the cluster."""
+    due: datetime | None = None
+    """Database time before which waking is in vain; a worker woken earlier rings again."""
+
+
+def now() -> Wake:
+    """Return a wake for this moment."""
+    return Wake(timezone.now())
+
+
+def later(seconds: float, due: datetime) -> Wake:
+    """Return a wake for ``seconds`` from now, the moment that the database will call ``due``."""
+    return Wake(timezone.now() + timedelta(seconds=seconds), due)
+
+
+def alias() -> str:
+    """Return the alias of the database that holds both the wake-ups and the Tasks."""
+    return Conf.ORM or DEFAULT_DB_ALIAS
+
+
+def is_sync() -> bool:
+    """Whether ``Q_CLUSTER["sync"]`` is on: no cluster runs, Tasks run inline after commit."""
+    return bool(Conf.SYNC)
+
+
+def workers() -> int:
+    """Return how many workers one cluster has."""
+    return int(Conf.WORKERS)
+
+
+def poll_seconds() -> float:
+    """Return the seconds between two looks of an idle cluster."""
+    return float(Conf.POLL)
+
+
+def key_for(queue_name: str) -> str:
+    """Return the key of the cluster that serves a queue.
+
+    A queue listed in ``ALT_CLUSTERS`` is served by the cluster of that name, every other one by
+    the default cluster.
+    """
+    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
+    if queue_name in (config.get("ALT_CLUSTERS") or {}):
+        return queue_name
+    return str(config.get("cluster_name") or config.get("name") or "default")
+
+
+def ring(key: str, wakes: Sequence[Wake]) -> list[int | None]:
+    """Write wake-ups for the cluster of this key, in the caller's transaction; return their ids.
+
+    An id is None where the database does not return those of rows inserted together (MySQL).
+    """
+    rows = [OrmQ(key=key, payload=_payload(key, wake.due), lock=wake.at) for wake in wakes]
+    if len(rows) == 1:
+        rows[0].save(using=alias(), force_insert=True)
+    else:
+        OrmQ.objects.using(alias()).bulk_create(rows)
+    return [row.pk for row in rows]
+
+
+def delete(ids: Iterable[int | None]) -> None:
+    """Delete these wake-ups: what they were written for is being run."""
+    present = [pk for pk in ids if pk is not None]
+    if present:
+        rows = OrmQ.objects.using(alias()).filter(pk__in=present)
+        rows._raw_delete(rows.db)
+
+
+def waiting_count(key: str) -> int:
+    """Count the rows that a cluster of this key could pull now."""
+    return OrmQ.objects.using(alias()).filter(key=key, lock__lte=timezone.now()).count()
+
+
+def set_guard(seconds: float | None) -> None:
+    """Have django-q2's guard end this worker if it is still busy in ``seconds``; None: never.
+
+    The guard ends what no Python exception can, such as a hang in C. It compares its float32 timer
+    with 0 after taking a cycle off (django-q2 1.11 cluster.py, guard), so only whole seconds do.
+    """
+    timer = getattr(multiprocessing.current_process(), "timer", None)
+    if timer is not None:
+        timer.value = -1 if seconds is None else math.ceil(seconds)
+
+
+def ensure_sweep() -> None:
+    """Have the cluster run the sweep every minute: one Schedule row, made if it is missing."""
+    Schedule.objects.using(alias()).get_or_create(
+        name=SWEEP_NAME,
+        defaults={
+            "func": SWEEP_ENTRY,
+            "schedule_type": Schedule.MINUTES,
+            "minutes": SWEEP_MINUTES,
+            "repeats": -1,
+            "kwargs": "q_options={'save': False, 'ack_failure': True}",
+        },
+    )
+
+
+def has_sweep() -> bool:
+    """Whether the Schedule row of the sweep exists and has not been switched off."""
+    rows = Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY)
+    return rows.exclude(repeats=0).exists()
+
+
+def _payload(key: str, due: datetime | None) -> str:
+    return _signed(key, due.timestamp()) if due else _signed_for_now(key)
+
+
+@cache
+def _signed_for_now(key: str) -> str:
+    return _signed(key, None)
+
+
+def _signed(key: str, due: float | None) -> str:
+    # Nothing here can fail to unpickle: a constant path and plain values. ``timeout`` must be an
+    # int (-1: none), and ``save=False`` keeps django-q2's monitor from storing a result.
+    package = {
+        "id": "00000000000000000000retrytasks00",
+        "name": f"django-retrytasks {key}",
+        "func": WORKER_ENTRY,
+        "args": (key, due),
+        "kwargs": {},
+        "started": timezone.now(),
+        "save": False,
+        "ack_failure": False,
+        "timeout": -1,
+    }
+    return str(SignedPackage.dumps(package))
