@@ -1,0 +1,623 @@
+"""The verbs: every change of a Task's state, each one transaction, each taking many Tasks.
+
+Their states and edges are drawn in docs/explanation/lifecycle.md. Times are the database's.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from . import conf, wakeups
+from .models import FINAL, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
+from .policy import Decision, StopReason
+from .reports import ErrorReport
+
+logger = logging.getLogger("django_retrytasks")
+
+Lane = tuple[str, int]
+"""A queue's name and a priority."""
+
+CHUNK = 1000
+INLINE_ENTRY = "django_retrytasks.worker.run_inline"
+ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failure"
+ANNOUNCE_PRIORITY = 100
+ANNOUNCE_RETRIES = 20
+# How many coming moments one sweep rings for, in each lane.
+COMING_LIMIT = 600
+# Internal Tasks are of no interest once done.
+INTERNAL_RETENTION = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Tasks taken to run by one worker, and the token that proves it."""
+
+    tasks: Sequence[Task] = ()
+    token: uuid.UUID | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How one attempt ended and what follows it: decided, not yet written."""
+
+    task: Task
+    outcome: Attempt.Outcome
+    decision: Decision
+    started_at: datetime
+    finished_at: datetime
+    worker: str
+    error: ErrorReport | None = None
+    exception: BaseException | None = None
+    return_value: Encoded | None = None
+
+    @property
+    def status(self) -> Status:
+        """Return the status the Task has once this is written."""
+        match self.outcome:
+            case Attempt.Outcome.SUCCEEDED:
+                return Status.SUCCEEDED
+            case Attempt.Outcome.DISCARDED:
+                return Status.DISCARDED
+            case Attempt.Outcome.SNOOZED:
+                return self.task.waiting_status
+        return Status.RETRYING if self.decision.retries else Status.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """An ending that was written: the Task's new values and its Attempt row."""
+
+    ending: Ending
+    values: Mapping[str, Any]
+    attempt: Attempt = field(compare=False)
+
+
+# ---- enqueue
+
+
+def enqueue(tasks: Sequence[Task]) -> None:
+    """Store new Tasks and the wake-ups that make a cluster look for them.
+
+    Both commit, or roll back, with the transaction that the caller is in. A Task whose
+    ``run_after`` is None may run at once.
+    """
+    with _writing():
+        for start in range(0, len(tasks), CHUNK):
+            _store(tasks[start : start + CHUNK])
+    if wakeups.is_sync():
+        _run_inline_after_commit(tasks)
+    for task in tasks:
+        _log_transition(logging.DEBUG, "enqueued", task)
+
+
+def _store(tasks: Sequence[Task]) -> None:
+    now = wakeups.now().at
+    _ring_for([(task, wakeups.Wake(task.run_after or now, task.run_after)) for task in tasks])
+    moments = [task.run_after for task in tasks]
+    for task, run_after in zip(tasks, moments, strict=True):
+        task.enqueued_at = DatabaseNow()
+        task.queued_at = task.run_after = run_after or DatabaseNow()
+    Task.objects.using(wakeups.alias()).bulk_create(tasks)
+    for task, run_after in zip(tasks, moments, strict=True):
+        task.enqueued_at = now
+        task.queued_at = task.run_after = run_after or now
+
+
+def _ring_for(waiting: Sequence[tuple[Task, wakeups.Wake]]) -> None:
+    """Write the wake-ups of waiting Tasks and note each on its Task.
+
+    Tasks due at one moment share as many as one cluster has workers; a worker that leaves due
+    Tasks behind rings for more.
+    """
+    if wakeups.is_sync():
+        return
+    horizon = timezone.now() + wakeups.HORIZON
+    shared: dict[tuple[str, wakeups.Wake], int] = defaultdict(int)
+    rung: dict[str, list[tuple[Task, wakeups.Wake]]] = defaultdict(list)
+    for task, wake in waiting:
+        key = wakeups.key_for(task.queue_name)
+        shared[key, wake] += 1
+        if shared[key, wake] <= wakeups.workers() and wake.at <= horizon:
+            rung[key].append((task, wake))
+    for key, pairs in rung.items():
+        ids = wakeups.ring(key, [wake for _, wake in pairs])
+        for (task, _), wakeup_id in zip(pairs, ids, strict=True):
+            task.wakeup_id = wakeup_id
+
+
+def _run_inline_after_commit(tasks: Sequence[Task]) -> None:
+    run_inline = import_string(INLINE_ENTRY)
+    ids = [task.pk for task in tasks]
+    transaction.on_commit(partial(run_inline, ids), using=wakeups.alias())
+
+
+# ---- claim
+
+
+def lanes(key: str) -> list[Lane]:
+    """Return the lanes of a cluster that hold unfinished Tasks, highest priority first.
+
+    Each is found by a seek in the claim's index, so the cost does not grow with the Tasks waiting.
+    """
+    found = [lane for lane in _all_lanes() if wakeups.key_for(lane[0]) == key]
+    return sorted(found, key=lambda lane: -lane[1])
+
+
+def _all_lanes() -> Iterator[Lane]:
+    unfinished = Task.objects.using(wakeups.alias()).unfinished()
+    for queue_name in _distinct(unfinished, "queue_name"):
+        for priority in _distinct(unfinished.filter(queue_name=queue_name), "priority"):
+            yield queue_name, priority
+
+
+def _distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
+    """Walk the distinct values of an indexed column by one seek each (a loose index scan)."""
+    values = rows.order_by(name).values_list(name, flat=True)
+    value = values.first()
+    while value is not None:
+        yield value
+        value = values.filter(**{f"{name}__gt": value}).first()
+
+
+def next_coming(among: Sequence[Lane]) -> tuple[datetime, datetime] | None:
+    """Return when the next waiting Task of these lanes comes due, and the database's time."""
+    rows = Task.objects.using(wakeups.alias()).exclude(status=Status.RUNNING)
+    coming = [
+        rows.of_lane(*lane).order_by("run_after").values_list("run_after", DatabaseNow()).first()
+        for lane in among
+    ]
+    return min((one for one in coming if one), default=None)
+
+
+def ring_for_due(key: str, among: Sequence[Lane]) -> None:
+    """Leave wake-ups behind if Tasks are due: so many that a whole cluster works on them."""
+    rows = Task.objects.using(wakeups.alias())
+    if any(rows.of_lane(*lane).due().exists() for lane in among):
+        missing = wakeups.workers() - wakeups.waiting_count(key)
+        wakeups.ring(key, [wakeups.now()] * max(1, missing))
+
+
+def claim(among: Sequence[Lane], *, limit: int, worker: str) -> Claim:
+    """Take due Tasks of these lanes: highest priority first, then the oldest run_after.
+
+    Args:
+        among: lanes, highest priority first.
+        limit: how many Tasks at most.
+        worker: who takes them.
+
+    Lapsed claims are due as well: such a Task comes back with status RUNNING, to be settled as
+    lost by its new holder. A suspect Task is taken alone.
+    """
+    return _claim(lambda: _due(among, limit), worker)
+
+
+def claim_inline(ids: Sequence[uuid.UUID], *, worker: str) -> Claim:
+    """Take one of these Tasks whatever its run_after, to run it in the calling process."""
+    waiting = (Status.PENDING, Status.RETRYING)
+    rows = _lockable().filter(pk__in=ids, status__in=waiting).order_by("-priority", "run_after")
+    return _claim(lambda: list(rows[:1]), worker)
+
+
+def _claim(candidates: Callable[[], list[Task]], worker: str) -> Claim:
+    with _writing():
+        tasks = _without_suspects(candidates())
+        if not tasks:
+            return Claim()
+        at: datetime = tasks[0].database_now
+        token = uuid.uuid4()
+        lapsed = [task for task in tasks if task.status == Status.RUNNING]
+        _hold([task for task in tasks if task not in lapsed], token, at, worker)
+        _take_over(lapsed, token)
+    return Claim(tasks=tasks, token=token, at=at)
+
+
+def _due(among: Sequence[Lane], limit: int) -> list[Task]:
+    by_priority: dict[int, list[str]] = defaultdict(list)
+    for queue_name, priority in among:
+        by_priority[priority].append(queue_name)
+    found: list[Task] = []
+    for priority, queue_names in by_priority.items():
+        left = limit - len(found)
+        same: list[Task] = []
+        for queue_name in queue_names:
+            due = _lockable().of_lane(queue_name, priority).due().order_by("run_after")
+            same.extend(due[:left])
+        found += sorted(same, key=lambda task: task.run_after)[:left]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _lockable() -> TaskQuerySet:
+    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
+    skip = connections[wakeups.alias()].features.has_select_for_update_skip_locked
+    return rows.select_for_update(skip_locked=skip).annotate(database_now=DatabaseNow())
+
+
+def _without_suspects(tasks: list[Task]) -> list[Task]:
+    if tasks and tasks[0].suspect:
+        return tasks[:1]
+    return [task for task in tasks if not task.suspect]
+
+
+def _hold(tasks: Sequence[Task], token: uuid.UUID, at: datetime, worker: str) -> None:
+    if not tasks:
+        return
+    values: dict[str, Any] = {
+        "status": Status.RUNNING,
+        "claim_token": token,
+        "claimed_at": at,
+        "run_after": at + _lease(),
+        "worker": worker,
+        "wakeup_id": None,
+    }
+    if len(tasks) == 1:
+        # Claimed alone: it starts now. In a batch the heartbeat writes who is known to run.
+        values |= {"last_attempted_at": at, "started_at": tasks[0].started_at or at}
+    _by_pk(tasks).update(**values)
+    wakeups.delete(task.wakeup_id for task in tasks)
+    _adopt(tasks, values)
+
+
+def _take_over(tasks: Sequence[Task], token: uuid.UUID) -> None:
+    """Renew a lapsed claim under a new token, keeping what it says of the lost attempt."""
+    if tasks:
+        values = {"claim_token": token, "run_after": tasks[0].database_now + _lease()}
+        _by_pk(tasks).update(**values)
+        for task in tasks:
+            task.lapsed = True
+        _adopt(tasks, values)
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=conf.get().lease)
+
+
+# ---- settle
+
+
+def settle(endings: Sequence[Ending]) -> list[Settled]:
+    """Record how attempts of one claim ended; return those that were accepted.
+
+    In one transaction: Attempt rows are written, Tasks updated, retries get a run_after and a
+    wake-up, and final failures an announcement Task. An ending whose claim is gone, or whose lease
+    has ended, is refused: it changes nothing and is not returned.
+    """
+    with _writing():
+        held = _lock_held(endings)
+        settled = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
+        _write(settled)
+    for refused in [e for e in endings if e.task.pk not in held]:
+        _log_transition(logging.WARNING, "outcome refused: its claim is over", refused.task)
+    for one in settled:
+        _adopt([one.ending.task], one.values)
+        _log_settled(one)
+    return settled
+
+
+def _lock_held(endings: Sequence[Ending]) -> dict[uuid.UUID, datetime]:
+    """Lock the Tasks still under their claim; return the database's time for each."""
+    tasks = [ending.task for ending in endings]
+    rows = _by_pk(tasks).held(tasks[0].claim_token).select_for_update()
+    return dict(rows.annotate(database_now=DatabaseNow()).values_list("pk", "database_now"))
+
+
+def _decide_values(ending: Ending, at: datetime) -> Settled:
+    task, decision = ending.task, ending.decision
+    lost = ending.outcome == Attempt.Outcome.LOST
+    final = ending.status in FINAL
+    run_after = None if final else at + timedelta(seconds=decision.countdown or 0)
+    values = {
+        "status": ending.status,
+        "stop_reason": decision.stop_reason or "",
+        "attempt_count": task.attempt_count + 1,
+        "retry_count": task.retry_count + (ending.status == Status.RETRYING and _spends(ending)),
+        "crash_count": task.crash_count + lost,
+        "run_after": run_after,
+        "queued_at": run_after or task.queued_at,
+        "started_at": task.started_at or ending.started_at,
+        "last_attempted_at": ending.started_at,
+        "finished_at": at if final else None,
+        "claim_token": None,
+        "return_value": ending.return_value,
+        "suspect": task.suspect or lost,
+        "wakeup_id": None,
+    }
+    return Settled(ending=ending, values=values, attempt=_attempt(ending, run_after))
+
+
+def _spends(ending: Ending) -> bool:
+    return ending.outcome != Attempt.Outcome.SNOOZED
+
+
+def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
+    error = ending.error
+    return Attempt(
+        task_id=ending.task.pk,
+        number=ending.task.attempt_count + 1,
+        outcome=ending.outcome,
+        retry_count=ending.task.retry_count,
+        queued_at=ending.task.queued_at,
+        started_at=ending.started_at,
+        finished_at=ending.finished_at,
+        worker=ending.worker,
+        exception_class_path=error.class_path if error else "",
+        exception_message=error.message if error else "",
+        traceback=error.traceback if error else "",
+        decision=ending.decision.reason[:255],
+        next_run_after=run_after,
+    )
+
+
+def _write(settled: Sequence[Settled]) -> None:
+    if not settled:
+        return
+    Attempt.objects.using(wakeups.alias()).bulk_create([one.attempt for one in settled])
+    _ring_for_retries(settled)
+    _update_each([(one.ending.task, one.values) for one in settled])
+    failed = [one for one in settled if one.ending.status == Status.FAILED]
+    announcements = [_announcement(one) for one in failed if not one.ending.task.internal]
+    if announcements:
+        enqueue(announcements)
+
+
+def _ring_for_retries(settled: Sequence[Settled]) -> None:
+    now = timezone.now()
+    waiting = []
+    for one in settled:
+        if one.values["run_after"] is not None:
+            at = now + timedelta(seconds=one.ending.decision.countdown or 0)
+            waiting.append((one.ending.task, wakeups.Wake(at, one.values["run_after"])))
+    _ring_for(waiting)
+    for one in settled:
+        one.values["wakeup_id"] = one.ending.task.wakeup_id
+
+
+def _announcement(settled: Settled) -> Task:
+    task = settled.ending.task
+    return Task(
+        name=ANNOUNCE_ENTRY,
+        args=[str(task.pk), settled.attempt.number],
+        kwargs={},
+        queue_name=task.queue_name,
+        priority=ANNOUNCE_PRIORITY,
+        backend=task.backend,
+        internal=True,
+        max_retries=ANNOUNCE_RETRIES,
+    )
+
+
+# ---- heartbeat, release
+
+
+def heartbeat(task: Task, *, started_at: datetime) -> bool:
+    """Extend the lease of a Task that is being run and note its start.
+
+    Returns whether its claim still held; a claim once lost is never extended.
+    """
+    values = {
+        "run_after": DatabaseNow() + _lease(),
+        "last_attempted_at": started_at,
+        "started_at": Coalesce("started_at", started_at),
+    }
+    return bool(_by_pk([task]).held(task.claim_token).update(**values))
+
+
+def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
+    """Give claimed Tasks back unstarted: due at once, no attempt charged.
+
+    With ``suspect`` (a worker died holding them) each is from now on claimed alone.
+    """
+    with _writing():
+        for task in tasks:
+            values = {
+                "status": task.waiting_status,
+                "claim_token": None,
+                "run_after": DatabaseNow(),
+                "suspect": task.suspect or suspect,
+            }
+            _by_pk([task]).held(task.claim_token).update(**values)
+        _ring_for([(task, wakeups.now()) for task in tasks])
+    for task in tasks:
+        _log_transition(logging.INFO, "given back", task)
+
+
+# ---- re-drive, discard
+
+
+def redrive(ids: Iterable[uuid.UUID]) -> int:
+    """Run failed Tasks again, ids and attempts kept, the retries anew; return how many."""
+    values: dict[str, Any] = {
+        "status": Status.PENDING,
+        "stop_reason": "",
+        "retry_count": 0,
+        "crash_count": 0,
+        "started_at": None,
+        "finished_at": None,
+    }
+    with _writing():
+        tasks = _lock_in(ids, (Status.FAILED,))
+        now = {"run_after": DatabaseNow(), "queued_at": DatabaseNow()}
+        _by_pk(tasks).update(**values, **now)
+        _ring_for([(task, wakeups.now()) for task in tasks])
+    if wakeups.is_sync():
+        _run_inline_after_commit(tasks)
+    _log_all(logging.INFO, "re-driven", tasks)
+    return len(tasks)
+
+
+def discard(ids: Iterable[uuid.UUID]) -> int:
+    """Drop Tasks that wait or have failed, not those that run; return how many."""
+    values: dict[str, Any] = {
+        "status": Status.DISCARDED,
+        "stop_reason": StopReason.DISCARDED,
+        "run_after": None,
+        "wakeup_id": None,
+    }
+    with _writing():
+        tasks = _lock_in(ids, (Status.PENDING, Status.RETRYING, Status.FAILED))
+        _by_pk(tasks).update(**values, finished_at=DatabaseNow())
+        wakeups.delete(task.wakeup_id for task in tasks)
+    _log_all(logging.INFO, "discarded", tasks)
+    return len(tasks)
+
+
+def _lock_in(ids: Iterable[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
+    rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
+    return list(rows.select_for_update().order_by("pk"))
+
+
+# ---- sweep
+
+
+def sweep() -> None:
+    """Mend what a crash or a purge may have left behind, and prune.
+
+    Rings for lanes with due Tasks (lapsed claims are due), and for Tasks that come due before the
+    next sweep. A wake-up too many is harmless, so two sweeps at once are.
+    """
+    for queue_name, priority in _all_lanes():
+        lane = Task.objects.using(wakeups.alias()).of_lane(queue_name, priority)
+        wakes = [wakeups.now()] if lane.due().exists() else []
+        wakes += _coming(lane)
+        if wakes:
+            wakeups.ring(wakeups.key_for(queue_name), wakes)
+    prune()
+
+
+def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:
+    """Return a wake for each coming moment, those within one poll of each other taken together."""
+    step = timedelta(seconds=wakeups.poll_seconds())
+    rows = lane.filter(wakeup_id=None).exclude(status=Status.RUNNING).order_by("run_after")
+    coming = rows.values_list("run_after", DatabaseNow())
+    first = coming.filter(run_after__gt=DatabaseNow()).first()
+    wakes: list[wakeups.Wake] = []
+    while first and len(wakes) < COMING_LIMIT:
+        run_after, database_now = first
+        if run_after - database_now > wakeups.HORIZON:
+            break
+        due = run_after + step
+        wakes.append(wakeups.Wake(timezone.now() + (due - database_now), due))
+        first = coming.filter(run_after__gt=due).first()
+    return wakes
+
+
+def prune() -> int:
+    """Delete finished Tasks, attempts included, past their retention; return how many.
+
+    At most a few thousand a call, in short transactions: the next sweep goes on.
+    """
+    rows = Task.objects.using(wakeups.alias())
+    old = [rows.finished_before(status, INTERNAL_RETENTION, internal=True) for status in FINAL]
+    for status in FINAL:
+        kept = conf.get().retention(status)
+        if kept is not None:
+            old.append(rows.finished_before(status, timedelta(seconds=kept)))
+    return sum(_delete_chunk(tasks) for tasks in old)
+
+
+def _delete_chunk(tasks: TaskQuerySet) -> int:
+    with _writing():
+        ids = list(tasks.select_for_update().values_list("pk", flat=True)[:CHUNK])
+        if ids:
+            attempts = Attempt.objects.using(wakeups.alias()).filter(task__in=ids)
+            attempts._raw_delete(attempts.db)
+            doomed = Task.objects.using(wakeups.alias()).filter(pk__in=ids)
+            doomed._raw_delete(doomed.db)
+    return len(ids)
+
+
+# ---- shared steps
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Open a transaction, or join the caller's, and on SQLite take the write lock at once.
+
+    A SQLite transaction that reads before it writes fails with "database is locked" as soon as
+    another has written in between, whatever the timeout.
+    """
+    connection = connections[wakeups.alias()]
+    joined = connection.in_atomic_block
+    with transaction.atomic(using=wakeups.alias(), savepoint=False):
+        if connection.vendor == "sqlite" and not joined:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM retrytasks_task WHERE 0")
+        yield
+
+
+def _by_pk(tasks: Sequence[Task]) -> TaskQuerySet:
+    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
+    return rows.filter(pk__in=[task.pk for task in tasks])
+
+
+def _update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:
+    """Update each Task with values of its own, all the same fields, sent together."""
+    connection = connections[wakeups.alias()]
+    fields = [Task._meta.get_field(name) for name in updates[0][1]]
+    columns = ", ".join(f"{connection.ops.quote_name(f.column)} = %s" for f in fields)
+    pk = Task._meta.pk
+    sql = f"UPDATE {Task._meta.db_table} SET {columns} WHERE {pk.column} = %s"  # noqa: S608
+    rows = [
+        [f.get_db_prep_save(values[f.name], connection) for f in fields]
+        + [pk.get_db_prep_save(task.pk, connection)]
+        for task, values in updates
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
+
+
+def _adopt(tasks: Sequence[Task], values: Mapping[str, Any]) -> None:
+    for task in tasks:
+        for name, value in values.items():
+            setattr(task, name, value)
+
+
+def _log_settled(settled: Settled) -> None:
+    ending, task = settled.ending, settled.ending.task
+    level, words = {
+        Status.SUCCEEDED: (logging.INFO, "succeeded"),
+        Status.FAILED: (logging.ERROR, "failed"),
+        Status.RETRYING: (logging.WARNING, "will be retried"),
+    }.get(ending.status, (logging.INFO, ending.status.lower()))
+    _log_transition(level, words, task, settled)
+
+
+def _log_all(level: int, words: str, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        _log_transition(level, words, task)
+
+
+def _log_transition(level: int, words: str, task: Task, settled: Settled | None = None) -> None:
+    if not logger.isEnabledFor(level):
+        return
+    ending = settled.ending if settled else None
+    extra = {
+        "task_id": str(task.pk),
+        "task_name": task.name,
+        "attempt": settled.attempt.number if settled else task.attempt_count,
+        "countdown": ending.decision.countdown if ending else None,
+    }
+    message = "Task %s: id=%s name=%s attempt=%s"
+    if ending and ending.error:
+        message += " exception=%s decision=%s"
+        details = (ending.error.class_path, ending.decision.reason)
+    else:
+        details = ()
+    logger.log(
+        level, message, words, extra["task_id"], task.name, extra["attempt"], *details, extra=extra
+    )
