@@ -1,0 +1,248 @@
+"""The backend of ``django.tasks`` that stores Tasks, and the results read back from them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from . import codec, lifecycle, wakeups
+from .contract import (
+    AnyTaskResult,
+    BaseTaskBackend,
+    InvalidTask,
+    TaskError,
+    TaskResultDoesNotExist,
+    TaskResultStatus,
+    task_enqueued,
+)
+from .contract import (
+    Task as ContractTask,
+)
+from .exceptions import NotATask, NotImportable
+from .models import Attempt, Encoded, Status, Task
+from .policy import policy_options
+from .tasks import RetryTask
+
+STATUS = {
+    Status.PENDING: TaskResultStatus.READY,
+    Status.RETRYING: TaskResultStatus.READY,
+    Status.RUNNING: TaskResultStatus.RUNNING,
+    Status.SUCCEEDED: TaskResultStatus.SUCCESSFUL,
+    Status.FAILED: TaskResultStatus.FAILED,
+    Status.DISCARDED: TaskResultStatus.FAILED,
+}
+
+
+FAILURES = (Attempt.Outcome.FAILED, Attempt.Outcome.TIMED_OUT, Attempt.Outcome.LOST)
+# Options of the backend that may stand beside BACKEND in TASKS.
+BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
+LONGEST_NAME = 255
+LARGEST_ARGUMENTS = 1024 * 1024
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryTaskResult(AnyTaskResult):
+    """A Task's state as ``django.tasks`` shows it; arguments keep the types the codec knows."""
+
+    def __post_init__(self) -> None:
+        """Keep the arguments as they are: the codec has already refused what cannot be stored."""
+
+
+class RetryTasksBackend(BaseTaskBackend):
+    """Store Tasks in the site's database, to be run and retried by its django-q2 cluster.
+
+    ``OPTIONS`` takes the options of :class:`RetryPolicy`: the policy of every task on this alias
+    that names none of its own.
+    """
+
+    task_class = RetryTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+        super().__init__(alias, params)
+        self._beside = {name: params[name] for name in BESIDE_BACKEND if name in params}
+
+    @cached_property
+    def policy_options(self) -> dict[str, Any]:
+        """Return the policy options this alias is configured with.
+
+        Raises:
+            TypeError: an unknown option; the message names the nearest one.
+        """
+        given = {name.lower(): value for name, value in {**self._beside, **self.options}.items()}
+        if isinstance(given.get("backoff"), str):
+            given["backoff"] = import_string(given["backoff"])
+        return policy_options(given, owner=f"TASKS[{self.alias!r}]")
+
+    def enqueue(
+        self, task: ContractTask[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> RetryTaskResult:
+        """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
+
+        Raises:
+            InvalidTask: the task does not fit this backend.
+            TypeError: the call does not fit the function, or an argument cannot be stored.
+        """
+        return self.enqueue_many(task, [(args, kwargs)])[0]
+
+    def enqueue_many(
+        self, task: ContractTask[..., Any], calls: Iterable[Call]
+    ) -> list[RetryTaskResult]:
+        """Store one Task per call of (positional, keyword arguments), all or none."""
+        self.validate_task(task)
+        definition = as_retry_task(task)
+        calls = list(calls)
+        rows = [*self._rows(definition, calls)]
+        lifecycle.enqueue(rows)
+        results = [_enqueued(definition, row, call) for row, call in zip(rows, calls, strict=True)]
+        for result in results:
+            task_enqueued.send_robust(type(self), task_result=result)
+        return results
+
+    def get_result(self, result_id: str) -> RetryTaskResult:
+        """Return the state of a Task by its id.
+
+        Raises:
+            TaskResultDoesNotExist: no such Task, or no such id could be.
+            NotImportable: its function cannot be imported here.
+        """
+        try:
+            pk = uuid.UUID(result_id)
+            row = Task.objects.using(wakeups.alias()).get(pk=pk)
+        except (ValueError, AttributeError, TypeError, Task.DoesNotExist) as error:
+            raise TaskResultDoesNotExist(result_id) from error
+        return result_of(row)
+
+    def _rows(self, task: RetryTask[..., Any], calls: Iterable[Call]) -> Iterable[Task]:
+        name = _storable_name(task)
+        policy = task.policy
+        for args, kwargs in calls:
+            encoded_args, encoded_kwargs = codec.dumps_arguments(
+                task.signature, args, kwargs, owner=task.name
+            )
+            _refuse_large(task.name, len(encoded_args) + len(encoded_kwargs))
+            yield Task(
+                name=name,
+                args=Encoded(encoded_args),
+                kwargs=Encoded(encoded_kwargs),
+                queue_name=task.queue_name,
+                priority=task.priority,
+                backend=self.alias,
+                options=dict(task.call_options),
+                timeout=policy.timeout,
+                max_retries=policy.max_retries,
+                run_after=task.run_after,
+            )
+
+
+def resolve(name: str) -> RetryTask[..., Any]:
+    """Return the task at a dotted path.
+
+    Raises:
+        NotImportable: its module is gone, does not import, or lacks the name.
+        NotATask: something else than a task stands there.
+    """
+    try:
+        found = import_string(name)
+    except Exception as error:
+        raise NotImportable(name) from error
+    if not isinstance(found, ContractTask):
+        raise NotATask(name, found)
+    return as_retry_task(found)
+
+
+def as_retry_task(task: ContractTask[..., Any]) -> RetryTask[..., Any]:
+    """Return a task as one of ours: a plain one is given the backend's default policy."""
+    if isinstance(task, RetryTask):
+        return task
+    return RetryTask(
+        func=task.func,
+        priority=task.priority,
+        backend=task.backend,
+        queue_name=task.queue_name,
+        run_after=task.run_after,
+        takes_context=task.takes_context,
+    )
+
+
+def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> RetryTaskResult:
+    """Return the state of a Task as a result, its attempts read from the database.
+
+    Args:
+        row: the Task.
+        definition: its task, where the caller has it; resolved from its name otherwise.
+    """
+    attempts = list(row.attempts.all())
+    running = [row.worker] if row.status == Status.RUNNING else []
+    failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
+    result = _result(
+        (definition or resolve(row.name)).using(
+            priority=row.priority, queue_name=row.queue_name, backend=row.backend
+        ),
+        row,
+        (row.args, row.kwargs),
+        errors=[
+            TaskError(exception_class_path=a.exception_class_path, traceback=a.traceback)
+            for a in failures
+        ],
+        worker_ids=[attempt.worker for attempt in attempts] + running,
+    )
+    object.__setattr__(result, "_return_value", row.return_value)
+    return result
+
+
+def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> RetryTaskResult:
+    return _result(task, row, call, errors=[], worker_ids=[])
+
+
+def _result(
+    task: RetryTask[..., Any],
+    row: Task,
+    call: Call,
+    *,
+    errors: list[TaskError],
+    worker_ids: list[str],
+) -> RetryTaskResult:
+    return RetryTaskResult(
+        task=task,
+        id=str(row.pk),
+        status=STATUS[Status(row.status)],
+        enqueued_at=row.enqueued_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        last_attempted_at=row.last_attempted_at,
+        args=list(call[0]),
+        kwargs=dict(call[1]),
+        backend=row.backend,
+        errors=errors,
+        worker_ids=worker_ids,
+    )
+
+
+def _storable_name(task: RetryTask[..., Any]) -> str:
+    name = task.module_path
+    if task.func.__module__ == "__main__":
+        raise InvalidTask(
+            f"{name} is defined in the script being run, so a worker could not import it"
+        )
+    if len(name) > LONGEST_NAME:
+        raise InvalidTask(f"{name} is longer than {LONGEST_NAME} characters: shorten its path")
+    return name
+
+
+def _refuse_large(name: str, size: int) -> None:
+    if size > LARGEST_ARGUMENTS:
+        raise TypeError(
+            f"{name}(): the arguments take {size} bytes, more than {LARGEST_ARGUMENTS}: store them "
+            "elsewhere and pass a key"
+        )

@@ -1,0 +1,77 @@
+"""What a running task function is told, and how it steers its Task."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from .contract import TaskContext, TaskResult
+from .exceptions import UNSET, Duration, Retry, Unset
+from .models import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Celery's spelling of where a Task stands."""
+
+    id: str
+    """The Task's id."""
+    retries: int
+    """Retries spent so far: 0 at the first attempt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryTaskContext(TaskContext):
+    """The first argument of a function decorated with ``bind=True`` or ``takes_context=True``."""
+
+    task_result: TaskResult[Any, Any]
+    row: Task
+
+    @property
+    def attempt(self) -> int:
+        """Return the number of this attempt, from 1."""
+        return self.row.attempt_count + 1
+
+    @property
+    def retry_count(self) -> int:
+        """Return the retries spent so far: 0 at the first attempt."""
+        return self.row.retry_count
+
+    @property
+    def max_retries(self) -> int | None:
+        """Return the retries at most; None for ever."""
+        return self.row.max_retries
+
+    @property
+    def idempotency_key(self) -> str:
+        """Return a key that is the same in every attempt of this Task, and of no other."""
+        return str(self.row.pk)
+
+    @property
+    def request(self) -> Request:
+        """Return the id and the retries so far, as Celery's ``self.request`` has them."""
+        return Request(id=str(self.row.pk), retries=self.row.retry_count)
+
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: Duration | None = None,
+        eta: datetime | None = None,
+        max_retries: int | Literal[Unset.UNSET] | None = UNSET,
+    ) -> Retry:
+        """Raise :class:`Retry`, so that ``raise self.retry(...)`` and ``self.retry(...)`` are one.
+
+        Args:
+            exc: what went wrong; by default the exception being handled.
+            countdown: exactly so many seconds (or a timedelta); by default what the policy says.
+            eta: an aware datetime, in place of ``countdown``.
+            max_retries: in place of the Task's, for this decision alone; None for ever.
+
+        Raises:
+            Retry: always.
+        """
+        cause = exc or sys.exception()
+        raise Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries) from cause

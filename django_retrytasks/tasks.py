@@ -1,0 +1,329 @@
+"""The decorator ``@retry_task`` and the object it makes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
+
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from . import conf
+from .context import RetryTaskContext
+from .contract import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_QUEUE_NAME,
+    BaseTask,
+    InvalidTask,
+    TaskResult,
+    task_backends,
+)
+from .exceptions import Duration, as_seconds
+from .policy import PolicyOptions, RetryPolicy, policy_options
+
+if TYPE_CHECKING:
+    from .backend import RetryTasksBackend
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BACKEND = "django_retrytasks.backend.RetryTasksBackend"
+# Options that are code cannot be stored with a call.
+DECORATOR_ONLY = ("retry_on", "no_retry_on")
+
+
+class TaskOptions(PolicyOptions, total=False):
+    """The options of ``@retry_task``: the policy's, and where the Task runs."""
+
+    priority: int
+    queue_name: str
+    backend: str
+    takes_context: bool
+
+
+@dataclass(frozen=True, kw_only=True, init=False)
+class RetryTask(BaseTask[P, R], Generic[P, R]):
+    """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
+
+    Attributes:
+        options: the policy's options given where the task is defined.
+        call_options: those given by :meth:`using`, which go with the stored Task.
+        bind: whether the function's first argument, whatever its name, is the context.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    bind: bool = False
+
+    def __init__(
+        self,
+        *,
+        func: Callable[..., R],
+        priority: int = 0,
+        backend: str = DEFAULT_TASK_BACKEND_ALIAS,
+        queue_name: str = DEFAULT_TASK_QUEUE_NAME,
+        run_after: datetime | None = None,
+        takes_context: bool = False,
+        bind: bool = False,
+        options: Mapping[str, Any] | None = None,
+        call_options: Mapping[str, Any] | None = None,
+        **more_options: Any,
+    ) -> None:
+        owner = getattr(func, "__qualname__", repr(func))
+        given = {**(options or {}), **policy_options(more_options, owner=owner)}
+        values = {
+            "func": func,
+            "priority": priority,
+            "backend": backend,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "takes_context": takes_context,
+            "bind": bind,
+            "options": given,
+            "call_options": dict(call_options or {}),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        _refuse_unreachable(self.func)
+        super().__post_init__()
+        _ = self.policy
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now: nothing is stored, nothing is retried."""
+        if self.wants_context:
+            name = self.func.__qualname__
+            raise TypeError(f"{name}() needs its context: enqueue it, or call {name}.func(context)")
+        return cast("R", self.func(*args, **kwargs))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _unpickle, ({**values, "func": self.module_path},)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether the function's first argument is a :class:`RetryTaskContext`."""
+        return self.bind or self.takes_context
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """Return the policy in force: call over decorator over backend over ``RETRYTASKS``."""
+        layers = (self.defaults, self.options, self.call_options)
+        return RetryPolicy(**{k: v for layer in layers for k, v in layer.items()})
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Return the policy options that hold where the task names none."""
+        return {**site_options(), **self.get_backend().policy_options}
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """Return the signature a call is bound to: the function's, without its context."""
+        signature = inspect.signature(self.func)
+        parameters = list(signature.parameters.values())
+        return signature.replace(parameters=parameters[1:] if self.wants_context else parameters)
+
+    def using(
+        self,
+        *,
+        priority: int | None = None,
+        queue_name: str | None = None,
+        run_after: datetime | None = None,
+        backend: str | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> RetryTask[P, R]:
+        """Return this task with some defaults changed, for the calls made through it.
+
+        Args:
+            priority: -100 to 100; higher runs first.
+            queue_name: the queue its Tasks wait in.
+            run_after: an aware datetime before which they do not run.
+            backend: an alias in ``TASKS``.
+            options: the policy's, but for ``retry_on``, ``no_retry_on`` and a callable backoff,
+                which are code and stay on the decorator.
+
+        Raises:
+            TypeError: an unknown option, or one that cannot be stored with a call.
+            ValueError: an option outside its range.
+        """
+        given = policy_options(options, owner=self.name)
+        _refuse_code(given, self.name)
+        changes = {
+            "priority": priority,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "backend": backend,
+            "call_options": {**self.call_options, **_in_seconds(given)} if given else None,
+        }
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
+
+    def get_backend(self) -> RetryTasksBackend:
+        """Return the backend its alias names, or one of our own where that is another's.
+
+        So a task runs durably on a site that has not configured ``TASKS`` at all.
+        """
+        configured = task_backends[self.backend]
+        backend_class: type[RetryTasksBackend] = import_string(BACKEND)
+        if isinstance(configured, backend_class):
+            return configured
+        if self.backend != DEFAULT_TASK_BACKEND_ALIAS:
+            raise InvalidTask(
+                f"{self.func.__qualname__}: TASKS[{self.backend!r}] is no RetryTasksBackend. "
+                "Name an alias that is, or none."
+            )
+        return backend_class(alias=self.backend, params={"QUEUES": []})
+
+    def enqueue_many(
+        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+    ) -> list[TaskResult[P, R]]:
+        """Store one Task per call, all or none, in one round trip per thousand.
+
+        Args:
+            calls: of each call its positional arguments (a tuple or list) or its keyword
+                arguments (a mapping).
+
+        Raises:
+            TypeError: a call that does not fit the function, or an argument that cannot be stored.
+        """
+        return self.get_backend().enqueue_many(self, [_split_call(call) for call in calls])
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]:
+        """Enqueue, in Celery's spelling."""
+        return self.enqueue(*args, **kwargs)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        countdown: Duration | None = None,
+        eta: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> TaskResult[P, R]:
+        """Enqueue, in Celery's spelling.
+
+        Args:
+            args: positional arguments.
+            kwargs: keyword arguments.
+            countdown: seconds (or a timedelta) before it may run.
+            eta: an aware datetime before which it does not run, in place of ``countdown``.
+            queue: the queue it waits in.
+            priority: -100 to 100; higher runs first.
+            options: as :meth:`using` takes them.
+        """
+        if countdown is not None and eta is not None:
+            raise TypeError(f"{self.name}: give countdown or eta, not both")
+        if countdown is not None:
+            eta = timezone.now() + timedelta(seconds=as_seconds("countdown", countdown))
+        chosen = self.using(run_after=eta, queue_name=queue, priority=priority, **options)
+        return chosen.enqueue(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def site_options() -> dict[str, Any]:
+    """Return the policy options of ``RETRYTASKS["POLICY"]``."""
+    return policy_options(conf.get().POLICY, owner='RETRYTASKS["POLICY"]')
+
+
+def site_policy() -> RetryPolicy:
+    """Return the policy of a Task whose definition is not known."""
+    return RetryPolicy(**site_options())
+
+
+def _unpickle(values: dict[str, Any]) -> RetryTask[..., Any]:
+    task: RetryTask[..., Any] = import_string(values["func"])
+    return type(task)(**{**values, "func": task.func})
+
+
+def _refuse_unreachable(func: Callable[..., Any]) -> None:
+    if not inspect.isfunction(func):
+        raise InvalidTask(f"{func!r} is no function: decorate a function with @retry_task")
+    if func.__qualname__ != func.__name__:
+        raise InvalidTask(
+            f"{func.__module__}.{func.__qualname__} is no function of a module, so a worker could "
+            "not import it: move it to the top level of its module."
+        )
+
+
+def _refuse_code(options: Mapping[str, Any], name: str) -> None:
+    for option, value in options.items():
+        if option in DECORATOR_ONLY or callable(value):
+            raise TypeError(
+                f"{name}: {option} is code, which a call cannot store: set it on the decorator"
+            )
+
+
+def _in_seconds(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in options.items()}
+
+
+def _split_call(call: Sequence[Any] | Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    if isinstance(call, Mapping):
+        return (), call
+    if isinstance(call, tuple | list):
+        return call, {}
+    raise TypeError(
+        f"a call is a tuple of arguments or a mapping of keyword arguments, not {call!r}"
+    )
+
+
+@overload
+def retry_task(func: Callable[P, R], /) -> RetryTask[P, R]: ...
+
+
+@overload
+def retry_task(
+    *, bind: Literal[True], **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[RetryTaskContext, P], R]], RetryTask[P, R]]: ...
+
+
+@overload
+def retry_task(
+    *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, R]], RetryTask[P, R]]: ...
+
+
+def retry_task(
+    func: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any
+) -> Any:
+    """Make a function a task: its calls are stored, run by the cluster and retried when they fail.
+
+    Use it bare, with options, or with ``bind=True``, which hands the function its
+    :class:`RetryTaskContext` as first argument (``self`` in Celery's spelling). A coroutine
+    function is run in an event loop of its own.
+
+    Args:
+        func: a function at the top level of a module.
+        bind: whether its first argument is the context.
+        options: those of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
+            ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks).
+
+    Raises:
+        InvalidTask: a method, a nested function, or a queue that the backend does not know.
+        TypeError: an unknown option; the message names the nearest one.
+        ValueError: an option outside its range.
+    """
+
+    def decorate(function: Callable[..., Any]) -> RetryTask[..., Any]:
+        return RetryTask(func=function, bind=bind, **options)
+
+    return decorate if func is None else decorate(func)
