@@ -1,0 +1,78 @@
+"""The internal Tasks that announce a final failure, each stored and retried like any other."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.utils.module_loading import import_string
+
+from . import conf, lifecycle, wakeups
+from .models import Attempt, Task
+from .signals import task_failed
+from .tasks import RetryTask, retry_task
+
+Receiver = Callable[..., Any]
+
+
+@retry_task(max_retries=20, countdown=1, max_countdown=3600, timeout=300)
+def announce_failure(task_id: str, attempt_number: int) -> None:
+    """Enqueue one Task per ``task_failed`` receiver and per alert, all or none."""
+    row = Task.objects.using(wakeups.alias()).get(pk=task_id)
+    calls = [(call_receiver, name) for name in dict.fromkeys(_names())]
+    calls += [(send_alert, path) for path in conf.get().ALERTS]
+    lifecycle.enqueue([_internal(to, row, name, attempt_number) for to, name in calls])
+
+
+@retry_task(max_retries=20, countdown=5, max_countdown=3600, timeout=300)
+def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
+    """Call the ``task_failed`` receiver of this name; it is retried alone when it raises."""
+    task, attempt = _failure(task_id, attempt_number)
+    for connected, is_async in _receivers():
+        if _name(connected) == receiver:
+            call = async_to_sync(connected) if is_async else connected
+            call(signal=task_failed, sender=Task, task=task, attempt=attempt)
+
+
+@retry_task(max_retries=20, countdown=5, max_countdown=3600, timeout=300)
+def send_alert(path: str, task_id: str, attempt_number: int) -> None:
+    """Call the alert at this dotted path with the Task and its last Attempt."""
+    import_string(path)(*_failure(task_id, attempt_number))
+
+
+def _failure(task_id: str, attempt_number: int) -> tuple[Task, Attempt]:
+    attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
+    attempt = attempts.get(task=uuid.UUID(task_id), number=attempt_number)
+    return attempt.task, attempt
+
+
+def _internal(to: RetryTask[..., Any], failed: Task, name: str, attempt_number: int) -> Task:
+    return Task(
+        name=to.module_path,
+        args=[name, str(failed.pk), attempt_number],
+        kwargs={},
+        queue_name=failed.queue_name,
+        priority=lifecycle.ANNOUNCE_PRIORITY,
+        backend=failed.backend,
+        internal=True,
+        max_retries=to.policy.max_retries,
+        timeout=to.policy.timeout,
+    )
+
+
+def _names() -> Iterator[str]:
+    return (_name(receiver) for receiver, _ in _receivers())
+
+
+def _receivers() -> Iterator[tuple[Receiver, bool]]:
+    sync_receivers, async_receivers = task_failed._live_receivers(Task)
+    yield from ((receiver, False) for receiver in sync_receivers)
+    yield from ((receiver, True) for receiver in async_receivers)
+
+
+def _name(receiver: Receiver) -> str:
+    owner = type(receiver)
+    name = getattr(receiver, "__qualname__", owner.__qualname__)
+    return f"{getattr(receiver, '__module__', owner.__module__)}.{name}"

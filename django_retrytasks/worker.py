@@ -1,0 +1,558 @@
+"""What a woken worker does: claim, call, decide, settle, for about one slice."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.db import InterfaceError, OperationalError, connections
+from django.db.models import prefetch_related_objects
+from django.dispatch import Signal
+from django.utils import timezone
+
+from . import codec, conf, lifecycle, wakeups
+from .backend import RetryTasksBackend, resolve, result_of
+from .context import RetryTaskContext
+from .contract import task_finished, task_started
+from .exceptions import (
+    AttemptTimedOut,
+    Discard,
+    NotATask,
+    NotImportable,
+    ResultNotStorable,
+    Retry,
+    Snooze,
+    WorkerLost,
+)
+from .lifecycle import Claim, Ending, Lane, Settled
+from .models import Attempt, Encoded, Status, Task
+from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
+from .reports import report
+from .signals import attempt_failed, task_retrying, task_succeeded
+from .tasks import RetryTask, site_policy
+
+logger = logging.getLogger("django_retrytasks")
+
+# Seconds of work to claim at once, and Tasks at most.
+BATCH_SECONDS = 0.05
+BATCH_LIMIT = 50
+# Seconds after which a Task that still runs has its neighbours settled and given back.
+PATIENCE = 1.0
+# A timed-out function that swallows the exception is interrupted again after so many seconds.
+INTERRUPT_AGAIN = 1.0
+# A worker woken in vain waits for a Task that comes due within so many seconds.
+EARLY = 0.2
+# Seconds for which claim and settle are tried again while the database is away.
+CLAIM_PATIENCE = 1.0
+SETTLE_PATIENCE = float(wakeups.GRACE)
+LARGEST_RESULT = 1024 * 1024
+
+
+def run(key: str, due: float | None = None) -> None:
+    """Serve a wake-up: run due Tasks of the cluster ``key`` for about one slice.
+
+    Args:
+        key: the cluster's key.
+        due: Unix time of the database's clock for which the wake-up was written; None: at once.
+    """
+    until = time.monotonic() + conf.get().slice
+    lanes = _persist(lambda: lifecycle.lanes(key), CLAIM_PATIENCE)
+    worked = _run_batch(lanes) or (_wait_for_coming(key, lanes, due) and _run_batch(lanes))
+    while worked and time.monotonic() < until:
+        worked = _run_batch(lanes)
+    if worked:
+        lifecycle.ring_for_due(key, lanes)
+
+
+def run_inline(ids: Sequence[uuid.UUID]) -> None:
+    """Run these Tasks to their end in the calling process, delays skipped."""
+    while (claim := lifecycle.claim_inline(ids, worker=worker_name())).tasks:
+        Batch(claim).run()
+
+
+def sweep() -> None:
+    """Run the sweep: what django-q2's Schedule calls."""
+    lifecycle.sweep()
+
+
+def worker_name() -> str:
+    """Return who runs here: host, process id and process name, parted by colons."""
+    return f"{socket.gethostname()}:{os.getpid()}:{multiprocessing.current_process().name}"[:255]
+
+
+def _run_batch(lanes: Sequence[Lane]) -> bool:
+    """Claim due Tasks and run them; return whether there were any."""
+    limit, worker = _pace.limit, worker_name()
+    claim = _persist(lambda: lifecycle.claim(lanes, limit=limit, worker=worker), CLAIM_PATIENCE)
+    if not claim.tasks:
+        return False
+    batch = Batch(claim)
+    with _heart.watching(batch):
+        batch.run()
+    return True
+
+
+def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool:
+    """Wait for a Task that comes due in a moment; ring again where the wake-up came far too early.
+
+    A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
+    """
+    coming = lifecycle.next_coming(lanes)
+    if coming is None:
+        return False
+    run_after, now = coming
+    if (wait := (run_after - now).total_seconds()) <= EARLY:
+        time.sleep(max(wait, 0))
+        return True
+    if due is not None and (ahead := due - now.timestamp()) > 0:
+        wakeups.ring(key, [wakeups.later(ahead, run_after)])
+    return False
+
+
+class Pace:
+    """How many Tasks to claim at once: about 50 ms of work, going by recent run times."""
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+
+    @property
+    def limit(self) -> int:
+        """Return how many Tasks to claim, 1 to 50; 1 until a run time is known."""
+        if self._mean is None:
+            return 1
+        return max(1, min(BATCH_LIMIT, int(BATCH_SECONDS / max(self._mean, 1e-9))))
+
+    def note(self, seconds: float) -> None:
+        """Take into account that a Task ran for ``seconds``."""
+        self._mean = seconds if self._mean is None else self._mean + (seconds - self._mean) / 5
+
+
+class Batch:
+    """The Tasks of one claim: those waiting, the one that runs, and endings not yet settled.
+
+    Its Tasks are run by the worker's main thread. The heartbeat's thread may meanwhile settle what
+    has ended and give back what still waits, so all of it is guarded by a lock.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self._lock = threading.Lock()
+        self._waiting = deque(claim.tasks)
+        self._running: Task | None = None
+        self._endings: list[Ending] = []
+        self._claimed_at = claim.at or timezone.now()
+        self._claimed = self._started = self._beaten = time.monotonic()
+        self._held = True
+
+    def run(self) -> None:
+        """Run every Task that waits, then settle."""
+        self._give_back_suspects()
+        self._load_history()
+        while task := self._next():
+            ending = Run(task, self.now).ending()
+            self._finish(ending)
+        self.settle()
+
+    def now(self) -> datetime:
+        """Return the database's time: that of the claim and what has passed since."""
+        return self._claimed_at + timedelta(seconds=time.monotonic() - self._claimed)
+
+    def settle(self) -> None:
+        """Settle the endings that are not yet, and tell the world about them."""
+        with self._lock:
+            endings, self._endings = self._endings, []
+        if not endings:
+            return
+        for settled in _persist(lambda: lifecycle.settle(endings), SETTLE_PATIENCE):
+            _tell(settled)
+
+    def beat(self) -> None:
+        """Keep a Task that runs long: settle and give back its neighbours, extend its lease."""
+        task, seconds = self._running, time.monotonic() - self._started
+        if task is None or seconds < PATIENCE:
+            return
+        self.settle()
+        self._give_back()
+        if self._held and self._lease_is_old() and not _is_hung(task, seconds):
+            started_at = self.now() - timedelta(seconds=seconds)
+            self._beaten = time.monotonic()
+            self._held = lifecycle.heartbeat(task, started_at=started_at)
+
+    def _next(self) -> Task | None:
+        with self._lock:
+            self._running = self._waiting.popleft() if self._waiting else None
+            self._started = time.monotonic()
+        return self._running
+
+    def _finish(self, ending: Ending) -> None:
+        _pace.note(time.monotonic() - self._started)
+        with self._lock:
+            self._running = None
+            self._endings.append(ending)
+
+    def _give_back(self) -> None:
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        if waiting:
+            lifecycle.release(waiting)
+
+    def _give_back_suspects(self) -> None:
+        """Give back Tasks whose last worker died before it is known to have started them."""
+        suspects = [task for task in self._waiting if task.lapsed and not task.was_started]
+        if suspects:
+            self._waiting = deque(task for task in self._waiting if task not in suspects)
+            lifecycle.release(suspects, suspect=True)
+
+    def _load_history(self) -> None:
+        retried = [task for task in self._waiting if task.attempt_count]
+        prefetch_related_objects(retried, "attempts")
+
+    def _lease_is_old(self) -> bool:
+        unbeaten = self._beaten < self._started
+        return unbeaten or time.monotonic() - self._beaten > conf.get().lease / 4
+
+
+class Run:
+    """One attempt: call the function and decide what follows."""
+
+    def __init__(self, task: Task, now: Callable[[], datetime]) -> None:
+        self._task = task
+        self._now = now
+        self._started_at = now()
+        self._definition: RetryTask[..., Any] | None = None
+
+    def ending(self) -> Ending:
+        """Run the attempt; return how it ended and what follows. Whatever the function raises is
+        an ending, KeyboardInterrupt excepted."""
+        if self._task.lapsed:
+            return self._lost()
+        try:
+            self._definition = resolve(self._task.name)
+        except (NotImportable, NotATask) as error:
+            return self._failed(error, FailureKind.NOT_IMPORTABLE)
+        try:
+            self._announce_start()
+            value = self._call()
+        except KeyboardInterrupt:
+            raise
+        except Discard as discard:
+            return self._discarded(discard)
+        except Snooze as snooze:
+            return self._snoozed(snooze)
+        except BaseException as error:
+            _tidy_connections()
+            return self._raised(error)
+        return self._succeeded(value)
+
+    def _call(self) -> Any:
+        definition, task = self._definition, self._task
+        assert definition is not None  # noqa: S101
+        args = list(task.args)
+        if definition.wants_context:
+            args.insert(0, RetryTaskContext(task_result=result_of(task, definition), row=task))
+        return call_within(task.timeout, definition.func, *args, **task.kwargs)
+
+    def _announce_start(self) -> None:
+        result = result_of(self._task, self._definition)
+        task_started.send_robust(RetryTasksBackend, task_result=result)
+
+    def _succeeded(self, value: Any) -> Ending:
+        try:
+            return_value = _encoded(self._task.name, value)
+        except ResultNotStorable as error:
+            return self._failed(error, FailureKind.NOT_STORABLE)
+        decision = Decision(countdown=None, stop_reason=None, reason="succeeded")
+        return self._ending(Attempt.Outcome.SUCCEEDED, decision, return_value=return_value)
+
+    def _discarded(self, discard: Discard) -> Ending:
+        reason = f"discarded: {discard.reason}" if discard.reason else "discarded"
+        decision = Decision(countdown=None, stop_reason=StopReason.DISCARDED, reason=reason)
+        return self._ending(Attempt.Outcome.DISCARDED, decision)
+
+    def _snoozed(self, snooze: Snooze) -> Ending:
+        reason = f"snoozed for {snooze.countdown:g} s"
+        decision = Decision(countdown=snooze.countdown, stop_reason=None, reason=reason)
+        return self._ending(Attempt.Outcome.SNOOZED, decision)
+
+    def _raised(self, error: BaseException) -> Ending:
+        retry = error if isinstance(error, Retry) else None
+        cause = retry.cause if retry else error
+        timed_out = isinstance(cause, AttemptTimedOut)
+        kind = FailureKind.TIMED_OUT if timed_out else FailureKind.RAISED
+        return self._failed(cause, kind, retry)
+
+    def _lost(self) -> Ending:
+        task = self._task
+        self._started_at = task.last_attempted_at or self._started_at
+        with suppress(NotImportable, NotATask):
+            self._definition = resolve(task.name)
+        lost = WorkerLost(task.worker, task.claimed_at)
+        return replace(self._failed(lost, FailureKind.LOST), worker=task.worker)
+
+    def _failed(
+        self, error: BaseException, kind: FailureKind, retry: Retry | None = None
+    ) -> Ending:
+        outcome = OUTCOMES.get(kind, Attempt.Outcome.FAILED)
+        failure = Failure(
+            exception=error,
+            kind=kind,
+            retry_count=self._task.retry_count,
+            crash_count=self._task.crash_count + (kind is FailureKind.LOST),
+            elapsed=self._elapsed(),
+            retry=retry,
+        )
+        return self._ending(outcome, self._decide(failure), error=report(error), exception=error)
+
+    def _decide(self, failure: Failure) -> Decision:
+        policy = policy_of(self._task, self._definition)
+        result = None
+        if callable(policy.backoff) and self._definition:
+            result = result_of(self._task, self._definition)
+        now = _aware(self._now())
+        return policy.decide(failure, now=now, random=random.random, task_result=result)
+
+    def _elapsed(self) -> float:
+        first = self._task.started_at or self._started_at
+        return max(0.0, (self._now() - first).total_seconds())
+
+    def _ending(self, outcome: Attempt.Outcome, decision: Decision, **details: Any) -> Ending:
+        return Ending(
+            task=self._task,
+            outcome=outcome,
+            decision=decision,
+            started_at=self._started_at,
+            finished_at=self._now(),
+            worker=worker_name(),
+            **details,
+        )
+
+
+OUTCOMES = {
+    FailureKind.TIMED_OUT: Attempt.Outcome.TIMED_OUT,
+    FailureKind.LOST: Attempt.Outcome.LOST,
+}
+
+
+def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
+    """Return the policy of a stored Task: its call's options over its definition's.
+
+    Without a definition (its code is gone), or with options that are no longer valid, the site's
+    policy, or the default one, decides; ``max_retries`` is always the Task's own.
+    """
+    try:
+        policy = definition.policy if definition else site_policy()
+        if policy.max_retries == task.max_retries and not task.options:
+            return policy
+        return policy.replace(**{**task.options, "max_retries": task.max_retries})
+    except (TypeError, ValueError):
+        logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
+        return RetryPolicy(max_retries=task.max_retries)
+
+
+def call_within(timeout: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function, or run a coroutine function to its end, within ``timeout`` seconds.
+
+    Raises:
+        AttemptTimedOut: inside the function, when the time is over; again every second while it
+            swallows the exception, and at last if it returns all the same. Where the platform has
+            no timer signal, or outside the main thread, only a coroutine is interrupted.
+    """
+    if inspect.iscoroutinefunction(func):
+        return async_to_sync(_await_within)(timeout, func, *args, **kwargs)
+    if timeout is None or not _can_interrupt():
+        return func(*args, **kwargs)
+    return _interrupted_after(timeout, partial(func, *args, **kwargs))
+
+
+async def _await_within(
+    seconds: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await func(*args, **kwargs)
+    except TimeoutError as error:
+        if limit.expired() and seconds is not None:
+            raise AttemptTimedOut(seconds) from error
+        raise
+
+
+def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
+    expired = False
+
+    def interrupt(signum: int, frame: Any) -> None:
+        nonlocal expired
+        expired = True
+        raise AttemptTimedOut(timeout)
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    wakeups.set_guard(timeout + wakeups.GRACE)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
+        value = call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        wakeups.set_guard(None)
+    if expired:
+        raise AttemptTimedOut(timeout)
+    return value
+
+
+def _can_interrupt() -> bool:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and hasattr(signal, "setitimer")
+
+
+class Heart:
+    """The thread that beats for Tasks that run long, one in each worker process.
+
+    It costs short Tasks nothing: it looks once a second, and reaches for the database, on a
+    connection of its own, only when a Task has been running for a second.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._batch: Batch | None = None
+        self._idle = True
+        self._pid: int | None = None
+
+    @contextmanager
+    def watching(self, batch: Batch) -> Iterator[None]:
+        """Beat for a batch while the body runs."""
+        self._start_once()
+        with self._changed:
+            self._batch = batch
+            if self._idle:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def _start_once(self) -> None:
+        # A fork has the parent's objects but none of its threads.
+        if self._pid != os.getpid():
+            self._changed = threading.Condition()
+            self._pid = os.getpid()
+            name = "retrytasks-heart"
+            threading.Thread(target=self._beat_for_ever, name=name, daemon=True).start()
+
+    def _beat_for_ever(self) -> None:
+        while True:
+            batch = self._wait()
+            try:
+                batch.beat()
+            except Exception:
+                logger.exception("Heartbeat failed; it is tried again in a second")
+
+    def _wait(self) -> Batch:
+        with self._changed:
+            while True:
+                self._idle = self._batch is None
+                self._changed.wait(None if self._idle else PATIENCE)
+                if self._batch is not None and not self._idle:
+                    return self._batch
+
+
+_pace = Pace()
+_heart = Heart()
+
+
+# ---- telling
+
+
+def _tell(settled: Settled) -> None:
+    """Send the signals of a committed ending, best effort: a receiver's error is logged."""
+    ending, attempt = settled.ending, settled.attempt
+    task, sent = ending.task, {"task": ending.task, "attempt": attempt}
+    if ending.outcome == Attempt.Outcome.SUCCEEDED:
+        _send(task_succeeded, **sent)
+    elif ending.exception:
+        _send(attempt_failed, **sent, exception=ending.exception)
+    if ending.status == Status.RETRYING and ending.exception:
+        _send(task_retrying, **sent, run_after=attempt.next_run_after)
+    if task.is_finished:
+        _tell_finished(task, ending.exception)
+
+
+def _tell_finished(task: Task, exception: BaseException | None) -> None:
+    with suppress(NotImportable, NotATask):
+        result = result_of(task)
+        try:
+            # The contract of task_finished: its receivers find the exception in sys.exc_info().
+            if exception:
+                raise exception
+        except BaseException:
+            task_finished.send_robust(RetryTasksBackend, task_result=result)
+        else:
+            task_finished.send_robust(RetryTasksBackend, task_result=result)
+
+
+def _send(to: Signal, **details: Any) -> None:
+    if to.has_listeners(Task):
+        to.send_robust(Task, **details)
+
+
+# ---- shared steps
+
+T = TypeVar("T")
+
+
+def _persist(act: Callable[[], T], patience: float) -> T:
+    """Do something with the database, again and again for ``patience`` seconds while it is away."""
+    until = time.monotonic() + patience
+    pause = 0.05
+    while True:
+        try:
+            return act()
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > until or connections[wakeups.alias()].in_atomic_block:
+                raise
+            connections[wakeups.alias()].close()
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+
+def _tidy_connections() -> None:
+    """Close connections that a failed function may have left broken."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+def _encoded(name: str, value: Any) -> Encoded | None:
+    if value is None:
+        return None
+    try:
+        text = codec.dumps(value)
+    except TypeError as error:
+        raise ResultNotStorable(name, str(error)) from error
+    if len(text) > LARGEST_RESULT:
+        raise ResultNotStorable(name, f"it takes {len(text)} bytes, more than {LARGEST_RESULT}")
+    return Encoded(text)
+
+
+def _is_hung(task: Task, seconds: float) -> bool:
+    """Whether a Task is so far past its timeout that its worker must be taken for dead."""
+    return task.timeout is not None and seconds > task.timeout + wakeups.GRACE
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
