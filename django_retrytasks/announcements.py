@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
 from . import conf, lifecycle, wakeups
+from .exceptions import Discard
 from .models import Attempt, Task
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
@@ -20,7 +21,8 @@ Receiver = Callable[..., Any]
 @retry_task(max_retries=20, countdown=1, max_countdown=3600, timeout=300)
 def announce_failure(task_id: str, attempt_number: int) -> None:
     """Enqueue one Task per ``task_failed`` receiver and per alert, all or none."""
-    row = Task.objects.using(wakeups.alias()).get(pk=task_id)
+    row, _ = _failure(task_id, attempt_number)
+    calls: list[tuple[RetryTask[..., None], str]]
     calls = [(call_receiver, name) for name in dict.fromkeys(_names())]
     calls += [(send_alert, path) for path in conf.get().ALERTS]
     lifecycle.enqueue([_internal(to, row, name, attempt_number) for to, name in calls])
@@ -44,7 +46,10 @@ def send_alert(path: str, task_id: str, attempt_number: int) -> None:
 
 def _failure(task_id: str, attempt_number: int) -> tuple[Task, Attempt]:
     attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
-    attempt = attempts.get(task=uuid.UUID(task_id), number=attempt_number)
+    try:
+        attempt = attempts.get(task=uuid.UUID(task_id), number=attempt_number)
+    except Attempt.DoesNotExist:
+        raise Discard("the failed Task has been deleted") from None
     return attempt.task, attempt
 
 

@@ -48,7 +48,7 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryTaskResult(AnyTaskResult):
+class RetryTaskResult(AnyTaskResult):  # type: ignore[misc]  # the stubs forget it is frozen
     """A Task's state as ``django.tasks`` shows it; arguments keep the types the codec knows."""
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class RetryTasksBackend(BaseTaskBackend):
 
     def enqueue(
         self, task: ContractTask[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> RetryTaskResult:
+    ) -> AnyTaskResult:
         """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
 
         Raises:
@@ -97,14 +97,14 @@ class RetryTasksBackend(BaseTaskBackend):
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
-    ) -> list[RetryTaskResult]:
+    ) -> list[AnyTaskResult]:
         """Store one Task per call of (positional, keyword arguments), all or none."""
         self.validate_task(task)
         definition = as_retry_task(task)
         calls = list(calls)
         rows = [*self._rows(definition, calls)]
         lifecycle.enqueue(rows)
-        results = [_enqueued(definition, row, call) for row, call in zip(rows, calls, strict=True)]
+        results = [_enqueued(definition, *stored) for stored in zip(rows, calls, strict=True)]
         for result in results:
             task_enqueued.send_robust(type(self), task_result=result)
         return results
@@ -182,13 +182,11 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
         row: the Task.
         definition: its task, where the caller has it; resolved from its name otherwise.
     """
-    attempts = list(row.attempts.all())
+    attempts = list(row.attempts.all()) if row.history is None else row.history
     running = [row.worker] if row.status == Status.RUNNING else []
     failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
     result = _result(
-        (definition or resolve(row.name)).using(
-            priority=row.priority, queue_name=row.queue_name, backend=row.backend
-        ),
+        _as_enqueued(definition or resolve(row.name), row),
         row,
         (row.args, row.kwargs),
         errors=[
@@ -201,7 +199,16 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
     return result
 
 
-def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> RetryTaskResult:
+def _as_enqueued(task: RetryTask[..., Any], row: Task) -> RetryTask[..., Any]:
+    changes = {
+        name: getattr(row, name)
+        for name in ("priority", "queue_name", "backend")
+        if getattr(task, name) != getattr(row, name)
+    }
+    return task.using(**changes) if changes else task
+
+
+def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> AnyTaskResult:
     return _result(task, row, call, errors=[], worker_ids=[])
 
 

@@ -49,7 +49,8 @@ def loads(text: str) -> Any:
     """Return the value that `dumps` was given. An object with an unknown tag stays a dict.
 
     Raises:
-        ValueError: the text is no JSON, or a tagged value is malformed.
+        ValueError: the text is no JSON. A tagged object that `dumps` never writes raises whatever
+            the constructor of its type raises.
     """
     return _loads_tagged(text) if TAG in text else _loads_plain(text)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from .contract import TaskContext, TaskResult
+from .contract import AnyTaskContext, AnyTaskResult
 from .exceptions import UNSET, Duration, Retry, Unset
 from .models import Task
 
@@ -23,10 +23,10 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryTaskContext(TaskContext):
+class RetryTaskContext(AnyTaskContext):  # type: ignore[misc]  # the stubs forget it is frozen
     """The first argument of a function decorated with ``bind=True`` or ``takes_context=True``."""
 
-    task_result: TaskResult[Any, Any]
+    task_result: AnyTaskResult
     row: Task
 
     @property

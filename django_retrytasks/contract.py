@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from django.tasks.signals import task_enqueued, task_finished, task_started
 
     BaseTask = Task
+    AnyTaskContext = TaskContext[Any, Any]
     AnyTaskResult = TaskResult[Any, Any]
 else:
     try:
@@ -62,8 +63,8 @@ else:
             from django.core.exceptions import ImproperlyConfigured
 
             raise ImproperlyConfigured(
-                "django-retrytasks needs django.tasks, which Django 5.2 does not carry: install its "
-                "backport with pip install 'django-retrytasks[django52]', or use Django 6.0 on."
+                "django-retrytasks needs django.tasks, which Django 5.2 has not: install its "
+                "backport, pip install 'django-retrytasks[django52]', or use Django 6.0 or later."
             ) from backport_error
 
     class BaseTask(Task):
@@ -72,6 +73,7 @@ else:
         def __class_getitem__(cls, parameters: Any) -> type:
             return cls
 
+    AnyTaskContext = TaskContext
     AnyTaskResult = TaskResult
 
 
@@ -80,6 +82,7 @@ __all__ = [
     "DEFAULT_TASK_QUEUE_NAME",
     "TASK_MAX_PRIORITY",
     "TASK_MIN_PRIORITY",
+    "AnyTaskContext",
     "AnyTaskResult",
     "BaseTask",
     "BaseTaskBackend",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
+from operator import attrgetter
 from typing import Any
 
 from django.db import connections, transaction
@@ -35,6 +36,7 @@ INLINE_ENTRY = "django_retrytasks.worker.run_inline"
 ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failure"
 ANNOUNCE_PRIORITY = 100
 ANNOUNCE_RETRIES = 20
+DATABASE_NOW = "database_now"
 # How many coming moments one sweep rings for, in each lane.
 COMING_LIMIT = 600
 # Internal Tasks are of no interest once done.
@@ -82,7 +84,7 @@ class Settled:
     """An ending that was written: the Task's new values and its Attempt row."""
 
     ending: Ending
-    values: Mapping[str, Any]
+    values: dict[str, Any]
     attempt: Attempt = field(compare=False)
 
 
@@ -217,7 +219,7 @@ def _claim(candidates: Callable[[], list[Task]], worker: str) -> Claim:
         tasks = _without_suspects(candidates())
         if not tasks:
             return Claim()
-        at: datetime = tasks[0].database_now
+        at = _database_now(tasks[0])
         token = uuid.uuid4()
         lapsed = [task for task in tasks if task.status == Status.RUNNING]
         _hold([task for task in tasks if task not in lapsed], token, at, worker)
@@ -236,7 +238,7 @@ def _due(among: Sequence[Lane], limit: int) -> list[Task]:
         for queue_name in queue_names:
             due = _lockable().of_lane(queue_name, priority).due().order_by("run_after")
             same.extend(due[:left])
-        found += sorted(same, key=lambda task: task.run_after)[:left]
+        found += sorted(same, key=attrgetter("run_after"))[:left]
         if len(found) >= limit:
             break
     return found
@@ -245,7 +247,12 @@ def _due(among: Sequence[Lane], limit: int) -> list[Task]:
 def _lockable() -> TaskQuerySet:
     rows: TaskQuerySet = Task.objects.using(wakeups.alias())
     skip = connections[wakeups.alias()].features.has_select_for_update_skip_locked
-    return rows.select_for_update(skip_locked=skip).annotate(database_now=DatabaseNow())
+    return rows.select_for_update(skip_locked=skip).annotate(**{DATABASE_NOW: DatabaseNow()})
+
+
+def _database_now(claimed: Task) -> datetime:
+    now: datetime = getattr(claimed, DATABASE_NOW)
+    return now
 
 
 def _without_suspects(tasks: list[Task]) -> list[Task]:
@@ -276,7 +283,7 @@ def _hold(tasks: Sequence[Task], token: uuid.UUID, at: datetime, worker: str) ->
 def _take_over(tasks: Sequence[Task], token: uuid.UUID) -> None:
     """Renew a lapsed claim under a new token, keeping what it says of the lost attempt."""
     if tasks:
-        values = {"claim_token": token, "run_after": tasks[0].database_now + _lease()}
+        values = {"claim_token": token, "run_after": _database_now(tasks[0]) + _lease()}
         _by_pk(tasks).update(**values)
         for task in tasks:
             task.lapsed = True
@@ -285,6 +292,11 @@ def _take_over(tasks: Sequence[Task], token: uuid.UUID) -> None:
 
 def _lease() -> timedelta:
     return timedelta(seconds=conf.get().lease)
+
+
+def attempts_of(ids: Iterable[uuid.UUID]) -> Iterable[Attempt]:
+    """Return the attempts of these Tasks, each Task's in order."""
+    return Attempt.objects.using(wakeups.alias()).filter(task__in=list(ids)).order_by("number")
 
 
 # ---- settle
@@ -313,7 +325,7 @@ def _lock_held(endings: Sequence[Ending]) -> dict[uuid.UUID, datetime]:
     """Lock the Tasks still under their claim; return the database's time for each."""
     tasks = [ending.task for ending in endings]
     rows = _by_pk(tasks).held(tasks[0].claim_token).select_for_update()
-    return dict(rows.annotate(database_now=DatabaseNow()).values_list("pk", "database_now"))
+    return dict(rows.values_list("pk", DatabaseNow()))
 
 
 def _decide_values(ending: Ending, at: datetime) -> Settled:
@@ -568,13 +580,17 @@ def _by_pk(tasks: Sequence[Task]) -> TaskQuerySet:
 def _update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:
     """Update each Task with values of its own, all the same fields, sent together."""
     connection = connections[wakeups.alias()]
-    fields = [Task._meta.get_field(name) for name in updates[0][1]]
+    fields: list[Any] = [Task._meta.get_field(name) for name in updates[0][1]]
     columns = ", ".join(f"{connection.ops.quote_name(f.column)} = %s" for f in fields)
-    pk = Task._meta.pk
+    pk: Any = Task._meta.pk
     sql = f"UPDATE {Task._meta.db_table} SET {columns} WHERE {pk.column} = %s"  # noqa: S608
+
+    @cache  # most values of a batch are the same
+    def prepared(f: Any, value: Any) -> Any:
+        return f.get_db_prep_save(value, connection)
+
     rows = [
-        [f.get_db_prep_save(values[f.name], connection) for f in fields]
-        + [pk.get_db_prep_save(task.pk, connection)]
+        [*(prepared(f, values[f.name]) for f in fields), pk.get_db_prep_save(task.pk, connection)]
         for task, values in updates
     ]
     with connection.cursor() as cursor:
@@ -612,12 +628,8 @@ def _log_transition(level: int, words: str, task: Task, settled: Settled | None 
         "attempt": settled.attempt.number if settled else task.attempt_count,
         "countdown": ending.decision.countdown if ending else None,
     }
-    message = "Task %s: id=%s name=%s attempt=%s"
+    message = f"Task {words}: id=%(task_id)s name=%(task_name)s attempt=%(attempt)s"
     if ending and ending.error:
-        message += " exception=%s decision=%s"
-        details = (ending.error.class_path, ending.decision.reason)
-    else:
-        details = ()
-    logger.log(
-        level, message, words, extra["task_id"], task.name, extra["attempt"], *details, extra=extra
-    )
+        extra |= {"exception": ending.error.class_path, "decision": ending.decision.reason}
+        message += " exception=%(exception)s decision=%(decision)s"
+    logger.log(level, message, extra, extra=extra)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -34,11 +35,11 @@ class DatabaseNow(Now):
     or local time where ``USE_TZ`` is off: both are asked for UTC and moved by that difference.
     """
 
-    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         template = f"(UTC_TIMESTAMP(6) + INTERVAL {_stored_offset()} SECOND)"
         return self.as_sql(compiler, connection, template=template, **extra)
 
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         moved = f"{_stored_offset():+d} seconds"
         template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}')"
         return self.as_sql(compiler, connection, template=template, **extra)
@@ -60,11 +61,40 @@ class Encoded:
         self.text = text
 
 
-class CodecField(models.TextField):
+class Unreadable:
+    """Stored text that is no value of the codec's; calling a function with it raises."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __iter__(self) -> Iterator[Any]:
+        raise ValueError(f"the stored value is not readable: {self.text[:200]!r}")
+
+    keys = __iter__
+
+
+if TYPE_CHECKING:
+    AnyTextField = models.TextField[Any, Any]
+else:
+    AnyTextField = models.TextField
+
+
+class CodecField(AnyTextField):
     """A value kept as ASCII JSON text: see :mod:`django_retrytasks.codec` for the types."""
 
+    if TYPE_CHECKING:  # what django-stubs reads the types of a field's values from
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
+        _pyi_lookup_exact_type: Any
+
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
-        return None if value is None else codec.loads(value)
+        if value is None:
+            return None
+        try:
+            return codec.loads(value)
+        except Exception:
+            # One unreadable row must not fail the claim of its neighbours: it fails when called.
+            return Unreadable(value)
 
     def get_prep_value(self, value: Any) -> Any:
         if value is None or isinstance(value, Combinable):
@@ -104,7 +134,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Unfinished Tasks of one queue and priority: one range of the claim's index."""
         return self.unfinished().filter(queue_name=queue_name, priority=priority)
 
-    def held(self, claim_token: uuid.UUID) -> TaskQuerySet:
+    def held(self, claim_token: uuid.UUID | None) -> TaskQuerySet:
         """Tasks under this claim whose lease has not ended."""
         return self.filter(
             claim_token=claim_token, status=Status.RUNNING, run_after__gt=DatabaseNow()
@@ -120,8 +150,6 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 class Task(models.Model):
     """One durable request to run a function."""
-
-    Status = Status
 
     id = models.UUIDField(
         primary_key=True,
@@ -209,10 +237,11 @@ class Task(models.Model):
 
     objects: ClassVar[Any] = TaskQuerySet.as_manager()
 
+    # Not stored: what a claim found out, and the attempts where they have been read.
     lapsed = False
-    """Whether its claim found it still RUNNING under one whose lease had ended. Not stored."""
-    database_now: datetime
-    """The database's time when it was claimed. Not stored."""
+    """Whether its claim found it RUNNING under another whose lease had ended."""
+    history: list[Attempt] | None = None
+    """Its attempts so far; None: not read."""
 
     class Meta:
         verbose_name = _("task")
@@ -246,9 +275,8 @@ class Task(models.Model):
     @property
     def was_started(self) -> bool:
         """Whether the claim that holds it is known to have started it."""
-        return bool(self.last_attempted_at and self.claimed_at) and (
-            self.last_attempted_at >= self.claimed_at
-        )
+        start, claim = self.last_attempted_at, self.claimed_at
+        return start is not None and claim is not None and start >= claim
 
     @property
     def waiting_status(self) -> Status:

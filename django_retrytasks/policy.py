@@ -319,7 +319,7 @@ def policy_options(options: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
         ValueError: `max_attempts` is below 1.
     """
     for name in options:
-        if name not in PolicyOptions.__annotations__:
+        if name not in _OPTION_NAMES:
             raise TypeError(f"{owner}: unknown option {name!r}. {_hint(str(name))}")
     named = dict(options)
     if "max_attempts" in named:
@@ -327,7 +327,7 @@ def policy_options(options: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
             raise TypeError(f"{owner}: give max_retries or max_attempts, not both")
         attempts = named.pop("max_attempts")
         if attempts is not None:
-            attempts = as_count("max_attempts", attempts, least=1) - 1
+            attempts = as_count(f"{owner}: max_attempts", attempts, least=1) - 1
         named["max_retries"] = attempts
     return named
 
@@ -352,6 +352,7 @@ class _Wait(NamedTuple):
     note: str = ""
 
 
+_OPTION_NAMES: Final = tuple(PolicyOptions.__annotations__)
 _AT_LIMIT: Final = {
     FailureKind.LOST: StopReason.CRASHED,
     FailureKind.NOT_IMPORTABLE: StopReason.NOT_IMPORTABLE,
@@ -412,9 +413,8 @@ def _shown(seconds: float) -> str:
 
 
 def _hint(name: str) -> str:
-    known = list(PolicyOptions.__annotations__)
-    near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Options: {', '.join(known)}"
+    near = get_close_matches(name, _OPTION_NAMES, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Options: {', '.join(_OPTION_NAMES)}"
 
 
 def _check_backoff(name: str, value: object) -> float | Backoff:

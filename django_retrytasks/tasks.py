@@ -16,7 +16,6 @@ from typing import (
     ParamSpec,
     TypeVar,
     Unpack,
-    cast,
     overload,
 )
 
@@ -111,7 +110,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         if self.wants_context:
             name = self.func.__qualname__
             raise TypeError(f"{name}() needs its context: enqueue it, or call {name}.func(context)")
-        return cast("R", self.func(*args, **kwargs))
+        return self.func(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -218,7 +217,6 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         eta: datetime | None = None,
         queue: str | None = None,
         priority: int | None = None,
-        **options: Unpack[PolicyOptions],
     ) -> TaskResult[P, R]:
         """Enqueue, in Celery's spelling.
 
@@ -229,14 +227,13 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             eta: an aware datetime before which it does not run, in place of ``countdown``.
             queue: the queue it waits in.
             priority: -100 to 100; higher runs first.
-            options: as :meth:`using` takes them.
         """
         if countdown is not None and eta is not None:
             raise TypeError(f"{self.name}: give countdown or eta, not both")
         if countdown is not None:
             eta = timezone.now() + timedelta(seconds=as_seconds("countdown", countdown))
-        chosen = self.using(run_after=eta, queue_name=queue, priority=priority, **options)
-        return chosen.enqueue(*args, **(kwargs or {}))  # type: ignore[arg-type]
+        chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
+        return chosen.enqueue(*args, **(kwargs or {}))
 
 
 def site_options() -> dict[str, Any]:

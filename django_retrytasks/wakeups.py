@@ -104,7 +104,8 @@ def delete(ids: Iterable[int | None]) -> None:
 
 def waiting_count(key: str) -> int:
     """Count the rows that a cluster of this key could pull now."""
-    return OrmQ.objects.using(alias()).filter(key=key, lock__lte=timezone.now()).count()
+    rows = OrmQ.objects.using(alias()).filter(key=key, lock__lte=timezone.now())
+    return int(rows.count())
 
 
 def set_guard(seconds: float | None) -> None:
@@ -135,7 +136,7 @@ def ensure_sweep() -> None:
 def has_sweep() -> bool:
     """Whether the Schedule row of the sweep exists and has not been switched off."""
     rows = Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY)
-    return rows.exclude(repeats=0).exists()
+    return bool(rows.exclude(repeats=0).exists())
 
 
 def _payload(key: str, due: datetime | None) -> str:

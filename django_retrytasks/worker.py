@@ -23,7 +23,6 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import prefetch_related_objects
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -164,10 +163,12 @@ class Batch:
         """Run every Task that waits, then settle."""
         self._give_back_suspects()
         self._load_history()
-        while task := self._next():
-            ending = Run(task, self.now).ending()
-            self._finish(ending)
-        self.settle()
+        try:
+            while task := self._next():
+                self._finish(Run(task, self.now).ending())
+        finally:
+            self._give_back()
+            self.settle()
 
     def now(self) -> datetime:
         """Return the database's time: that of the claim and what has passed since."""
@@ -184,7 +185,8 @@ class Batch:
 
     def beat(self) -> None:
         """Keep a Task that runs long: settle and give back its neighbours, extend its lease."""
-        task, seconds = self._running, time.monotonic() - self._started
+        with self._lock:
+            task, seconds = self._running, time.monotonic() - self._started
         if task is None or seconds < PATIENCE:
             return
         self.settle()
@@ -221,8 +223,12 @@ class Batch:
             lifecycle.release(suspects, suspect=True)
 
     def _load_history(self) -> None:
-        retried = [task for task in self._waiting if task.attempt_count]
-        prefetch_related_objects(retried, "attempts")
+        read: dict[uuid.UUID, list[Attempt]] = {task.pk: [] for task in self._waiting}
+        retried = [task.pk for task in self._waiting if task.attempt_count]
+        for attempt in lifecycle.attempts_of(retried) if retried else ():
+            read[attempt.task_id].append(attempt)
+        for task in self._waiting:
+            task.history = read[task.pk]
 
     def _lease_is_old(self) -> bool:
         unbeaten = self._beaten < self._started
@@ -257,7 +263,7 @@ class Run:
         except Snooze as snooze:
             return self._snoozed(snooze)
         except BaseException as error:
-            _tidy_connections()
+            _tidy_connections(interrupted=isinstance(error, AttemptTimedOut))
             return self._raised(error)
         return self._succeeded(value)
 
@@ -482,6 +488,8 @@ def _tell(settled: Settled) -> None:
     """Send the signals of a committed ending, best effort: a receiver's error is logged."""
     ending, attempt = settled.ending, settled.attempt
     task, sent = ending.task, {"task": ending.task, "attempt": attempt}
+    if task.history is not None:
+        task.history.append(attempt)
     if ending.outcome == Attempt.Outcome.SUCCEEDED:
         _send(task_succeeded, **sent)
     elif ending.exception:
@@ -530,10 +538,17 @@ def _persist(act: Callable[[], T], patience: float) -> T:
             pause = min(2 * pause, 1.0)
 
 
-def _tidy_connections() -> None:
-    """Close connections that a failed function may have left broken."""
+def _tidy_connections(*, interrupted: bool) -> None:
+    """Close connections that a failed function may have left broken.
+
+    An interrupted one may have been in the middle of a query, so all are closed then.
+    """
     for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred and not connection.in_atomic_block:
+        if connection.in_atomic_block:
+            continue
+        if interrupted:
+            connection.close()
+        elif connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -73,11 +73,20 @@ def retry(countdown: float, reason: str) -> Decision:
     return Decision(countdown=countdown, stop_reason=None, reason=reason)
 
 
-class RequestsHeaders(dict[str, str]):
-    """Look a header up without regard to case, keeping the names as sent, as requests does."""
+class CaseInsensitive(Mapping[str, str]):
+    """Headers as requests keeps them: a Mapping that is no dict, with the names as sent."""
+
+    def __init__(self, sent: dict[str, str]) -> None:
+        self.sent = sent
 
     def __getitem__(self, name: str) -> str:
-        return {key.lower(): value for key, value in self.items()}[name.lower()]
+        return {key.lower(): value for key, value in self.sent.items()}[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sent)
+
+    def __len__(self) -> int:
+        return len(self.sent)
 
 
 class HTTPError(Exception):
@@ -466,7 +475,7 @@ class TestRetryAfter:
             HTTPError({"Date": "x", "Retry-After": "Fri, 17 May 2030 12:02:00 GMT"}),
             HTTPError({"Retry-After": "Friday, 17-May-30 12:02:00 GMT"}),
             HTTPError({"Retry-After": "Fri May 17 12:02:00 2030"}),
-            HTTPError(RequestsHeaders({"Retry-After": "120"})),
+            HTTPError(CaseInsensitive({"Retry-After": "120"})),
         ],
         ids=repr,
     )
@@ -604,7 +613,7 @@ class TestOptions:
             (
                 {"max_attempts": 0},
                 ValueError,
-                "max_attempts must be from 1 to 2147483647, not 0",
+                "RetryPolicy: max_attempts must be from 1 to 2147483647, not 0",
             ),
             (
                 {"countdown": "5"},
@@ -768,7 +777,7 @@ class TestOptionNames:
                 {"max_retries": 3, "max_attempts": 4},
                 "send_email: give max_retries or max_attempts, not both",
             ),
-            ({"max_attempts": "4"}, "max_attempts must be an int, not '4'"),
+            ({"max_attempts": "4"}, "send_email: max_attempts must be an int, not '4'"),
         ],
     )
     def test_a_wrong_one_is_refused_with_its_owner(
