@@ -103,13 +103,17 @@ class RetryTasksBackend(BaseTaskBackend):
         definition = as_retry_task(task)
         calls = list(calls)
         rows = [*self._rows(definition, calls)]
-        lifecycle.enqueue(rows)
+        self.store(rows)
         results = [_enqueued(definition, *stored) for stored in zip(rows, calls, strict=True)]
         for result in results:
             task_enqueued.send_robust(type(self), task_result=result)
         return results
 
-    def get_result(self, result_id: str) -> RetryTaskResult:
+    def store(self, rows: Sequence[Task]) -> None:
+        """Store new Tasks; what a backend for tests does otherwise."""
+        lifecycle.enqueue(rows)
+
+    def get_result(self, result_id: str) -> AnyTaskResult:
         """Return the state of a Task by its id.
 
         Raises:
@@ -161,6 +165,17 @@ def resolve(name: str) -> RetryTask[..., Any]:
     return as_retry_task(found)
 
 
+def resolve_stored(row: Task) -> RetryTask[..., Any]:
+    """Return the task of a stored Task, with the backend, queue and priority it was stored with.
+
+    Raises:
+        NotImportable, NotATask: as :func:`resolve`.
+    """
+    return resolve(row.name).as_stored(
+        backend=row.backend, queue_name=row.queue_name, priority=row.priority
+    )
+
+
 def as_retry_task(task: ContractTask[..., Any]) -> RetryTask[..., Any]:
     """Return a task as one of ours: a plain one is given the backend's default policy."""
     if isinstance(task, RetryTask):
@@ -180,13 +195,13 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
 
     Args:
         row: the Task.
-        definition: its task, where the caller has it; resolved from its name otherwise.
+        definition: its task as :func:`resolve_stored` gives it, where the caller has it.
     """
     attempts = list(row.attempts.all()) if row.history is None else row.history
     running = [row.worker] if row.status == Status.RUNNING else []
     failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
     result = _result(
-        _as_enqueued(definition or resolve(row.name), row),
+        definition or resolve_stored(row),
         row,
         (row.args, row.kwargs),
         errors=[
@@ -197,15 +212,6 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
     )
     object.__setattr__(result, "_return_value", row.return_value)
     return result
-
-
-def _as_enqueued(task: RetryTask[..., Any], row: Task) -> RetryTask[..., Any]:
-    changes = {
-        name: getattr(row, name)
-        for name in ("priority", "queue_name", "backend")
-        if getattr(task, name) != getattr(row, name)
-    }
-    return task.using(**changes) if changes else task
 
 
 def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> AnyTaskResult:

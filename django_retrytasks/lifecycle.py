@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -31,6 +32,9 @@ logger = logging.getLogger("django_retrytasks")
 Lane = tuple[str, int]
 """A queue's name and a priority."""
 
+Waiting = tuple[Task, wakeups.Wake]
+"""A Task that waits and when to wake a cluster for it."""
+
 CHUNK = 1000
 INLINE_ENTRY = "django_retrytasks.worker.run_inline"
 ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failure"
@@ -41,6 +45,9 @@ DATABASE_NOW = "database_now"
 COMING_LIMIT = 600
 # Internal Tasks are of no interest once done.
 INTERNAL_RETENTION = timedelta(hours=1)
+
+# Tasks to be run by whoever runs inline here; None: clusters run them.
+_pending_inline: ContextVar[set[uuid.UUID] | None] = ContextVar("pending_inline", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +107,12 @@ def enqueue(tasks: Sequence[Task]) -> None:
     with _writing():
         for start in range(0, len(tasks), CHUNK):
             _store(tasks[start : start + CHUNK])
-    if wakeups.is_sync():
-        _run_inline_after_commit(tasks)
-    for task in tasks:
-        _log_transition(logging.DEBUG, "enqueued", task)
+    _log_all(logging.DEBUG, "enqueued", tasks)
 
 
 def _store(tasks: Sequence[Task]) -> None:
     now = wakeups.now().at
-    _ring_for([(task, wakeups.Wake(task.run_after or now, task.run_after)) for task in tasks])
+    _wake_for([(task, wakeups.Wake(task.run_after or now, task.run_after)) for task in tasks])
     moments = [task.run_after for task in tasks]
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = DatabaseNow()
@@ -119,17 +123,42 @@ def _store(tasks: Sequence[Task]) -> None:
         task.queued_at = task.run_after = run_after or now
 
 
-def _ring_for(waiting: Sequence[tuple[Task, wakeups.Wake]]) -> None:
-    """Write the wake-ups of waiting Tasks and note each on its Task.
+@contextmanager
+def running_inline(ids: Iterable[uuid.UUID]) -> Iterator[set[uuid.UUID]]:
+    """Have the body run what comes to wait meanwhile: no wake-ups are written.
 
-    Tasks due at one moment share as many as one cluster has workers; a worker that leaves due
-    Tasks behind rings for more.
+    Yields a set of ids that begins with ``ids`` and grows as Tasks are enqueued and retried.
     """
-    if wakeups.is_sync():
+    pending = set(ids)
+    token = _pending_inline.set(pending)
+    try:
+        yield pending
+    finally:
+        _pending_inline.reset(token)
+
+
+def _wake_for(waiting: Sequence[Waiting]) -> None:
+    """See to it that waiting Tasks are run: by wake-ups, noted on each Task, or inline.
+
+    Tasks due at one moment share as many wake-ups as one cluster has workers; a worker that leaves
+    due Tasks behind rings for more.
+    """
+    if not waiting:
         return
+    if (pending := _pending_inline.get()) is not None:
+        pending |= {task.pk for task, _ in waiting}
+    elif wakeups.is_sync():
+        run_inline = import_string(INLINE_ENTRY)
+        ids = {task.pk for task, _ in waiting}
+        transaction.on_commit(partial(run_inline, ids), using=wakeups.alias())
+    else:
+        _ring(waiting)
+
+
+def _ring(waiting: Sequence[Waiting]) -> None:
     horizon = timezone.now() + wakeups.HORIZON
     shared: dict[tuple[str, wakeups.Wake], int] = defaultdict(int)
-    rung: dict[str, list[tuple[Task, wakeups.Wake]]] = defaultdict(list)
+    rung: dict[str, list[Waiting]] = defaultdict(list)
     for task, wake in waiting:
         key = wakeups.key_for(task.queue_name)
         shared[key, wake] += 1
@@ -139,12 +168,6 @@ def _ring_for(waiting: Sequence[tuple[Task, wakeups.Wake]]) -> None:
         ids = wakeups.ring(key, [wake for _, wake in pairs])
         for (task, _), wakeup_id in zip(pairs, ids, strict=True):
             task.wakeup_id = wakeup_id
-
-
-def _run_inline_after_commit(tasks: Sequence[Task]) -> None:
-    run_inline = import_string(INLINE_ENTRY)
-    ids = [task.pk for task in tasks]
-    transaction.on_commit(partial(run_inline, ids), using=wakeups.alias())
 
 
 # ---- claim
@@ -207,10 +230,12 @@ def claim(among: Sequence[Lane], *, limit: int, worker: str) -> Claim:
     return _claim(lambda: _due(among, limit), worker)
 
 
-def claim_inline(ids: Sequence[uuid.UUID], *, worker: str) -> Claim:
+def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
     """Take one of these Tasks whatever its run_after, to run it in the calling process."""
     waiting = (Status.PENDING, Status.RETRYING)
-    rows = _lockable().filter(pk__in=ids, status__in=waiting).order_by("-priority", "run_after")
+    rows = (
+        _lockable().filter(pk__in=list(ids), status__in=waiting).order_by("-priority", "run_after")
+    )
     return _claim(lambda: list(rows[:1]), worker)
 
 
@@ -379,7 +404,7 @@ def _write(settled: Sequence[Settled]) -> None:
     if not settled:
         return
     Attempt.objects.using(wakeups.alias()).bulk_create([one.attempt for one in settled])
-    _ring_for_retries(settled)
+    _wake_for_retries(settled)
     _update_each([(one.ending.task, one.values) for one in settled])
     failed = [one for one in settled if one.ending.status == Status.FAILED]
     announcements = [_announcement(one) for one in failed if not one.ending.task.internal]
@@ -387,14 +412,14 @@ def _write(settled: Sequence[Settled]) -> None:
         enqueue(announcements)
 
 
-def _ring_for_retries(settled: Sequence[Settled]) -> None:
+def _wake_for_retries(settled: Sequence[Settled]) -> None:
     now = timezone.now()
     waiting = []
     for one in settled:
         if one.values["run_after"] is not None:
             at = now + timedelta(seconds=one.ending.decision.countdown or 0)
             waiting.append((one.ending.task, wakeups.Wake(at, one.values["run_after"])))
-    _ring_for(waiting)
+    _wake_for(waiting)
     for one in settled:
         one.values["wakeup_id"] = one.ending.task.wakeup_id
 
@@ -443,7 +468,7 @@ def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
                 "suspect": task.suspect or suspect,
             }
             _by_pk([task]).held(task.claim_token).update(**values)
-        _ring_for([(task, wakeups.now()) for task in tasks])
+        _wake_for([(task, wakeups.now()) for task in tasks])
     for task in tasks:
         _log_transition(logging.INFO, "given back", task)
 
@@ -465,9 +490,7 @@ def redrive(ids: Iterable[uuid.UUID]) -> int:
         tasks = _lock_in(ids, (Status.FAILED,))
         now = {"run_after": DatabaseNow(), "queued_at": DatabaseNow()}
         _by_pk(tasks).update(**values, **now)
-        _ring_for([(task, wakeups.now()) for task in tasks])
-    if wakeups.is_sync():
-        _run_inline_after_commit(tasks)
+        _wake_for([(task, wakeups.now()) for task in tasks])
     _log_all(logging.INFO, "re-driven", tasks)
     return len(tasks)
 

@@ -96,9 +96,12 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "options": given,
             "call_options": dict(call_options or {}),
         }
+        self._fill(values)
+        self.__post_init__()
+
+    def _fill(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        self.__post_init__()
 
     def __post_init__(self) -> None:
         _refuse_unreachable(self.func)
@@ -173,6 +176,18 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         }
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
+
+    def as_stored(self, *, backend: str, queue_name: str, priority: int) -> RetryTask[P, R]:
+        """Return this task as a stored Task has it.
+
+        Nothing is validated: ``TASKS`` may have changed since.
+        """
+        if (self.backend, self.queue_name, self.priority) == (backend, queue_name, priority):
+            return self
+        changes = {"backend": backend, "queue_name": queue_name, "priority": priority}
+        stored = object.__new__(type(self))
+        stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | changes)
+        return stored
 
     def get_backend(self) -> RetryTasksBackend:
         """Return the backend its alias names, or one of our own where that is another's.

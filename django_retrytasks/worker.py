@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from . import codec, conf, lifecycle, wakeups
-from .backend import RetryTasksBackend, resolve, result_of
+from .backend import RetryTasksBackend, resolve_stored, result_of
 from .context import RetryTaskContext
 from .contract import task_finished, task_started
 from .exceptions import (
@@ -72,18 +72,28 @@ def run(key: str, due: float | None = None) -> None:
         due: Unix time of the database's clock for which the wake-up was written; None: at once.
     """
     until = time.monotonic() + conf.get().slice
+    half = until - conf.get().slice / 2
     lanes = _persist(lambda: lifecycle.lanes(key), CLAIM_PATIENCE)
     worked = _run_batch(lanes) or (_wait_for_coming(key, lanes, due) and _run_batch(lanes))
+    rung = False
     while worked and time.monotonic() < until:
         worked = _run_batch(lanes)
-    if worked:
+        if worked and not rung and time.monotonic() > half:
+            # In time for the cluster to have the next wake-up at hand when this slice is over.
+            lifecycle.ring_for_due(key, lanes)
+            rung = True
+    if worked and not rung:
         lifecycle.ring_for_due(key, lanes)
 
 
-def run_inline(ids: Sequence[uuid.UUID]) -> None:
-    """Run these Tasks to their end in the calling process, delays skipped."""
-    while (claim := lifecycle.claim_inline(ids, worker=worker_name())).tasks:
-        Batch(claim).run()
+def run_inline(ids: Iterable[uuid.UUID]) -> None:
+    """Run these Tasks, and those they enqueue, to their end in the calling process.
+
+    Delays are skipped: a retry follows at once.
+    """
+    with lifecycle.running_inline(ids) as pending:
+        while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
+            Batch(claim).run()
 
 
 def sweep() -> None:
@@ -250,11 +260,11 @@ class Run:
         if self._task.lapsed:
             return self._lost()
         try:
-            self._definition = resolve(self._task.name)
+            self._definition = resolve_stored(self._task)
         except (NotImportable, NotATask) as error:
             return self._failed(error, FailureKind.NOT_IMPORTABLE)
+        self._announce_start()
         try:
-            self._announce_start()
             value = self._call()
         except KeyboardInterrupt:
             raise
@@ -276,8 +286,11 @@ class Run:
         return call_within(task.timeout, definition.func, *args, **task.kwargs)
 
     def _announce_start(self) -> None:
-        result = result_of(self._task, self._definition)
-        task_started.send_robust(RetryTasksBackend, task_result=result)
+        """Send task_started, once in each drive: not for a retry, nor after a snooze."""
+        history = self._task.history
+        if not history or history[-1].next_run_after is None:
+            result = result_of(self._task, self._definition)
+            task_started.send_robust(RetryTasksBackend, task_result=result)
 
     def _succeeded(self, value: Any) -> Ending:
         try:
@@ -308,7 +321,7 @@ class Run:
         task = self._task
         self._started_at = task.last_attempted_at or self._started_at
         with suppress(NotImportable, NotATask):
-            self._definition = resolve(task.name)
+            self._definition = resolve_stored(task)
         lost = WorkerLost(task.worker, task.claimed_at)
         return replace(self._failed(lost, FailureKind.LOST), worker=task.worker)
 
@@ -367,7 +380,7 @@ def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy
         if policy.max_retries == task.max_retries and not task.options:
             return policy
         return policy.replace(**{**task.options, "max_retries": task.max_retries})
-    except (TypeError, ValueError):
+    except Exception:
         logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
         return RetryPolicy(max_retries=task.max_retries)
 
