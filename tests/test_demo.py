@@ -1,0 +1,79 @@
+"""The example project's demo, run as its reader runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+DEMO = Path(__file__).parent.parent / "example_project" / "demo.py"
+# Every process of the demo has this folder in its command line.
+HOME = DEMO.parent / ".demo" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+COMMAND = [sys.executable, str(DEMO), "--countdown", "1"]
+
+
+def test_demo_tells_the_story_and_prints_it_from_the_rows() -> None:
+    demo = subprocess.run(COMMAND, env=environment(), capture_output=True, text=True)
+
+    lines = [line.split(maxsplit=3) for line in demo.stdout.splitlines()]
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert ["1", "ConnectionRefusedError", "0", "retry after 1 s"] in lines
+    assert ["2", "TimeoutError", "1", "retry after 1 s"] in lines
+    assert ["3", "SMTPDataError", "2", "retry after 1 s"] in lines
+    assert ["4", "SMTPDataError", "3", "max_retries reached: FAILED, log and alert"] in lines
+    assert processes() == []
+
+
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_to_the_demo_leaves_no_process_behind(
+    begun: subprocess.Popen[str], signum: signal.Signals, exit_code: int
+) -> None:
+    assert any("qcluster" in line for line in processes())
+
+    begun.send_signal(signum)
+
+    assert begun.wait(30) == exit_code
+    assert processes() == []
+
+
+def test_demo_that_is_killed_takes_its_processes_with_it(begun: subprocess.Popen[str]) -> None:
+    assert any("qcluster" in line for line in processes())
+
+    begun.kill()
+
+    deadline = time.monotonic() + 30
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes() == []
+
+
+@pytest.fixture
+def begun() -> Iterator[subprocess.Popen[str]]:
+    """A demo whose first attempt has been made."""
+    with subprocess.Popen(
+        [*COMMAND, "--keep"], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert any("attempt 1" in line for line in demo.stdout)
+        yield demo
+        demo.kill()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a terminal: nothing of the test run's own settings."""
+    foreign = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+def processes() -> list[str]:
+    """Return the command lines of the demo's processes."""
+    table = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True
+    )
+    return [line for line in table.stdout.splitlines() if f"{HOME}{os.sep}" in line]
