@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-import multiprocessing
 import os
-import random
-import signal
-import socket
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError, connections
 from django.dispatch import Signal
 from django.utils import timezone
 
-from . import codec, conf, lifecycle, wakeups
-from .backend import RetryTasksBackend, resolve_stored, result_of
-from .context import RetryTaskContext
-from .contract import task_finished, task_started
-from .exceptions import (
-    AttemptTimedOut,
-    Discard,
-    NotATask,
-    NotImportable,
-    ResultNotStorable,
-    Retry,
-    Snooze,
-    WorkerLost,
-)
+from . import conf, lifecycle, wakeups
+from .attempts import AttemptRun, worker_name
+from .backend import RetryTasksBackend, result_of
+from .contract import task_finished
+from .exceptions import NotATask, NotImportable
 from .lifecycle import Claim, Ending, Lane, Settled
-from .models import Attempt, Encoded, Status, Task
-from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
-from .reports import report
+from .models import Attempt, Status, Task
 from .signals import attempt_failed, task_retrying, task_succeeded
-from .tasks import RetryTask, site_policy
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -54,14 +33,11 @@ BATCH_SECONDS = 0.05
 BATCH_LIMIT = 50
 # Seconds after which a Task that still runs has its neighbours settled and given back.
 PATIENCE = 1.0
-# A timed-out function that swallows the exception is interrupted again after so many seconds.
-INTERRUPT_AGAIN = 1.0
 # A worker woken in vain waits for a Task that comes due within so many seconds.
 EARLY = 0.2
 # Seconds for which claim and settle are tried again while the database is away.
 CLAIM_PATIENCE = 1.0
 SETTLE_PATIENCE = float(wakeups.GRACE)
-LARGEST_RESULT = 1024 * 1024
 
 
 def run(key: str, due: float | None = None) -> None:
@@ -99,11 +75,6 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
 def sweep() -> None:
     """Run the sweep: what django-q2's Schedule calls."""
     lifecycle.sweep()
-
-
-def worker_name() -> str:
-    """Return who runs here: host, process id and process name, parted by colons."""
-    return f"{socket.gethostname()}:{os.getpid()}:{multiprocessing.current_process().name}"[:255]
 
 
 def _run_batch(lanes: Sequence[Lane]) -> bool:
@@ -175,7 +146,7 @@ class Batch:
         self._load_history()
         try:
             while task := self._next():
-                self._finish(Run(task, self.now).ending())
+                self._finish(AttemptRun(task, self.now).ending())
         finally:
             self._give_back()
             self.settle()
@@ -243,200 +214,6 @@ class Batch:
     def _lease_is_old(self) -> bool:
         unbeaten = self._beaten < self._started
         return unbeaten or time.monotonic() - self._beaten > conf.get().lease / 4
-
-
-class Run:
-    """One attempt: call the function and decide what follows."""
-
-    def __init__(self, task: Task, now: Callable[[], datetime]) -> None:
-        self._task = task
-        self._now = now
-        self._started_at = now()
-        self._definition: RetryTask[..., Any] | None = None
-
-    def ending(self) -> Ending:
-        """Run the attempt; return how it ended and what follows. Whatever the function raises is
-        an ending, KeyboardInterrupt excepted."""
-        if self._task.lapsed:
-            return self._lost()
-        try:
-            self._definition = resolve_stored(self._task)
-        except (NotImportable, NotATask) as error:
-            return self._failed(error, FailureKind.NOT_IMPORTABLE)
-        self._announce_start()
-        try:
-            value = self._call()
-        except KeyboardInterrupt:
-            raise
-        except Discard as discard:
-            return self._discarded(discard)
-        except Snooze as snooze:
-            return self._snoozed(snooze)
-        except BaseException as error:
-            _tidy_connections(interrupted=isinstance(error, AttemptTimedOut))
-            return self._raised(error)
-        return self._succeeded(value)
-
-    def _call(self) -> Any:
-        definition, task = self._definition, self._task
-        assert definition is not None  # noqa: S101
-        args = list(task.args)
-        if definition.wants_context:
-            args.insert(0, RetryTaskContext(task_result=result_of(task, definition), row=task))
-        return call_within(task.timeout, definition.func, *args, **task.kwargs)
-
-    def _announce_start(self) -> None:
-        """Send task_started, once in each drive: not for a retry, nor after a snooze."""
-        history = self._task.history
-        if not history or history[-1].next_run_after is None:
-            result = result_of(self._task, self._definition)
-            task_started.send_robust(RetryTasksBackend, task_result=result)
-
-    def _succeeded(self, value: Any) -> Ending:
-        try:
-            return_value = _encoded(self._task.name, value)
-        except ResultNotStorable as error:
-            return self._failed(error, FailureKind.NOT_STORABLE)
-        decision = Decision(countdown=None, stop_reason=None, reason="succeeded")
-        return self._ending(Attempt.Outcome.SUCCEEDED, decision, return_value=return_value)
-
-    def _discarded(self, discard: Discard) -> Ending:
-        reason = f"discarded: {discard.reason}" if discard.reason else "discarded"
-        decision = Decision(countdown=None, stop_reason=StopReason.DISCARDED, reason=reason)
-        return self._ending(Attempt.Outcome.DISCARDED, decision)
-
-    def _snoozed(self, snooze: Snooze) -> Ending:
-        reason = f"snoozed for {snooze.countdown:g} s"
-        decision = Decision(countdown=snooze.countdown, stop_reason=None, reason=reason)
-        return self._ending(Attempt.Outcome.SNOOZED, decision)
-
-    def _raised(self, error: BaseException) -> Ending:
-        retry = error if isinstance(error, Retry) else None
-        cause = retry.cause if retry else error
-        timed_out = isinstance(cause, AttemptTimedOut)
-        kind = FailureKind.TIMED_OUT if timed_out else FailureKind.RAISED
-        return self._failed(cause, kind, retry)
-
-    def _lost(self) -> Ending:
-        task = self._task
-        self._started_at = task.last_attempted_at or self._started_at
-        with suppress(NotImportable, NotATask):
-            self._definition = resolve_stored(task)
-        lost = WorkerLost(task.worker, task.claimed_at)
-        return replace(self._failed(lost, FailureKind.LOST), worker=task.worker)
-
-    def _failed(
-        self, error: BaseException, kind: FailureKind, retry: Retry | None = None
-    ) -> Ending:
-        outcome = OUTCOMES.get(kind, Attempt.Outcome.FAILED)
-        failure = Failure(
-            exception=error,
-            kind=kind,
-            retry_count=self._task.retry_count,
-            crash_count=self._task.crash_count + (kind is FailureKind.LOST),
-            elapsed=self._elapsed(),
-            retry=retry,
-        )
-        return self._ending(outcome, self._decide(failure), error=report(error), exception=error)
-
-    def _decide(self, failure: Failure) -> Decision:
-        policy = policy_of(self._task, self._definition)
-        result = None
-        if callable(policy.backoff) and self._definition:
-            result = result_of(self._task, self._definition)
-        now = _aware(self._now())
-        return policy.decide(failure, now=now, random=random.random, task_result=result)
-
-    def _elapsed(self) -> float:
-        first = self._task.started_at or self._started_at
-        return max(0.0, (self._now() - first).total_seconds())
-
-    def _ending(self, outcome: Attempt.Outcome, decision: Decision, **details: Any) -> Ending:
-        return Ending(
-            task=self._task,
-            outcome=outcome,
-            decision=decision,
-            started_at=self._started_at,
-            finished_at=self._now(),
-            worker=worker_name(),
-            **details,
-        )
-
-
-OUTCOMES = {
-    FailureKind.TIMED_OUT: Attempt.Outcome.TIMED_OUT,
-    FailureKind.LOST: Attempt.Outcome.LOST,
-}
-
-
-def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
-    """Return the policy of a stored Task: its call's options over its definition's.
-
-    Without a definition (its code is gone), or with options that are no longer valid, the site's
-    policy, or the default one, decides; ``max_retries`` is always the Task's own.
-    """
-    try:
-        policy = definition.policy if definition else site_policy()
-        if policy.max_retries == task.max_retries and not task.options:
-            return policy
-        return policy.replace(**{**task.options, "max_retries": task.max_retries})
-    except Exception:
-        logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
-        return RetryPolicy(max_retries=task.max_retries)
-
-
-def call_within(timeout: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function, or run a coroutine function to its end, within ``timeout`` seconds.
-
-    Raises:
-        AttemptTimedOut: inside the function, when the time is over; again every second while it
-            swallows the exception, and at last if it returns all the same. Where the platform has
-            no timer signal, or outside the main thread, only a coroutine is interrupted.
-    """
-    if inspect.iscoroutinefunction(func):
-        return async_to_sync(_await_within)(timeout, func, *args, **kwargs)
-    if timeout is None or not _can_interrupt():
-        return func(*args, **kwargs)
-    return _interrupted_after(timeout, partial(func, *args, **kwargs))
-
-
-async def _await_within(
-    seconds: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            return await func(*args, **kwargs)
-    except TimeoutError as error:
-        if limit.expired() and seconds is not None:
-            raise AttemptTimedOut(seconds) from error
-        raise
-
-
-def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
-    expired = False
-
-    def interrupt(signum: int, frame: Any) -> None:
-        nonlocal expired
-        expired = True
-        raise AttemptTimedOut(timeout)
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    wakeups.set_guard(timeout + wakeups.GRACE)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
-        value = call()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        wakeups.set_guard(None)
-    if expired:
-        raise AttemptTimedOut(timeout)
-    return value
-
-
-def _can_interrupt() -> bool:
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return in_main_thread and hasattr(signal, "setitimer")
 
 
 class Heart:
@@ -551,36 +328,6 @@ def _persist(act: Callable[[], T], patience: float) -> T:
             pause = min(2 * pause, 1.0)
 
 
-def _tidy_connections(*, interrupted: bool) -> None:
-    """Close connections that a failed function may have left broken.
-
-    An interrupted one may have been in the middle of a query, so all are closed then.
-    """
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            continue
-        if interrupted:
-            connection.close()
-        elif connection.errors_occurred:
-            connection.close_if_unusable_or_obsolete()
-
-
-def _encoded(name: str, value: Any) -> Encoded | None:
-    if value is None:
-        return None
-    try:
-        text = codec.dumps(value)
-    except TypeError as error:
-        raise ResultNotStorable(name, str(error)) from error
-    if len(text) > LARGEST_RESULT:
-        raise ResultNotStorable(name, f"it takes {len(text)} bytes, more than {LARGEST_RESULT}")
-    return Encoded(text)
-
-
 def _is_hung(task: Task, seconds: float) -> bool:
     """Whether a Task is so far past its timeout that its worker must be taken for dead."""
     return task.timeout is not None and seconds > task.timeout + wakeups.GRACE
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
