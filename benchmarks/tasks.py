@@ -1,0 +1,24 @@
+"""What the peers run: nothing."""
+
+from django.tasks import task
+
+from django_retrytasks import retry_task
+
+
+@retry_task
+def nothing() -> None:
+    """Return at once."""
+
+
+@retry_task(max_retries=3, countdown=0)
+def fails() -> None:
+    raise ConnectionError("no luck")
+
+
+@task(backend="tasks-db")
+def nothing_for_tasks_db() -> None:
+    """Return at once."""
+
+
+def nothing_for_django_q() -> None:
+    """Return at once."""
