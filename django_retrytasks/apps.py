@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -20,5 +20,7 @@ class RetryTasksConfig(AppConfig):
 def _ensure_sweep(using: str, **kwargs: Any) -> None:
     from . import wakeups
 
-    if using == wakeups.alias():
+    # A migrate of another app alone, or back to zero, leaves no table for the row.
+    migrated = kwargs.get("apps", apps).all_models["retrytasks"]
+    if migrated and using == wakeups.alias():
         wakeups.ensure_sweep()

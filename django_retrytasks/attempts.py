@@ -10,9 +10,10 @@ import os
 import random
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +24,7 @@ from django.db import connections
 from django.utils import timezone
 
 from . import codec, wakeups
-from .backend import RetryTasksBackend, resolve_stored, result_of
+from .backend import failed_result_of, resolve_stored, result_of, sender_of
 from .context import RetryTaskContext
 from .contract import task_started
 from .exceptions import (
@@ -39,7 +40,7 @@ from .exceptions import (
 from .lifecycle import Ending
 from .models import Attempt, Encoded, Task
 from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
-from .reports import report
+from .reports import ErrorReport, report
 from .tasks import RetryTask, site_policy
 
 logger = logging.getLogger("django_retrytasks")
@@ -86,7 +87,6 @@ class AttemptRun:
         except Snooze as snooze:
             return self._snoozed(snooze)
         except BaseException as error:
-            _tidy_connections(interrupted=isinstance(error, AttemptTimedOut))
             return self._raised(error)
         return self._succeeded(value)
 
@@ -96,14 +96,19 @@ class AttemptRun:
         args = list(task.args)
         if definition.wants_context:
             args.insert(0, RetryTaskContext(task_result=result_of(task, definition), row=task))
-        return call_within(task.timeout, definition.func, *args, **task.kwargs)
+        try:
+            return call_within(task.timeout, definition.func, *args, **task.kwargs)
+        finally:
+            _tidy_connections(interrupted=isinstance(sys.exception(), AttemptTimedOut))
 
     def _announce_start(self) -> None:
         """Send task_started, once in each drive: not for a retry, nor after a snooze."""
         history = self._task.history
+        if self._task.internal:
+            return
         if not history or history[-1].next_run_after is None:
             result = result_of(self._task, self._definition)
-            task_started.send_robust(RetryTasksBackend, task_result=result)
+            task_started.send_robust(sender_of(result.task), task_result=result)
 
     def _succeeded(self, value: Any) -> Ending:
         try:
@@ -150,15 +155,17 @@ class AttemptRun:
             elapsed=self._elapsed(),
             retry=retry,
         )
-        return self._ending(outcome, self._decide(failure), error=report(error), exception=error)
+        reported = report(error)
+        decision = self._decide(failure, reported)
+        return self._ending(outcome, decision, error=reported, exception=error)
 
-    def _decide(self, failure: Failure) -> Decision:
+    def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
         policy = policy_of(self._task, self._definition)
-        result = None
+        result, now = None, self._now()
         if callable(policy.backoff) and self._definition:
-            result = result_of(self._task, self._definition)
-        now = _aware(self._now())
-        return policy.decide(failure, now=now, random=random.random, task_result=result)
+            result = failed_result_of(self._task, self._definition, error, now)
+        aware = _aware(now)
+        return policy.decide(failure, now=aware, random=random.random, task_result=result)
 
     def _elapsed(self) -> float:
         first = self._task.started_at or self._started_at
@@ -200,11 +207,25 @@ def call_within(timeout: float | None, func: Callable[..., Any], *args: Any, **k
             swallows the exception, and at last if it returns all the same. Where the platform has
             no timer signal, or outside the main thread, only a coroutine is interrupted.
     """
-    if inspect.iscoroutinefunction(func):
-        return async_to_sync(_await_within)(timeout, func, *args, **kwargs)
-    if timeout is None or not _can_interrupt():
-        return func(*args, **kwargs)
-    return _interrupted_after(timeout, partial(func, *args, **kwargs))
+    with _guarded(timeout):
+        if inspect.iscoroutinefunction(func):
+            return async_to_sync(_await_within)(timeout, func, *args, **kwargs)
+        if timeout is None or not _can_interrupt():
+            return func(*args, **kwargs)
+        return _interrupted_after(timeout, partial(func, *args, **kwargs))
+
+
+@contextmanager
+def _guarded(timeout: float | None) -> Iterator[None]:
+    """Have django-q2's guard end this worker if even the exception at the timeout does not."""
+    if timeout is None:
+        yield
+        return
+    wakeups.set_guard(timeout + wakeups.GRACE)
+    try:
+        yield
+    finally:
+        wakeups.set_guard(None)
 
 
 async def _await_within(
@@ -212,11 +233,14 @@ async def _await_within(
 ) -> Any:
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await func(*args, **kwargs)
+            value = await func(*args, **kwargs)
     except TimeoutError as error:
         if limit.expired() and seconds is not None:
             raise AttemptTimedOut(seconds) from error
         raise
+    if limit.expired() and seconds is not None:
+        raise AttemptTimedOut(seconds)
+    return value
 
 
 def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
@@ -228,14 +252,16 @@ def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
         raise AttemptTimedOut(timeout)
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    wakeups.set_guard(timeout + wakeups.GRACE)
     try:
-        signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
-        value = call()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
+            value = call()
+        finally:
+            # The time may be over at this very line; the next interrupt is a second away.
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-        wakeups.set_guard(None)
     if expired:
         raise AttemptTimedOut(timeout)
     return value
@@ -247,7 +273,7 @@ def _can_interrupt() -> bool:
 
 
 def _tidy_connections(*, interrupted: bool) -> None:
-    """Close connections that a failed function may have left broken.
+    """Close connections that a function may have left broken, or with autocommit off.
 
     An interrupted one may have been in the middle of a query, so all are closed then.
     """
@@ -256,7 +282,7 @@ def _tidy_connections(*, interrupted: bool) -> None:
             continue
         if interrupted:
             connection.close()
-        elif connection.errors_occurred:
+        elif connection.errors_occurred or not connection.autocommit:
             connection.close_if_unusable_or_obsolete()
 
 

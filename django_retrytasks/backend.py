@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import codec, lifecycle, wakeups
@@ -26,7 +28,8 @@ from .contract import (
 from .exceptions import NotATask, NotImportable
 from .models import Attempt, Encoded, Status, Task
 from .policy import policy_options
-from .tasks import RetryTask
+from .reports import ErrorReport
+from .tasks import R, RetryTask, as_retry_task
 
 STATUS = {
     Status.PENDING: TaskResultStatus.READY,
@@ -42,14 +45,34 @@ FAILURES = (Attempt.Outcome.FAILED, Attempt.Outcome.TIMED_OUT, Attempt.Outcome.L
 # Options of the backend that may stand beside BACKEND in TASKS.
 BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
 LONGEST_NAME = 255
+LONGEST_QUEUE_NAME = 100
 LARGEST_ARGUMENTS = 1024 * 1024
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryTaskResult(AnyTaskResult):  # type: ignore[misc]  # the stubs forget it is frozen
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryTaskResult(AnyTaskResult, Generic[R]):  # type: ignore[misc]  # the stubs forget it is frozen
     """A Task's state as ``django.tasks`` shows it; arguments keep the types the codec knows."""
+
+    if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
+        task: RetryTask[..., R]
+        id: str
+        enqueued_at: datetime | None
+        started_at: datetime | None
+        finished_at: datetime | None
+        last_attempted_at: datetime | None
+        args: list[Any]
+        kwargs: dict[str, Any]
+        backend: str
+        worker_ids: list[str]
+
+        @property
+        def return_value(self) -> R: ...
+        @property
+        def is_finished(self) -> bool: ...
+        @property
+        def attempts(self) -> int: ...
 
     def __post_init__(self) -> None:
         """Keep the arguments as they are: the codec has already refused what cannot be stored."""
@@ -84,9 +107,17 @@ class RetryTasksBackend(BaseTaskBackend):
             given["backoff"] = import_string(given["backoff"])
         return policy_options(given, owner=f"TASKS[{self.alias!r}]")
 
+    def validate_task(self, task: ContractTask[..., Any]) -> None:
+        """Refuse, with InvalidTask, a task that this backend cannot store."""
+        if len(task.queue_name) > LONGEST_QUEUE_NAME:
+            raise InvalidTask(
+                f"queue_name is longer than {LONGEST_QUEUE_NAME} characters: {task.queue_name!r}"
+            )
+        super().validate_task(task)
+
     def enqueue(
         self, task: ContractTask[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> AnyTaskResult:
+    ) -> RetryTaskResult[Any]:
         """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
 
         Raises:
@@ -97,14 +128,14 @@ class RetryTasksBackend(BaseTaskBackend):
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
-    ) -> list[AnyTaskResult]:
+    ) -> list[RetryTaskResult[Any]]:
         """Store one Task per call of (positional, keyword arguments), all or none."""
         self.validate_task(task)
         definition = as_retry_task(task)
-        calls = list(calls)
         rows = [*self._rows(definition, calls)]
+        stored = [(row.args.value, row.kwargs.value) for row in rows]
         self.store(rows)
-        results = [_enqueued(definition, *stored) for stored in zip(rows, calls, strict=True)]
+        results = [_enqueued(definition, *one) for one in zip(rows, stored, strict=True)]
         for result in results:
             task_enqueued.send_robust(type(self), task_result=result)
         return results
@@ -113,18 +144,17 @@ class RetryTasksBackend(BaseTaskBackend):
         """Store new Tasks; what a backend for tests does otherwise."""
         lifecycle.enqueue(rows)
 
-    def get_result(self, result_id: str) -> AnyTaskResult:
+    def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return the state of a Task by its id.
 
         Raises:
             TaskResultDoesNotExist: no such Task, or no such id could be.
             NotImportable: its function cannot be imported here.
         """
-        try:
-            pk = uuid.UUID(result_id)
-            row = Task.objects.using(wakeups.alias()).get(pk=pk)
-        except (ValueError, AttributeError, TypeError, Task.DoesNotExist) as error:
-            raise TaskResultDoesNotExist(result_id) from error
+        pk = _pk_from(result_id)
+        row = Task.objects.using(wakeups.alias()).filter(pk=pk).first() if pk else None
+        if row is None:
+            raise TaskResultDoesNotExist(result_id)
         return result_of(row)
 
     def _rows(self, task: RetryTask[..., Any], calls: Iterable[Call]) -> Iterable[Task]:
@@ -172,25 +202,25 @@ def resolve_stored(row: Task) -> RetryTask[..., Any]:
         NotImportable, NotATask: as :func:`resolve`.
     """
     return resolve(row.name).as_stored(
-        backend=row.backend, queue_name=row.queue_name, priority=row.priority
+        backend=row.backend,
+        queue_name=row.queue_name,
+        priority=row.priority,
+        call_options=row.options,
     )
 
 
-def as_retry_task(task: ContractTask[..., Any]) -> RetryTask[..., Any]:
-    """Return a task as one of ours: a plain one is given the backend's default policy."""
-    if isinstance(task, RetryTask):
-        return task
-    return RetryTask(
-        func=task.func,
-        priority=task.priority,
-        backend=task.backend,
-        queue_name=task.queue_name,
-        run_after=task.run_after,
-        takes_context=task.takes_context,
-    )
+def sender_of(task: RetryTask[..., Any]) -> type[BaseTaskBackend]:
+    """Return the class that sends a task's signals: that of the backend its alias names.
+
+    RetryTasksBackend where the alias names none any more, for ``TASKS`` may have changed.
+    """
+    try:
+        return type(task.get_backend())
+    except (InvalidTask, ImproperlyConfigured):
+        return RetryTasksBackend
 
 
-def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> RetryTaskResult:
+def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> RetryTaskResult[Any]:
     """Return the state of a Task as a result, its attempts read from the database.
 
     Args:
@@ -204,6 +234,7 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
         definition or resolve_stored(row),
         row,
         (row.args, row.kwargs),
+        started_at=attempts[0].started_at if attempts else row.started_at,
         errors=[
             TaskError(exception_class_path=a.exception_class_path, traceback=a.traceback)
             for a in failures
@@ -214,8 +245,19 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
     return result
 
 
-def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> AnyTaskResult:
-    return _result(task, row, call, errors=[], worker_ids=[])
+def failed_result_of(
+    row: Task, definition: RetryTask[..., Any], error: ErrorReport, at: datetime
+) -> RetryTaskResult[Any]:
+    """Return a running Task's state as it is if this error ends it: what a backoff is handed."""
+    result = result_of(row, definition)
+    result.errors.append(
+        TaskError(exception_class_path=error.class_path, traceback=error.traceback)
+    )
+    return replace(result, status=TaskResultStatus.FAILED, finished_at=at)
+
+
+def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> RetryTaskResult[Any]:
+    return _result(task, row, call, started_at=None, errors=[], worker_ids=[])
 
 
 def _result(
@@ -223,15 +265,16 @@ def _result(
     row: Task,
     call: Call,
     *,
+    started_at: datetime | None,
     errors: list[TaskError],
     worker_ids: list[str],
-) -> RetryTaskResult:
+) -> RetryTaskResult[Any]:
     return RetryTaskResult(
         task=task,
         id=str(row.pk),
         status=STATUS[Status(row.status)],
         enqueued_at=row.enqueued_at,
-        started_at=row.started_at,
+        started_at=started_at,
         finished_at=row.finished_at,
         last_attempted_at=row.last_attempted_at,
         args=list(call[0]),
@@ -240,6 +283,13 @@ def _result(
         errors=errors,
         worker_ids=worker_ids,
     )
+
+
+def _pk_from(result_id: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(result_id)
+    except (ValueError, AttributeError, TypeError):
+        return None
 
 
 def _storable_name(task: RetryTask[..., Any]) -> str:

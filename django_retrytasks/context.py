@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from django.utils import timezone
+
+from . import lifecycle
 from .contract import AnyTaskContext, AnyTaskResult
 from .exceptions import UNSET, Duration, Retry, Unset
 from .models import Task
@@ -75,3 +78,13 @@ class RetryTaskContext(AnyTaskContext):  # type: ignore[misc]  # the stubs forge
         """
         cause = exc or sys.exception()
         raise Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries) from cause
+
+    def heartbeat(self) -> bool:
+        """Extend the lease now; return False if another worker has taken the Task over.
+
+        A worker does so by itself for as long as the function runs. Call it to learn, before a
+        step that must not be done twice, whether this run still counts; not inside a transaction,
+        where nothing takes effect before the commit.
+        """
+        started_at = self.row.last_attempted_at or self.row.claimed_at or timezone.now()
+        return lifecycle.heartbeat(self.row, started_at=started_at)

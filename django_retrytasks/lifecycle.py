@@ -178,11 +178,12 @@ def lanes(key: str) -> list[Lane]:
 
     Each is found by a seek in the claim's index, so the cost does not grow with the Tasks waiting.
     """
-    found = [lane for lane in _all_lanes() if wakeups.key_for(lane[0]) == key]
+    found = [lane for lane in all_lanes() if wakeups.key_for(lane[0]) == key]
     return sorted(found, key=lambda lane: -lane[1])
 
 
-def _all_lanes() -> Iterator[Lane]:
+def all_lanes() -> Iterator[Lane]:
+    """Walk the lanes of all clusters that hold unfinished Tasks."""
     unfinished = Task.objects.using(wakeups.alias()).unfinished()
     for queue_name in _distinct(unfinished, "queue_name"):
         for priority in _distinct(unfinished.filter(queue_name=queue_name), "priority"):
@@ -525,7 +526,7 @@ def sweep() -> None:
     Rings for lanes with due Tasks (lapsed claims are due), and for Tasks that come due before the
     next sweep. A wake-up too many is harmless, so two sweeps at once are.
     """
-    for queue_name, priority in _all_lanes():
+    for queue_name, priority in all_lanes():
         lane = Task.objects.using(wakeups.alias()).of_lane(queue_name, priority)
         wakes = [wakeups.now()] if lane.due().exists() else []
         wakes += _coming(lane)
@@ -623,7 +624,7 @@ def _update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:
 def _adopt(tasks: Sequence[Task], values: Mapping[str, Any]) -> None:
     for task in tasks:
         for name, value in values.items():
-            setattr(task, name, value)
+            setattr(task, name, value.value if isinstance(value, Encoded) else value)
 
 
 def _log_settled(settled: Settled) -> None:
@@ -633,6 +634,8 @@ def _log_settled(settled: Settled) -> None:
         Status.FAILED: (logging.ERROR, "failed"),
         Status.RETRYING: (logging.WARNING, "will be retried"),
     }.get(ending.status, (logging.INFO, ending.status.lower()))
+    if ending.outcome == Attempt.Outcome.SNOOZED:
+        level, words = logging.INFO, "snoozed"
     _log_transition(level, words, task, settled)
 
 

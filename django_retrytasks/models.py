@@ -60,6 +60,11 @@ class Encoded:
     def __init__(self, text: str) -> None:
         self.text = text
 
+    @property
+    def value(self) -> Any:
+        """Return the value as the database gives it back."""
+        return codec.loads(self.text)
+
 
 class Unreadable:
     """Stored text that is no value of the codec's; calling a function with it raises."""
@@ -178,7 +183,12 @@ class Task(models.Model):
         null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
     )
 
-    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    status = models.CharField(
+        max_length=10,
+        choices=Status,
+        default=Status.PENDING,
+        help_text=_("Where it stands; succeeded, failed and discarded are final."),
+    )
     retry_count = models.PositiveIntegerField(
         default=0, help_text=_("Retries spent so far in this drive, the coming one included.")
     )
@@ -229,7 +239,7 @@ class Task(models.Model):
     )
     suspect = models.BooleanField(
         default=False,
-        help_text=_("Whether a worker died holding it unstarted; it is then claimed alone."),
+        help_text=_("Whether a worker died holding it; it is from then on claimed alone."),
     )
     wakeup_id = models.BigIntegerField(
         null=True, editable=False, help_text=_("The wake-up written for it, if one still waits.")
@@ -301,9 +311,14 @@ class Attempt(models.Model):
         # It raised Discard.
         DISCARDED = "DISCARDED", _("Discarded")
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
+    task = models.ForeignKey(
+        Task,
+        on_delete=models.CASCADE,
+        related_name="attempts",
+        help_text=_("The Task it is a run of."),
+    )
     number = models.PositiveIntegerField(help_text=_("From 1, without gaps, over all drives."))
-    outcome = models.CharField(max_length=9, choices=Outcome)
+    outcome = models.CharField(max_length=9, choices=Outcome, help_text=_("How it ended."))
     retry_count = models.PositiveIntegerField(help_text=_("Retries spent when it ran."))
     queued_at = models.DateTimeField(help_text=_("Moment from which it might have started."))
     started_at = models.DateTimeField(help_text=_("When the function was called."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -29,14 +30,14 @@ from .contract import (
     DEFAULT_TASK_QUEUE_NAME,
     BaseTask,
     InvalidTask,
-    TaskResult,
+    Task,
     task_backends,
 )
 from .exceptions import Duration, as_seconds
 from .policy import PolicyOptions, RetryPolicy, policy_options
 
 if TYPE_CHECKING:
-    from .backend import RetryTasksBackend
+    from .backend import RetryTaskResult, RetryTasksBackend
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,10 @@ R = TypeVar("R")
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"
 # Options that are code cannot be stored with a call.
 DECORATOR_ONLY = ("retry_on", "no_retry_on")
+# What goes with a stored or pickled task; the rest is read from its definition.
+STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
+# Dotted paths of all tasks made in this process, for the system checks.
+_defined: set[str] = set()
 
 
 class TaskOptions(PolicyOptions, total=False):
@@ -107,6 +112,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         _refuse_unreachable(self.func)
         super().__post_init__()
         _ = self.policy
+        _defined.add(self.module_path)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now: nothing is stored, nothing is retried."""
@@ -116,8 +122,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         return self.func(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _unpickle, ({**values, "func": self.module_path},)
+        values = {name: getattr(self, name) for name in STORED}
+        return _unpickle, (self.module_path, values)
 
     @property
     def wants_context(self) -> bool:
@@ -147,7 +153,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         *,
         priority: int | None = None,
         queue_name: str | None = None,
-        run_after: datetime | None = None,
+        run_after: datetime | timedelta | None = None,
         backend: str | None = None,
         **options: Unpack[PolicyOptions],
     ) -> RetryTask[P, R]:
@@ -156,7 +162,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         Args:
             priority: -100 to 100; higher runs first.
             queue_name: the queue its Tasks wait in.
-            run_after: an aware datetime before which they do not run.
+            run_after: an aware datetime before which they do not run; a timedelta is counted
+                from now.
             backend: an alias in ``TASKS``.
             options: the policy's, but for ``retry_on``, ``no_retry_on`` and a callable backoff,
                 which are code and stay on the decorator.
@@ -170,23 +177,22 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         changes = {
             "priority": priority,
             "queue_name": queue_name,
-            "run_after": run_after,
+            "run_after": _moment(run_after),
             "backend": backend,
             "call_options": {**self.call_options, **_in_seconds(given)} if given else None,
         }
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
 
-    def as_stored(self, *, backend: str, queue_name: str, priority: int) -> RetryTask[P, R]:
-        """Return this task as a stored Task has it.
+    def as_stored(self, **values: Any) -> RetryTask[P, R]:
+        """Return this task with what is stored of it, some of the attributes in ``STORED``.
 
         Nothing is validated: ``TASKS`` may have changed since.
         """
-        if (self.backend, self.queue_name, self.priority) == (backend, queue_name, priority):
+        if all(getattr(self, name) == value for name, value in values.items()):
             return self
-        changes = {"backend": backend, "queue_name": queue_name, "priority": priority}
         stored = object.__new__(type(self))
-        stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | changes)
+        stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | values)
         return stored
 
     def get_backend(self) -> RetryTasksBackend:
@@ -194,20 +200,31 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
         So a task runs durably on a site that has not configured ``TASKS`` at all.
         """
-        configured = task_backends[self.backend]
         backend_class: type[RetryTasksBackend] = import_string(BACKEND)
+        is_default = self.backend == DEFAULT_TASK_BACKEND_ALIAS
+        is_missing = is_default and self.backend not in task_backends
+        configured = None if is_missing else task_backends[self.backend]
         if isinstance(configured, backend_class):
             return configured
-        if self.backend != DEFAULT_TASK_BACKEND_ALIAS:
+        if not is_default:
             raise InvalidTask(
                 f"{self.func.__qualname__}: TASKS[{self.backend!r}] is no RetryTasksBackend. "
                 "Name an alias that is, or none."
             )
         return backend_class(alias=self.backend, params={"QUEUES": []})
 
+    if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
+
+        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]: ...
+        async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]: ...
+        def get_result(self, result_id: str) -> RetryTaskResult[R]: ...
+        async def aget_result(self, result_id: str) -> RetryTaskResult[R]: ...
+        def call(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
     def enqueue_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
-    ) -> list[TaskResult[P, R]]:
+    ) -> list[RetryTaskResult[R]]:
         """Store one Task per call, all or none, in one round trip per thousand.
 
         Args:
@@ -219,7 +236,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         return self.get_backend().enqueue_many(self, [_split_call(call) for call in calls])
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]:
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling."""
         return self.enqueue(*args, **kwargs)
 
@@ -232,7 +249,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         eta: datetime | None = None,
         queue: str | None = None,
         priority: int | None = None,
-    ) -> TaskResult[P, R]:
+    ) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling.
 
         Args:
@@ -251,6 +268,13 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         return chosen.enqueue(*args, **(kwargs or {}))
 
 
+def defined_tasks() -> list[RetryTask[..., Any]]:
+    """Return the tasks that stand in the modules imported so far, by name."""
+    places = [path.rpartition(".") for path in sorted(_defined)]
+    found = (getattr(sys.modules.get(module), name, None) for module, _, name in places)
+    return [task for task in found if isinstance(task, RetryTask)]
+
+
 def site_options() -> dict[str, Any]:
     """Return the policy options of ``RETRYTASKS["POLICY"]``."""
     return policy_options(conf.get().POLICY, owner='RETRYTASKS["POLICY"]')
@@ -261,9 +285,24 @@ def site_policy() -> RetryPolicy:
     return RetryPolicy(**site_options())
 
 
-def _unpickle(values: dict[str, Any]) -> RetryTask[..., Any]:
-    task: RetryTask[..., Any] = import_string(values["func"])
-    return type(task)(**{**values, "func": task.func})
+def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
+    """Return a task as one of ours: a plain one is given the backend's default policy.
+
+    Nothing is validated: ``TASKS`` may have changed since it was made.
+    """
+    if isinstance(task, RetryTask):
+        return task
+    values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
+    ours: RetryTask[..., Any] = object.__new__(RetryTask)
+    ours._fill({**values, "bind": False, "options": {}, "call_options": {}})
+    return ours
+
+
+def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:
+    task = import_string(path)
+    if not isinstance(task, Task):
+        raise ValueError(f"{path} is no task, so none can be unpickled from it")
+    return as_retry_task(task).as_stored(**values)
 
 
 def _refuse_unreachable(func: Callable[..., Any]) -> None:
@@ -282,6 +321,14 @@ def _refuse_code(options: Mapping[str, Any], name: str) -> None:
             raise TypeError(
                 f"{name}: {option} is code, which a call cannot store: set it on the decorator"
             )
+
+
+def _moment(run_after: datetime | timedelta | None) -> datetime | None:
+    if run_after is None or isinstance(run_after, datetime):
+        return run_after
+    if isinstance(run_after, timedelta):
+        return timezone.now() + run_after
+    raise TypeError(f"run_after must be an aware datetime or a timedelta, not {run_after!r}")
 
 
 def _in_seconds(options: Mapping[str, Any]) -> dict[str, Any]:

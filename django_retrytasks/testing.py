@@ -11,9 +11,9 @@ from typing import Any
 from django.utils import timezone
 
 from . import lifecycle, worker
-from .backend import Call, RetryTasksBackend
-from .contract import AnyTaskResult, TaskResultDoesNotExist
+from .backend import Call, RetryTaskResult, RetryTasksBackend
 from .contract import Task as ContractTask
+from .contract import TaskResultDoesNotExist
 from .models import Task
 
 
@@ -26,7 +26,7 @@ class ImmediateBackend(RetryTasksBackend):
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
-    ) -> list[AnyTaskResult]:
+    ) -> list[RetryTaskResult[Any]]:
         """Store and run one Task per call of (positional, keyword arguments)."""
         with lifecycle.running_inline(()) as pending:
             results = super().enqueue_many(task, calls)
@@ -44,11 +44,11 @@ class DummyBackend(RetryTasksBackend):
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
-        self.results: list[AnyTaskResult] = []
+        self.results: list[RetryTaskResult[Any]] = []
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
-    ) -> list[AnyTaskResult]:
+    ) -> list[RetryTaskResult[Any]]:
         """Keep one result per call of (positional, keyword arguments)."""
         results = super().enqueue_many(task, calls)
         self.results += results
@@ -59,7 +59,7 @@ class DummyBackend(RetryTasksBackend):
         for row in rows:
             row.enqueued_at = timezone.now()
 
-    def get_result(self, result_id: str) -> AnyTaskResult:
+    def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return what was enqueued under this id.
 
         Raises:

@@ -69,16 +69,32 @@ def poll_seconds() -> float:
     return float(Conf.POLL)
 
 
+def keys() -> list[str]:
+    """Return the keys of the site's clusters, the default cluster's first."""
+    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
+    default = str(config.get("cluster_name") or config.get("name") or "default")
+    return [default, *(config.get("ALT_CLUSTERS") or {})]
+
+
 def key_for(queue_name: str) -> str:
     """Return the key of the cluster that serves a queue.
 
     A queue listed in ``ALT_CLUSTERS`` is served by the cluster of that name, every other one by
     the default cluster.
     """
-    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
-    if queue_name in (config.get("ALT_CLUSTERS") or {}):
-        return queue_name
-    return str(config.get("cluster_name") or config.get("name") or "default")
+    default, *others = keys()
+    return queue_name if queue_name in others else default
+
+
+def own_key() -> str:
+    """Return the key of the cluster that ``qcluster`` would run in this environment."""
+    return str(Conf.CLUSTER_NAME)
+
+
+def workers_of(key: str) -> int:
+    """Return how many workers the cluster of this key has."""
+    others = getattr(settings, "Q_CLUSTER", {}).get("ALT_CLUSTERS") or {}
+    return int((others.get(key) or {}).get("workers") or Conf.WORKERS)
 
 
 def ring(key: str, wakes: Sequence[Wake]) -> list[int | None]:
@@ -131,6 +147,15 @@ def ensure_sweep() -> None:
             "kwargs": "q_options={'save': False, 'ack_failure': True}",
         },
     )
+
+
+def swept_at() -> datetime | None:
+    """Return when a cluster was last handed the sweep, by its clock; None: not scheduled."""
+    rows = Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY).exclude(repeats=0)
+    next_run: datetime | None = (
+        rows.order_by("-next_run").values_list("next_run", flat=True).first()
+    )
+    return next_run - timedelta(minutes=SWEEP_MINUTES) if next_run else None
 
 
 def has_sweep() -> bool:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from . import conf, lifecycle, wakeups
 from .attempts import AttemptRun, worker_name
-from .backend import RetryTasksBackend, result_of
+from .backend import result_of, sender_of
 from .contract import task_finished
 from .exceptions import NotATask, NotImportable
 from .lifecycle import Claim, Ending, Lane, Settled
@@ -257,14 +257,18 @@ class Heart:
                 batch.beat()
             except Exception:
                 logger.exception("Heartbeat failed; it is tried again in a second")
+            finally:
+                # Not needed again for a quarter of a lease; and it may be the one that broke.
+                connections.close_all()
 
     def _wait(self) -> Batch:
         with self._changed:
             while True:
                 self._idle = self._batch is None
                 self._changed.wait(None if self._idle else PATIENCE)
-                if self._batch is not None and not self._idle:
-                    return self._batch
+                batch = self._batch
+                if batch is not None and not self._idle:
+                    return batch
 
 
 _pace = Pace()
@@ -275,11 +279,21 @@ _heart = Heart()
 
 
 def _tell(settled: Settled) -> None:
-    """Send the signals of a committed ending, best effort: a receiver's error is logged."""
+    """Tell of a committed ending, best effort: an error in foreign code is logged."""
+    try:
+        _send_signals(settled)
+    except Exception:
+        # Such as a site's log handler that cannot show the exception: send_robust logs, too.
+        logger.exception("Task %s: telling of its attempt failed", settled.ending.task.pk)
+
+
+def _send_signals(settled: Settled) -> None:
     ending, attempt = settled.ending, settled.attempt
     task, sent = ending.task, {"task": ending.task, "attempt": attempt}
     if task.history is not None:
         task.history.append(attempt)
+    if task.internal:
+        return
     if ending.outcome == Attempt.Outcome.SUCCEEDED:
         _send(task_succeeded, **sent)
     elif ending.exception:
@@ -293,14 +307,15 @@ def _tell(settled: Settled) -> None:
 def _tell_finished(task: Task, exception: BaseException | None) -> None:
     with suppress(NotImportable, NotATask):
         result = result_of(task)
+        sender = sender_of(result.task)
         try:
             # The contract of task_finished: its receivers find the exception in sys.exc_info().
             if exception:
                 raise exception
         except BaseException:
-            task_finished.send_robust(RetryTasksBackend, task_result=result)
+            task_finished.send_robust(sender, task_result=result)
         else:
-            task_finished.send_robust(RetryTasksBackend, task_result=result)
+            task_finished.send_robust(sender, task_result=result)
 
 
 def _send(to: Signal, **details: Any) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import django
 import environ
 
+env = environ.Env()
+
 # Two test runs on one machine must not share a database; the subprocesses of one run must.
 RUN = os.environ.setdefault(
     "RETRYTASKS_TEST_RUN", os.environ.get("TOX_ENV_NAME", f"pid{os.getpid()}")
@@ -53,7 +55,7 @@ def own_database(url: dict[str, Any]) -> dict[str, Any]:
 
 
 SQLITE = f"sqlite:///{tempfile.gettempdir()}/retrytasks.sqlite3"
-DATABASES = {"default": own_database(environ.Env().db("DATABASE_URL", SQLITE))}
+DATABASES = {"default": own_database(env.db("DATABASE_URL", SQLITE))}
 
 SECRET_KEY = "for tests only"
 USE_TZ = True
@@ -95,20 +97,26 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ADMINS: list[Any] = (
     ["admin@example.com"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.com")]
 )
+# A cluster's mail is read from the directory that the variable names.
+MAIL_DIRECTORY = env.str("MAIL_DIRECTORY", "")
+MAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIRECTORY else 'locmem'}"
 if django.VERSION >= (6, 1):
-    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    MAIL_OPTIONS = {"file_path": MAIL_DIRECTORY} if MAIL_DIRECTORY else {}
+    MAILERS = {"default": {"BACKEND": f"{MAIL_BACKEND}.EmailBackend", "OPTIONS": MAIL_OPTIONS}}
 else:
-    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    EMAIL_BACKEND = f"{MAIL_BACKEND}.EmailBackend"
+    EMAIL_FILE_PATH = MAIL_DIRECTORY or None
 
 TASKS = {"default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend", "QUEUES": []}}
+RETRYTASKS: dict[str, Any] = {"LEASE": env.float("RETRYTASKS_LEASE", 60)}
 
 # What the project's own system checks advise, and a second cluster that serves the queue "slow".
 Q_CLUSTER: dict[str, Any] = {
     "name": "retrytasks-tests",
     "orm": "default",
     "workers": 2,
-    "timeout": 60,
-    "retry": 120,
+    "timeout": env.int("Q_CLUSTER_TIMEOUT", 60),
+    "retry": env.int("Q_CLUSTER_RETRY", 120),
     "poll": 0.2,
     "bulk": 1,
     "queue_limit": 2,

@@ -1,6 +1,7 @@
 """Named tasks, one per behaviour."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import time
@@ -127,7 +128,7 @@ def swallows_exceptions(seconds: float) -> None:
     while time.monotonic() < until:
         try:
             time.sleep(0.05)
-        except Exception:  # noqa: S110
+        except Exception:
             pass
 
 
@@ -135,7 +136,7 @@ def swallows_exceptions(seconds: float) -> None:
 def swallows_everything() -> str:
     try:
         time.sleep(5)
-    except BaseException:  # noqa: S110
+    except BaseException:
         pass
     return "done all the same"
 
@@ -192,6 +193,81 @@ def sleeps_noting(directory: str, seconds: float) -> None:
     note(directory, "end")
 
 
+@retry_task(bind=True, max_retries=1, countdown=0.7, backoff=1, jitter=False)
+def fails_at_first(self: RetryTaskContext) -> None:
+    if self.attempt == 1:
+        raise ConnectionError("no luck at first")
+
+
+@retry_task(bind=True, max_retries=3, countdown=0)
+def waits_at_first(self: RetryTaskContext, directory: str, seconds: float) -> None:
+    """Note the process; let the first attempt wait to be killed or frozen."""
+    note(directory, str(os.getpid()))
+    if self.attempt == 1:
+        time.sleep(seconds)
+
+
+@retry_task(timeout=1, max_retries=0)
+def hangs_in_c() -> None:
+    """Lock a mutex twice: no signal handler of Python's can run before that returns."""
+    lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
+    lock(mutex)
+    lock(mutex)
+
+
+@retry_task
+def tells_cluster() -> str | None:
+    return os.environ.get("Q_CLUSTER_NAME")
+
+
+@retry_task
+def counts(directory: str, number: int) -> None:
+    """Add a line to the process's own file."""
+    with (Path(directory) / str(os.getpid())).open("a") as lines:
+        lines.write(f"{number}\n")
+
+
+def not_decorated(text: str) -> None:
+    raise ConnectionError(text)
+
+
+@retry_task(takes_context=True)
+def takes_context_too(context: RetryTaskContext, value: int) -> list[int]:
+    return [context.attempt, value]
+
+
+@retry_task
+def is_interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@retry_task
+def returns_text(length: int) -> str:
+    return "x" * length
+
+
+@retry_task(max_retries=0)
+async def times_out_by_itself() -> None:
+    async with asyncio.timeout(0.01):
+        await asyncio.sleep(5)
+
+
+@retry_task(bind=True, max_retries=3, countdown=0)
+def tells_context(self: RetryTaskContext) -> dict[str, Any]:
+    """Fail twice, then tell all that the context says."""
+    if self.retry_count < 2:
+        raise ConnectionError
+    return {
+        "attempt": self.attempt,
+        "retry_count": self.retry_count,
+        "max_retries": self.max_retries,
+        "request": [self.request.id, self.request.retries],
+        "idempotency_key": self.idempotency_key,
+        "attempts": self.task_result.attempts,
+        "errors": [error.exception_class_path for error in self.task_result.errors],
+    }
+
+
 def note(directory: str, text: str) -> None:
     """Add a line of its own file, so that no two processes write to one."""
     path = Path(directory) / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -201,3 +277,8 @@ def note(directory: str, text: str) -> None:
 def noted(directory: str | Path) -> list[str]:
     """Return what was noted, in order of time."""
     return [path.read_text() for path in sorted(Path(directory).iterdir())]
+
+
+def counted(directory: str | Path) -> list[int]:
+    """Return what was counted, in order of size."""
+    return sorted(int(n) for path in Path(directory).iterdir() for n in path.read_text().split())
