@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 
 Duration = float | timedelta
-DEFAULT_ALERTS = ("django_retrytasks.alerts.mail_admins",)
+MAIL_ADMINS = "django_retrytasks.alerts.mail_admins"
 DEFAULT_RETENTION = {
     "SUCCEEDED": timedelta(days=7),
     "FAILED": timedelta(days=90),
@@ -33,10 +33,8 @@ class Settings:
     """Seconds a claim holds a Task without a heartbeat; at least 5."""
     SLICE: Duration = 1
     """Seconds a worker goes on claiming before it returns to its cluster."""
-    ALERTS: tuple[str, ...] = DEFAULT_ALERTS
+    ALERTS: tuple[str, ...] = (MAIL_ADMINS,)
     """Dotted paths of callables ``(task, attempt)``; each is tried again, alone, when it raises."""
-    ALERT_COOLDOWN: Duration = 3600
-    """Seconds between two alerts of one cause."""
     RETENTION: Mapping[str, Duration | None] = field(default_factory=lambda: DEFAULT_RETENTION)
     """How long finished Tasks are kept, by final status: seconds or timedelta; None for ever."""
     REDACT: tuple[str, ...] = ()

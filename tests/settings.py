@@ -124,3 +124,10 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "ALT_CLUSTERS": {"slow": {}},
 }
+
+# The alert mails ADMINS; Django's own logger would mail them a second time.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"django": {"handlers": []}},
+}

@@ -26,7 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_q",
-    "django_retrytasks",  # after django_q: its migrations and checks look at django_q's tables
+    "django_retrytasks",
     "orders",
 ]
 
