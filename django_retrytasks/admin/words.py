@@ -1,0 +1,228 @@
+"""What the admin says of a Task in a few words. Whatever stems from the Task is escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_retrytasks.models import Attempt, Status, Task
+
+# The name under which a Task carries the database's time, read along with it.
+NOW = "database_now"
+# Seconds from which a span is told in a unit, the seconds in one, and the words.
+UNITS = (
+    (2 * 86_400, 86_400, _("%(count)d d")),
+    (2 * 3_600, 3_600, _("%(count)d h")),
+    (2 * 60, 60, _("%(count)d min")),
+    (0, 1, _("%(count)d s")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Where a Task stands: in the words of the list, in those of its page, and since or till when.
+
+    ``moment`` names the Task's field that holds the time.
+    """
+
+    short: Any
+    long: Any
+    moment: str
+
+
+STARTS = Phase(
+    short=_("starts in %(span)s"),
+    long=_("starts in %(span)s at %(clock)s"),
+    moment="run_after",
+)
+RETRIES = Phase(
+    short=_("next retry in %(span)s"),
+    long=_("next retry in %(span)s at %(clock)s"),
+    moment="run_after",
+)
+DUE = Phase(
+    short=_("due for %(span)s"),
+    long=_("due since %(clock)s: the next free worker takes it"),
+    moment="run_after",
+)
+CLAIMED = Phase(
+    short=_("claimed %(span)s ago"),
+    long=_("claimed %(span)s ago by %(worker)s"),
+    moment="claimed_at",
+)
+RUNS = Phase(
+    short=_("running for %(span)s"),
+    long=_("running for %(span)s on %(worker)s"),
+    moment="last_attempted_at",
+)
+SILENT = Phase(
+    short=_("lease over for %(span)s"),
+    long=_("lease over since %(clock)s: whoever claims it next records the attempt as lost"),
+    moment="run_after",
+)
+FINAL = {
+    Status.SUCCEEDED: Phase(
+        short=_("succeeded %(span)s ago"),
+        long=_("succeeded %(span)s ago at %(clock)s"),
+        moment="finished_at",
+    ),
+    Status.FAILED: Phase(
+        short=_("failed %(span)s ago"),
+        long=_("failed %(span)s ago at %(clock)s: %(stop_reason)s"),
+        moment="finished_at",
+    ),
+    Status.DISCARDED: Phase(
+        short=_("discarded %(span)s ago"),
+        long=_("discarded %(span)s ago at %(clock)s"),
+        moment="finished_at",
+    ),
+}
+# How an attempt ended, where the Task goes on after it.
+ENDED = {
+    Attempt.Outcome.FAILED: _("%(attempt)s failed; %(next)s"),
+    Attempt.Outcome.TIMED_OUT: _("%(attempt)s timed out; %(next)s"),
+    Attempt.Outcome.LOST: _("%(attempt)s was lost with its worker; %(next)s"),
+    Attempt.Outcome.SNOOZED: _("%(attempt)s was put off; %(next)s"),
+    Attempt.Outcome.DISCARDED: _("%(attempt)s raised Discard; %(next)s"),
+}
+
+
+def pill(value: str, label: Any) -> SafeString:
+    """Return a status or an outcome as a coloured label; its text says it as well."""
+    return format_html('<span class="rt-pill rt-{}">{}</span>', value.lower(), label)
+
+
+def short_path(path: str) -> str:
+    """Return a dotted path with its modules cut to their first letters."""
+    *modules, name = path.split(".")
+    return ".".join([*(module[:1] for module in modules), name])
+
+
+def attempts_used(task: Task) -> str:
+    """Return the attempts recorded and those there will be at most, such as "3 / 4"."""
+    most = attempts_at_most(task)
+    return f"{task.attempt_count} / {'∞' if most is None else most}"
+
+
+def attempts_at_most(task: Task) -> int | None:
+    """Return the number its last attempt would have; None where it is retried for ever.
+
+    That is ``max_retries + 1``, and more after a re-drive or a snooze: numbers go on.
+    """
+    if task.max_retries is None:
+        return None
+    coming = 0 if task.is_finished else max(1, task.max_retries - task.retry_count + 1)
+    return max(task.max_retries + 1, task.attempt_count + coming)
+
+
+def timing(task: Task) -> SafeString:
+    """Return when it runs next, since when it runs, or when it ended."""
+    phase = phase_of(task)
+    return time_tag(getattr(task, phase.moment), phase.short % _details(task, phase))
+
+
+def headline(task: Task, last: Attempt | None) -> str:
+    """Return in a sentence how the last attempt ended and what happens next."""
+    phase = phase_of(task)
+    what = phase.long % _details(task, phase)
+    if task.status == Status.RUNNING:
+        return _of_attempt(task, task.attempt_count + 1, what)
+    if last is None:
+        return _capitalised(what)
+    if task.status in (Status.SUCCEEDED, Status.FAILED):
+        return _of_attempt(task, last.number, what)
+    details = {"attempt": _numbered(task, last.number), "next": what}
+    return str(ENDED[Attempt.Outcome(last.outcome)] % details)
+
+
+def phase_of(task: Task) -> Phase:
+    """Return where it stands by the database's clock."""
+    if task.is_finished:
+        return FINAL[Status(task.status)]
+    ahead = task.run_after is not None and task.run_after > _now(task)
+    if task.status == Status.RUNNING:
+        held = RUNS if task.was_started else CLAIMED
+        return held if ahead else SILENT
+    waits = RETRIES if task.status == Status.RETRYING else STARTS
+    return waits if ahead else DUE
+
+
+def time_tag(at: datetime, text: str = "") -> SafeString:
+    """Return a moment as ``<time>``: local unless told otherwise, exact UTC in its title."""
+    exact = as_utc(at)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC",
+        text or clock(at),
+    )
+
+
+def span(seconds: float) -> str:
+    """Return a duration in whole seconds, minutes, hours or days, not to be broken in two."""
+    seconds = max(0.0, seconds)
+    size, words = next((size, words) for least, size, words in UNITS if seconds >= least)
+    return str(words % {"count": round(seconds / size)}).replace(" ", "\u00a0")
+
+
+def run_time(seconds: float) -> str:
+    """Return how long an attempt ran, more exactly the shorter it was."""
+    if seconds < 1:
+        return gettext("%(milliseconds).1f ms") % {"milliseconds": 1000 * seconds}
+    if seconds < 60:
+        return gettext("%(seconds).2f s") % {"seconds": seconds}
+    return span(seconds)
+
+
+def clock(at: datetime, beside: datetime | None = None) -> str:
+    """Return a moment in local time, without its date if that is the same as of ``beside``."""
+    local = as_local(at)
+    same_day = beside is not None and local.date() == as_local(beside).date()
+    return local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
+
+
+def as_utc(at: datetime) -> datetime:
+    """Return a stored moment in UTC, naive ones being local."""
+    return (at if timezone.is_aware(at) else timezone.make_aware(at)).astimezone(UTC)
+
+
+def as_local(at: datetime) -> datetime:
+    """Return a stored moment in the current time zone."""
+    return timezone.localtime(at) if timezone.is_aware(at) else at
+
+
+def _details(task: Task, phase: Phase) -> dict[str, Any]:
+    at: datetime = getattr(task, phase.moment)
+    return {
+        "span": span(abs((at - _now(task)).total_seconds())),
+        "clock": clock(at, _now(task)),
+        "worker": task.worker,
+        "stop_reason": task.get_stop_reason_display(),
+    }
+
+
+def _now(task: Task) -> datetime:
+    now: datetime = getattr(task, NOW)
+    return now
+
+
+def _of_attempt(task: Task, number: int, what: str) -> str:
+    return gettext("%(attempt)s: %(what)s") % {"attempt": _numbered(task, number), "what": what}
+
+
+def _numbered(task: Task, number: int) -> str:
+    most = attempts_at_most(task)
+    if most is None:
+        return gettext("Attempt %(number)d") % {"number": number}
+    return gettext("Attempt %(number)d of %(most)d") % {"number": number, "most": most}
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

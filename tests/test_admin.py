@@ -1,0 +1,507 @@
+"""The admin, through a browser's requests."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models import DateTimeField, ExpressionWrapper, Value
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import path
+
+from django_retrytasks import lifecycle
+from django_retrytasks.admin import TaskAdmin
+from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
+from tests import tasks
+from tests.driver import Driver
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/retrytasks/task/"
+SCRIPT = "<script>alert(1)</script>"
+
+own_site = admin.AdminSite(name="own")
+own_site.register(Task, TaskAdmin)
+urlpatterns = [path("own/", own_site.urls)]
+
+
+def page_of(of: Any, verb: str = "change") -> str:
+    return f"{LIST}{of.pk if isinstance(of, Task) else of.id}/{verb}/"
+
+
+def raw(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, response
+    return response.content.decode()
+
+
+def shown(client: Client, url: str) -> str:
+    """Return the text of a page's main part, as it reads."""
+    main = raw(client, url).partition('id="content"')[2]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
+
+
+def rows(client: Client, query: str = "") -> list[str]:
+    """Return the text of each row of the list."""
+    table = raw(client, LIST + query).partition('id="result_list"')[2].partition("</table>")[0]
+    cells = [re.sub(r"<[^>]+>", " ", row) for row in table.split("<tr>")[2:]]
+    return [re.sub(r"\s+", " ", html.unescape(row)).strip() for row in cells]
+
+
+def queues(client: Client, query: str = "") -> list[str]:
+    """Return the choices of the filter by queue, "All" left out."""
+    choices = raw(client, LIST + query).partition('data-filter-title="queue"')[2]
+    return re.findall(r'"\?queue=(\w+)"', choices.partition("</details>")[0])
+
+
+def put(of: Any, **values: Any) -> None:
+    pk = of.pk if isinstance(of, Task) else of.id
+    assert Task.objects.filter(pk=pk).update(**values) == 1
+
+
+def seconds_from_now(seconds: float) -> Any:
+    moved = DatabaseNow() + Value(timedelta(seconds=seconds))
+    return ExpressionWrapper(moved, output_field=DateTimeField())
+
+
+def fail_thrice(driver: Driver) -> Any:
+    result = tasks.always_fails.enqueue()
+    for _ in range(3):
+        driver.attempt(result)
+    return result
+
+
+class TestList:
+    def test_a_row_tells_status_name_time_attempts_error_and_queue(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        put(fail_thrice(driver), run_after=seconds_from_now(600))
+
+        assert rows(admin_client) == [
+            "Retrying t.t.always_fails next retry in 10 min 3 / 4 ConnectionError default"
+        ]
+
+    @pytest.mark.parametrize(
+        ("status", "values", "words"),
+        [
+            (Status.PENDING, {"run_after": seconds_from_now(3 * 86_400)}, "starts in 3 d"),
+            (Status.PENDING, {"run_after": seconds_from_now(-300)}, "due for 5 min"),
+            (Status.RETRYING, {"run_after": seconds_from_now(-300)}, "due for 5 min"),
+            (Status.RUNNING, {"last_attempted_at": None}, "claimed 0 s ago"),
+            (Status.RUNNING, {"run_after": seconds_from_now(-300)}, "lease over for 5 min"),
+            (Status.SUCCEEDED, {"finished_at": seconds_from_now(-7200)}, "succeeded 2 h ago"),
+            (Status.FAILED, {"finished_at": seconds_from_now(-300)}, "failed 5 min ago"),
+            (Status.DISCARDED, {"finished_at": seconds_from_now(-300)}, "discarded 5 min ago"),
+        ],
+    )
+    def test_when_is_told_in_words_that_fit_the_status(
+        self,
+        driver: Driver,
+        admin_client: Client,
+        status: Status,
+        values: dict[str, Any],
+        words: str,
+    ) -> None:
+        put(driver.task_in(status), **values)
+
+        assert f"{status.label} t.t.echoes {words} " in rows(admin_client)[0]
+
+    def test_a_task_known_to_have_started_is_running(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        start = seconds_from_now(-600)
+        put(driver.task_in(Status.RUNNING), claimed_at=start, last_attempted_at=start)
+
+        assert "running for 10 min" in rows(admin_client)[0]
+
+    def test_the_exact_time_in_utc_and_full_paths_are_in_titles(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = fail_thrice(driver)
+        put(result, run_after=datetime(2126, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
+
+        page = raw(admin_client, LIST)
+
+        assert 'title="2126-01-02 03:04:05.678 UTC"' in page
+        assert 'title="tests.tasks.always_fails"' in page
+        assert 'title="builtins.ConnectionError"' in page
+
+    def test_attempts_go_on_counting_through_a_redrive(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = fail_thrice(driver)
+        task = driver.attempt(result)
+        before = rows(admin_client)[0]
+
+        lifecycle.redrive([task.pk])
+
+        assert " 4 / 4 " in before
+        assert " 4 / 8 " in rows(admin_client)[0]
+
+    def test_a_task_retried_for_ever_has_no_last_attempt(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        put(driver.task_in(Status.PENDING), max_retries=None)
+
+        assert " 0 / ∞ " in rows(admin_client)[0]
+
+    def test_the_newest_come_first(self, admin_client: Client) -> None:
+        tasks.succeeds.enqueue()
+        put(tasks.echoes.enqueue(), id="ffffffff-ffff-7fff-bfff-ffffffffffff")
+
+        assert [row.split()[1] for row in rows(admin_client)] == ["t.t.echoes", "t.t.succeeds"]
+
+    def test_internal_tasks_are_hidden_unless_asked_for(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        tasks.fails_once_for_all.enqueue()
+        driver.run_due()
+
+        names = {
+            query: sorted(row.split()[1] for row in rows(admin_client, query))
+            for query in (
+                "",
+                "?internal=no",
+                "?internal=nonsense",
+                "?internal=yes",
+                "?internal=all",
+            )
+        }
+
+        own, internal = ["t.t.fails_once_for_all"], ["d.a.announce_failure"]
+        hidden = {"": own, "?internal=no": own, "?internal=nonsense": own}
+        assert {query: set(found) for query, found in names.items()} == {
+            **{query: set(found) for query, found in hidden.items()},
+            "?internal=yes": set(internal),
+            "?internal=all": {*own, *internal},
+        }
+
+    def test_filters_by_status(self, driver: Driver, admin_client: Client) -> None:
+        driver.task_in(Status.SUCCEEDED)
+        driver.task_in(Status.PENDING)
+
+        assert [row.split()[0] for row in rows(admin_client, "?status__exact=SUCCEEDED")] == [
+            "Succeeded"
+        ]
+
+    def test_filters_by_a_queue_with_unfinished_tasks(self, admin_client: Client) -> None:
+        tasks.succeeds.enqueue()
+        tasks.succeeds.using(queue_name="mail").enqueue()
+        put(tasks.succeeds.using(queue_name="mail").enqueue(), priority=5)
+
+        assert queues(admin_client) == ["default", "mail"]
+        assert len(rows(admin_client, "?queue=mail")) == 2
+
+    def test_offers_the_queue_asked_for_though_nothing_waits_in_it(
+        self, admin_client: Client
+    ) -> None:
+        assert queues(admin_client, "?queue=old") == ["old"]
+
+    def test_finds_one_task_by_its_id(self, admin_client: Client) -> None:
+        wanted = tasks.echoes.enqueue()
+        tasks.succeeds.enqueue()
+
+        for text in (wanted.id, f" {wanted.id.upper()} ", wanted.id.replace("-", "")):
+            assert [row.split()[1] for row in rows(admin_client, f"?q={text}")] == ["t.t.echoes"]
+
+    @pytest.mark.parametrize("text", ["tests.tasks.ech", "tasks.echo", "ech"])
+    def test_finds_tasks_by_how_the_path_or_a_part_of_it_begins(
+        self, admin_client: Client, text: str
+    ) -> None:
+        tasks.echoes.enqueue()
+        tasks.succeeds.enqueue()
+
+        assert [row.split()[1] for row in rows(admin_client, f"?q={text}")] == ["t.t.echoes"]
+
+    @pytest.mark.parametrize("text", ["hoes", "tests.tasks.echoes.more", "e%25s", "0190"])
+    def test_finds_nothing_by_the_middle_of_a_name(self, admin_client: Client, text: str) -> None:
+        tasks.echoes.enqueue()
+
+        assert rows(admin_client, f"?q={text}") == []
+
+    def test_many_tasks_cost_as_many_queries_as_one(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        fail_thrice(driver)
+        with CaptureQueriesContext(connection) as one:
+            rows(admin_client)
+        for _ in range(5):
+            fail_thrice(driver)
+
+        with CaptureQueriesContext(connection) as many:
+            assert len(rows(admin_client)) == 6
+
+        assert len(many) == len(one)
+
+    def test_reads_no_column_that_may_be_big(self, driver: Driver, admin_client: Client) -> None:
+        fail_thrice(driver)
+
+        with CaptureQueriesContext(connection) as queries:
+            rows(admin_client)
+
+        sql = " ".join(query["sql"] for query in queries)
+        assert "last_error_path" in sql
+        assert not re.search(r"\b(args|kwargs|options|return_value|traceback)\b", sql)
+
+
+class TestPage:
+    def test_what_happens_next_comes_first(self, driver: Driver, admin_client: Client) -> None:
+        result = fail_thrice(driver)
+        put(result, run_after=seconds_from_now(600))
+
+        text = shown(admin_client, page_of(result))
+
+        assert re.search(
+            r"Retrying Attempt 3 of 4 failed; next retry in 10 min at [\d: -]{8,19} "
+            r"ConnectionError: no luck Attempts Attempt 1 Failed retry 1 of 3 in 5 s ",
+            text,
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "values", "sentence"),
+        [
+            (Status.PENDING, {"run_after": seconds_from_now(600)}, "Starts in 10 min at "),
+            (Status.PENDING, {}, "Due since "),
+            (Status.RUNNING, {"last_attempted_at": None}, "Attempt 1 of 4: claimed 0 s ago by "),
+            (
+                Status.RUNNING,
+                {"run_after": seconds_from_now(-300)},
+                "Attempt 1 of 4: lease over since ",
+            ),
+            (Status.RETRYING, {}, "Attempt 1 of 4 failed; next retry in 5 s at "),
+            (
+                Status.SUCCEEDED,
+                {"finished_at": seconds_from_now(-300)},
+                "Attempt 1 of 4: succeeded 5 min ago at ",
+            ),
+            (
+                Status.FAILED,
+                {"finished_at": seconds_from_now(-300)},
+                "Attempt 1 of 4: failed 5 min ago at ",
+            ),
+            (Status.DISCARDED, {"finished_at": seconds_from_now(-300)}, "Discarded 5 min ago at "),
+        ],
+    )
+    def test_every_status_has_its_sentence(
+        self,
+        driver: Driver,
+        admin_client: Client,
+        status: Status,
+        values: dict[str, Any],
+        sentence: str,
+    ) -> None:
+        task = driver.task_in(status)
+        if values:
+            put(task, **values)
+
+        assert f" {status.label} {sentence}" in shown(admin_client, page_of(task))
+
+    @pytest.mark.parametrize(
+        ("enqueue", "sentence"),
+        [
+            (lambda: tasks.snoozes_once.enqueue(), "Attempt 1 of 2 was put off; starts in 60 s at"),
+            (lambda: tasks.discards.enqueue(), "Attempt 1 of 4 raised Discard; discarded 0 s ago"),
+            (lambda: tasks.fails_once_for_all.enqueue(), "Attempt 1 of 1: failed 0 s ago at"),
+            (
+                lambda: tasks.sleeps.using(countdown=60).enqueue(5),
+                "Attempt 1 of 2 timed out; next retry in",
+            ),
+        ],
+    )
+    def test_the_sentence_says_how_the_last_attempt_ended(
+        self, driver: Driver, admin_client: Client, enqueue: Any, sentence: str
+    ) -> None:
+        result = enqueue()
+        driver.attempt(result)
+
+        assert sentence in shown(admin_client, page_of(result))
+
+    def test_a_lost_attempt_is_told_as_lost(self, driver: Driver, admin_client: Client) -> None:
+        task = driver.task_in(Status.RUNNING)
+        driver.make_due(task)
+        driver.run_due()
+
+        assert "Attempt 1 of 4 was lost with its worker; next retry in" in shown(
+            admin_client, page_of(task)
+        )
+
+    def test_the_timeline_holds_every_attempt_in_order(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = fail_thrice(driver)
+        driver.attempt(result)
+        first = driver.attempts(result)[0]
+
+        page = raw(admin_client, page_of(result))
+        timeline = page.partition('<ol class="rt-timeline">')[2].partition("</ol>")[0]
+        entries = [
+            re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", entry)).strip()
+            for entry in timeline.split("<li")[1:]
+        ]
+
+        assert re.findall(r'<li value="(\d+)" class="rt-(\w+)"', timeline) == [
+            ("1", "failed"),
+            ("2", "failed"),
+            ("3", "failed"),
+            ("4", "failed"),
+        ]
+        assert "Attempt 1 Failed retry 1 of 3 in 5 s ConnectionError: no luck" in entries[0]
+        assert "Attempt 4 Failed max_retries reached (3 retries)" in entries[3]
+        for label in ("Queued", "Started", "Finished", "Next run after", "Run time", "Worker"):
+            assert f" {label} " in entries[0]
+        assert "Next run after" not in entries[3]
+        assert first.worker in entries[0]
+        assert "Traceback (most recent call last)" in entries[0]
+        assert first.started_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC" in timeline
+
+    def test_shows_the_latest_attempts_of_a_task_with_very_many(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        task = driver.task_in(Status.RETRYING)
+        [first] = driver.attempts(task)
+        for number in range(2, 53):
+            first.pk, first.number = None, number
+            first.save(force_insert=True)
+        put(task, attempt_count=52)
+
+        page = raw(admin_client, page_of(task))
+
+        assert "2 earlier attempts are not shown." in page
+        numbers = re.findall(r'<li value="(\d+)"', page)
+        assert [numbers[0], numbers[-1], len(numbers)] == ["3", "52", 50]
+
+    def test_shows_arguments_by_name_and_the_return_value(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = tasks.echoes.enqueue({"größe": [1, None]}, other=datetime(2026, 1, 2, tzinfo=UTC))
+        driver.run_due()
+
+        text = shown(admin_client, page_of(result))
+
+        value, moment = '{ "größe": [ 1, null ] }', '"value": "2026-01-02T00:00:00+00:00"'
+        assert f'Arguments value {value} other {{ "__type__": "datetime", {moment} }}' in text
+        assert f"Return value [ {value}, {{" in text
+
+    def test_shows_arguments_by_place_where_the_code_is_gone(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = tasks.echoes.enqueue("first", other=2)
+        put(result, name="gone.tasks.echoes")
+
+        assert 'Arguments args[0] "first" other 2 ' in shown(admin_client, page_of(result))
+
+    def test_a_task_without_arguments_or_attempts_says_so(self, admin_client: Client) -> None:
+        result = tasks.succeeds.enqueue()
+
+        assert "Attempts None yet. Arguments None. Policy" in shown(admin_client, page_of(result))
+
+    @pytest.mark.parametrize("name", ["tests.tasks.echoes", "gone.tasks.echoes"])
+    def test_redacted_arguments_are_never_shown(
+        self, admin_client: Client, settings: Any, name: str
+    ) -> None:
+        settings.RETRYTASKS = {"REDACT": ["^VALUE$"]}
+        result = tasks.echoes.enqueue("hunter1", other=[{"deep": {"value": "hunter2", "id": 7}}])
+        put(result, name=name)
+
+        text = shown(admin_client, page_of(result))
+
+        assert "hunter" not in text
+        assert '"id": 7' in text
+
+    def test_shows_policy_times_and_place_with_what_they_mean(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = tasks.fails_once_for_all.using(timeout=2.5, countdown=7).enqueue()
+        driver.run_due()
+
+        text = shown(admin_client, page_of(result))
+
+        assert "Max retries 0 Retries at most in one drive. Empty: for ever." in text
+        assert "Timeout 2.5 Seconds" in text
+        assert "Options countdown=7, timeout=2.5 Policy options" in text
+        assert "Stop reason max_retries reached Why" in text
+        assert "Run after - Earliest moment" in text
+        assert f"Id {result.id} The same for life" in text
+        assert "Internal No Whether" in text
+
+    def test_what_comes_from_a_task_is_escaped(self, driver: Driver, admin_client: Client) -> None:
+        result = tasks.always_fails.enqueue(SCRIPT)
+        driver.run_due()
+        put(result, name=f"{SCRIPT}.{SCRIPT}", worker=SCRIPT, queue_name=SCRIPT)
+        Attempt.objects.update(
+            exception_class_path=f"{SCRIPT}.{SCRIPT}", decision=SCRIPT, worker=SCRIPT
+        )
+
+        page, table = raw(admin_client, page_of(result)), raw(admin_client, LIST)
+
+        escaped = "&lt;script&gt;alert(1)&lt;/script&gt;"
+        assert SCRIPT not in page + table
+        assert page.count(escaped) > 6
+        assert table.count(escaped) > 4
+
+    def test_many_attempts_cost_as_many_queries_as_one(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = tasks.always_fails.enqueue()
+        driver.attempt(result)
+        with CaptureQueriesContext(connection) as one:
+            raw(admin_client, page_of(result))
+        driver.attempt(result)
+        driver.attempt(result)
+
+        with CaptureQueriesContext(connection) as three:
+            raw(admin_client, page_of(result))
+
+        assert len(three) == len(one)
+
+    def test_no_style_or_script_is_inline(self, driver: Driver, admin_client: Client) -> None:
+        result = fail_thrice(driver)
+
+        for page in (raw(admin_client, LIST), raw(admin_client, page_of(result))):
+            assert 'href="/static/retrytasks/admin.css"' in page
+            assert not re.search(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\son\w+=", page)
+
+
+class TestPermission:
+    def test_nothing_can_be_added_changed_or_deleted(self, admin_client: Client) -> None:
+        result = tasks.succeeds.enqueue()
+
+        answers = [
+            admin_client.get(f"{LIST}add/"),
+            admin_client.post(page_of(result), {"name": "other"}),
+            admin_client.post(page_of(result, "delete"), {"post": "yes"}),
+        ]
+
+        assert [answer.status_code for answer in answers] == [403, 403, 403]
+        assert Task.objects.get(pk=result.id).name == "tests.tasks.succeeds"
+
+    def test_staff_needs_the_permission_to_view(self, client: Client) -> None:
+        result = tasks.succeeds.enqueue()
+        user = User.objects.create_user("ann", is_staff=True)
+        client.force_login(user)
+        before = [client.get(url).status_code for url in (LIST, page_of(result))]
+
+        user.user_permissions.add(
+            Permission.objects.get(codename="view_task", content_type__app_label="retrytasks")
+        )
+
+        assert before == [403, 403]
+        assert [client.get(url).status_code for url in (LIST, page_of(result))] == [200, 200]
+
+    @pytest.mark.urls(__name__)
+    def test_a_site_with_its_own_admin_site_can_register_it(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = fail_thrice(driver)
+
+        assert "/own/retrytasks/task/" in raw(admin_client, "/own/retrytasks/task/")
+        assert "Attempt 3 of 4 failed" in shown(
+            admin_client, f"/own/retrytasks/task/{result.id}/change/"
+        )
