@@ -26,7 +26,7 @@ from .contract import (
     Task as ContractTask,
 )
 from .exceptions import NotATask, NotImportable
-from .models import Attempt, Encoded, Status, Task
+from .models import Attempt, Encoded, Status, Task, Unreadable
 from .policy import policy_options
 from .reports import ErrorReport
 from .tasks import R, RetryTask, as_retry_task
@@ -131,7 +131,7 @@ class RetryTasksBackend(BaseTaskBackend):
     ) -> list[RetryTaskResult[Any]]:
         """Store one Task per call of (positional, keyword arguments), all or none."""
         self.validate_task(task)
-        definition = as_retry_task(task)
+        definition = as_retry_task(task).as_stored(backend=self.alias)
         rows = [*self._rows(definition, calls)]
         stored = [(row.args.value, row.kwargs.value) for row in rows]
         self.store(rows)
@@ -233,7 +233,7 @@ def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> Retry
     result = _result(
         definition or resolve_stored(row),
         row,
-        (row.args, row.kwargs),
+        (_readable(row.args, []), _readable(row.kwargs, {})),
         started_at=attempts[0].started_at if attempts else row.started_at,
         errors=[
             TaskError(exception_class_path=a.exception_class_path, traceback=a.traceback)
@@ -254,6 +254,10 @@ def failed_result_of(
         TaskError(exception_class_path=error.class_path, traceback=error.traceback)
     )
     return replace(result, status=TaskResultStatus.FAILED, finished_at=at)
+
+
+def _readable(value: Any, otherwise: Any) -> Any:
+    return otherwise if isinstance(value, Unreadable) else value
 
 
 def _enqueued(task: RetryTask[..., Any], row: Task, call: Call) -> RetryTaskResult[Any]:

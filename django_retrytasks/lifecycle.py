@@ -184,10 +184,19 @@ def lanes(key: str) -> list[Lane]:
 
 def all_lanes() -> Iterator[Lane]:
     """Walk the lanes of all clusters that hold unfinished Tasks."""
-    unfinished = Task.objects.using(wakeups.alias()).unfinished()
-    for queue_name in _distinct(unfinished, "queue_name"):
-        for priority in _distinct(unfinished.filter(queue_name=queue_name), "priority"):
+    for queue_name in queue_names():
+        for priority in _distinct(_unfinished().filter(queue_name=queue_name), "priority"):
             yield queue_name, priority
+
+
+def queue_names() -> Iterator[str]:
+    """Walk the queues that hold unfinished Tasks, in alphabetical order."""
+    return _distinct(_unfinished(), "queue_name")
+
+
+def _unfinished() -> TaskQuerySet:
+    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
+    return rows.unfinished()
 
 
 def _distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
@@ -567,13 +576,18 @@ def prune() -> int:
 
 
 def _delete_chunk(tasks: TaskQuerySet) -> int:
+    # Found first, then locked by key: MariaDB locks what it walks over as well, in the order of
+    # another index than a settle's, and one of the two would be a deadlock's victim.
+    found = list(tasks.values_list("pk", flat=True)[:CHUNK])
+    if not found:
+        return 0
     with _writing():
-        ids = list(tasks.select_for_update().values_list("pk", flat=True)[:CHUNK])
-        if ids:
-            attempts = Attempt.objects.using(wakeups.alias()).filter(task__in=ids)
-            attempts._raw_delete(attempts.db)
-            doomed = Task.objects.using(wakeups.alias()).filter(pk__in=ids)
-            doomed._raw_delete(doomed.db)
+        old = tasks.filter(pk__in=found).select_for_update().order_by("pk")
+        ids = list(old.values_list("pk", flat=True))
+        attempts = Attempt.objects.using(wakeups.alias()).filter(task__in=ids)
+        attempts._raw_delete(attempts.db)
+        doomed = Task.objects.using(wakeups.alias()).filter(pk__in=ids)
+        doomed._raw_delete(doomed.db)
     return len(ids)
 
 
