@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from . import codec, wakeups
@@ -97,7 +97,8 @@ class AttemptRun:
         if definition.wants_context:
             args.insert(0, RetryTaskContext(task_result=result_of(task, definition), row=task))
         try:
-            return call_within(task.timeout, definition.func, *args, **task.kwargs)
+            with _mending_transactions():
+                return call_within(task.timeout, definition.func, *args, **task.kwargs)
         finally:
             _tidy_connections(interrupted=isinstance(sys.exception(), AttemptTimedOut))
 
@@ -270,6 +271,22 @@ def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
 def _can_interrupt() -> bool:
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and hasattr(signal, "setitimer")
+
+
+@contextmanager
+def _mending_transactions() -> Iterator[None]:
+    """Roll a caller's transaction that an inline attempt broke back to where the attempt began."""
+    joined = [c for c in connections.all(initialized_only=True) if c.in_atomic_block]
+    marks = [(connection, mark) for connection in joined if (mark := connection.savepoint())]
+    try:
+        yield
+    finally:
+        for connection, mark in marks:
+            try:
+                connection.savepoint_commit(mark)
+            except DatabaseError:
+                connection.needs_rollback = False
+                connection.savepoint_rollback(mark)
 
 
 def _tidy_connections(*, interrupted: bool) -> None:

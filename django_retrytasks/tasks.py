@@ -57,7 +57,6 @@ class TaskOptions(PolicyOptions, total=False):
     priority: int
     queue_name: str
     backend: str
-    takes_context: bool
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -351,13 +350,22 @@ def retry_task(func: Callable[P, R], /) -> RetryTask[P, R]: ...
 
 @overload
 def retry_task(
-    *, bind: Literal[True], **options: Unpack[TaskOptions]
+    *, bind: Literal[True], takes_context: bool = False, **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[Concatenate[RetryTaskContext, P], R]], RetryTask[P, R]]: ...
 
 
 @overload
 def retry_task(
-    *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+    *, bind: bool = False, takes_context: Literal[True], **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[RetryTaskContext, P], R]], RetryTask[P, R]]: ...
+
+
+@overload
+def retry_task(
+    *,
+    bind: Literal[False] = False,
+    takes_context: Literal[False] = False,
+    **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R]], RetryTask[P, R]]: ...
 
 

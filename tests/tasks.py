@@ -5,13 +5,16 @@ import ctypes
 import os
 import signal
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
 
 from django_retrytasks import Discard, RetryTaskContext, Snooze, retry_task
+from django_retrytasks.signals import task_succeeded
 
 
 @retry_task
@@ -126,18 +129,14 @@ def sleeps(seconds: float) -> None:
 def swallows_exceptions(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        try:
+        with suppress(Exception):
             time.sleep(0.05)
-        except Exception:
-            pass
 
 
 @retry_task(timeout=0.3, max_retries=0)
 def swallows_everything() -> str:
-    try:
+    with suppress(BaseException):
         time.sleep(5)
-    except BaseException:
-        pass
     return "done all the same"
 
 
@@ -216,6 +215,17 @@ def hangs_in_c() -> None:
 
 
 @retry_task
+def connects_a_receiver_that_hangs(seconds: float) -> None:
+    """Have the next success in this process told to a receiver that takes so long, once."""
+
+    def hang(**details: Any) -> None:
+        task_succeeded.disconnect(hang)
+        time.sleep(seconds)
+
+    task_succeeded.connect(hang, weak=False)
+
+
+@retry_task
 def tells_cluster() -> str | None:
     return os.environ.get("Q_CLUSTER_NAME")
 
@@ -229,6 +239,24 @@ def counts(directory: str, number: int) -> None:
 
 def not_decorated(text: str) -> None:
     raise ConnectionError(text)
+
+
+@retry_task(timeout=0.1, max_retries=0)
+async def swallows_cancellation() -> str:
+    with suppress(BaseException):
+        await asyncio.sleep(5)
+    return "done all the same"
+
+
+def hundred_seconds_an_error(exception: BaseException, task_result: Any) -> int | None:
+    """Wait for 100 s after the first error, and give up at the second."""
+    errors = len(task_result.errors)
+    return 100 if errors == 1 and isinstance(exception, ConnectionError) else None
+
+
+@retry_task(backoff=hundred_seconds_an_error)
+def backs_off_by_its_errors() -> None:
+    raise ConnectionError
 
 
 @retry_task(takes_context=True)
@@ -282,3 +310,11 @@ def noted(directory: str | Path) -> list[str]:
 def counted(directory: str | Path) -> list[int]:
     """Return what was counted, in order of size."""
     return sorted(int(n) for path in Path(directory).iterdir() for n in path.read_text().split())
+
+
+@retry_task(max_retries=1, countdown=0)
+def breaks_after_writing(name: str) -> None:
+    """Write a row, then leave a transaction, if it is in one, to be rolled back."""
+    Group.objects.create(name=name)
+    with transaction.atomic(savepoint=False):
+        raise ConnectionError("in a transaction")

@@ -1,5 +1,6 @@
 """What a worker does with one claim, with lost attempts, and with a database in trouble."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, worker
-from django_retrytasks.models import DatabaseNow, Status, Task
+from django_retrytasks.models import DatabaseNow, Encoded, Status, Task
 from django_retrytasks.policy import StopReason
+from django_retrytasks.signals import attempt_failed
 from tests import session_tasks, tasks
 from tests.driver import KEY, Driver, Outcome, wake_ups
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 class TestServingAWakeUp:
-    def test_it_runs_what_is_due_and_leaves_no_wake_up(self, driver: Driver) -> None:
+    def test_it_runs_what_is_due_and_leaves_no_wake_up(self, driver: Driver, settings: Any) -> None:
+        settings.RETRYTASKS = {"SLICE": 60}
         results = tasks.echoes.enqueue_many([(n,) for n in range(120)])
         OrmQ.objects.all().delete()
 
@@ -242,3 +245,42 @@ def session_id() -> int:
     with connection.cursor() as cursor:
         cursor.execute(queries[connection.vendor])
         return int(cursor.fetchone()[0])
+
+
+class TestRowsInTrouble:
+    @pytest.mark.parametrize("field", ["args", "kwargs"])
+    def test_a_row_that_cannot_be_read_fails_alone(self, driver: Driver, field: str) -> None:
+        broken, other = tasks.echoes.enqueue_many([(1,), (2,)])
+        Task.objects.filter(pk=broken.id).update(**{field: Encoded("no JSON")})
+
+        row = driver.attempt(broken)
+
+        [attempt] = driver.attempts(broken)
+        assert row.status == Status.RETRYING
+        assert attempt.exception_message == "the stored value is not readable: 'no JSON'"
+        assert driver.row(other).status == Status.SUCCEEDED
+
+    def test_a_log_handler_that_raises_keeps_no_outcome_from_being_stored(
+        self, driver: Driver
+    ) -> None:
+        class Raising(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                raise RuntimeError("cannot show this")
+
+        handler, dispatch = Raising(logging.ERROR), logging.getLogger("django.dispatch")
+        failing = tasks.fails_once_for_all.enqueue()
+        other = tasks.echoes.enqueue(1)
+        dispatch.addHandler(handler)
+        attempt_failed.connect(trip)
+        try:
+            driver.run_due()
+        finally:
+            attempt_failed.disconnect(trip)
+            dispatch.removeHandler(handler)
+
+        assert driver.row(failing).status == Status.FAILED
+        assert driver.row(other).status == Status.SUCCEEDED
+
+
+def trip(**details: object) -> None:
+    raise ValueError("a receiver's own trouble")

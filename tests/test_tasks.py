@@ -72,8 +72,10 @@ class TestDecorating:
     def test_a_wrong_option_fails_there_and_then(
         self, options: dict[str, Any], error: type[Exception], message: str
     ) -> None:
+        decorator: Any = retry_task
+
         with pytest.raises(error, match=message):
-            retry_task(**options)(module_level())
+            decorator(**options)(module_level())
 
     def test_a_nested_function_is_refused(self) -> None:
         def nested() -> None: ...

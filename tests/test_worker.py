@@ -212,6 +212,20 @@ class TestRetryByHand:
         assert driver.row(five).attempt_count == 6
 
 
+class TestCallableBackoff:
+    def test_it_is_handed_the_failure_as_the_contract_shows_it(self, driver: Driver) -> None:
+        result = tasks.backs_off_by_its_errors.enqueue()
+
+        driver.attempt(result)
+        row = driver.attempt(result)
+
+        assert [attempt.decision for attempt in driver.attempts(result)] == [
+            "retry 1 of 3 in 100 s",
+            "backoff returned None",
+        ]
+        assert row.stop_reason == StopReason.BACKOFF
+
+
 class TestContext:
     def test_it_says_where_the_task_stands(self, driver: Driver) -> None:
         result = tasks.tells_context.enqueue()
@@ -341,6 +355,13 @@ class TestTimeouts:
 
     def test_a_coroutine_is_cancelled(self, driver: Driver) -> None:
         result = tasks.sleeps_asynchronously.using(max_retries=0).enqueue(5)
+
+        driver.run_due()
+
+        assert [a.outcome for a in driver.attempts(result)] == ["TIMED_OUT"]
+
+    def test_a_coroutine_that_swallows_its_cancellation_is_timed_out(self, driver: Driver) -> None:
+        result = tasks.swallows_cancellation.enqueue()
 
         driver.run_due()
 
