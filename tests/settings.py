@@ -55,7 +55,11 @@ def own_database(url: dict[str, Any]) -> dict[str, Any]:
 
 
 SQLITE = f"sqlite:///{tempfile.gettempdir()}/retrytasks.sqlite3"
-DATABASES = {"default": own_database(env.db("DATABASE_URL", SQLITE))}
+DATABASES = {
+    "default": own_database(env.db("DATABASE_URL", SQLITE)),
+    # For sites that keep their Tasks apart; tests point Q_CLUSTER["orm"] here.
+    "apart": own_database(environ.Env.db_url_config(SQLITE.replace("retrytasks", "apart"))),
+}
 
 SECRET_KEY = "for tests only"
 USE_TZ = True

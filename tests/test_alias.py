@@ -1,0 +1,59 @@
+"""Tasks in another database than the default one: that which ``Q_CLUSTER["orm"]`` names."""
+
+import pytest
+from django.db import transaction
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from django_retrytasks import worker
+from django_retrytasks.models import Attempt, Status, Task
+from tests import tasks
+from tests.driver import KEY
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "apart"])
+
+
+@pytest.fixture(autouse=True)
+def orm_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "ORM", "apart")
+
+
+def counted(alias: str) -> tuple[int, int]:
+    return Task.objects.using(alias).count(), OrmQ.objects.using(alias).count()
+
+
+def test_task_and_wake_up_roll_back_with_that_database() -> None:
+    with transaction.atomic(using="apart"):
+        tasks.succeeds.enqueue()
+        transaction.set_rollback(True, using="apart")
+
+    assert (counted("apart"), counted("default")) == ((0, 0), (0, 0))
+
+
+def test_a_savepoint_of_that_database_takes_both_with_it() -> None:
+    with transaction.atomic(using="apart"):
+        tasks.succeeds.enqueue()
+        with transaction.atomic(using="apart"):
+            tasks.succeeds.enqueue()
+            transaction.set_rollback(True, using="apart")
+
+    assert counted("apart") == (1, 1)
+
+
+def test_a_rollback_of_the_default_database_leaves_both() -> None:
+    with transaction.atomic():
+        tasks.succeeds.enqueue()
+        transaction.set_rollback(True)
+
+    assert (counted("apart"), counted("default")) == ((1, 1), (0, 0))
+
+
+def test_a_worker_claims_and_settles_there() -> None:
+    result = tasks.fails_once_for_all.enqueue()
+
+    worker.run(KEY)
+
+    assert Task.objects.using("apart").get(pk=result.id).status == Status.FAILED
+    assert Attempt.objects.using("apart").filter(task=result.id).count() == 1
+    assert not Task.objects.using("default").exists()
+    assert len(tasks.fails_once_for_all.get_result(result.id).errors) == 1
