@@ -38,7 +38,7 @@ from .exceptions import (
     WorkerLost,
 )
 from .lifecycle import Ending
-from .models import Attempt, Encoded, Task
+from .models import Attempt, Encoded, Task, Unreadable
 from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
 from .reports import ErrorReport, report
 from .tasks import RetryTask, site_policy
@@ -67,6 +67,19 @@ class AttemptRun:
         self._now = now
         self._started_at = now()
         self._definition: RetryTask[..., Any] | None = None
+
+    @property
+    def lacks_code(self) -> bool:
+        """Whether this worker has not the code that the Task was enqueued for."""
+        stored = (self._task.args, self._task.kwargs)
+        if self._task.lapsed or any(isinstance(each, Unreadable) for each in stored):
+            return False
+        try:
+            signature = resolve_stored(self._task).signature
+            signature.bind(*self._task.args, **self._task.kwargs)
+        except (NotImportable, NotATask, TypeError):
+            return True
+        return False
 
     def ending(self) -> Ending:
         """Run the attempt; return how it ended and what follows. Whatever the function raises is

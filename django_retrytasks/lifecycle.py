@@ -471,16 +471,26 @@ def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
     """
     with _writing():
         for task in tasks:
-            values = {
-                "status": task.waiting_status,
-                "claim_token": None,
-                "run_after": DatabaseNow(),
-                "suspect": task.suspect or suspect,
-            }
-            _by_pk([task]).held(task.claim_token).update(**values)
+            _give_back(task, run_after=DatabaseNow(), suspect=task.suspect or suspect)
         _wake_for([(task, wakeups.now()) for task in tasks])
-    for task in tasks:
-        _log_transition(logging.INFO, "given back", task)
+    _log_all(logging.INFO, "given back", tasks)
+
+
+def postpone(task: Task, countdown: float) -> None:
+    """Give a claimed Task back for a worker that has its code, due in ``countdown`` seconds."""
+    wait, count = timedelta(seconds=countdown), task.given_back_count + 1
+    with _writing():
+        _give_back(task, run_after=DatabaseNow() + wait, given_back_count=count)
+        moment = timezone.now() + wait
+        _wake_for([(task, wakeups.Wake(moment, moment))])
+    _log_transition(logging.WARNING, "given back: this worker has not its code", task)
+
+
+def _give_back(task: Task, **changes: Any) -> None:
+    values = {"status": task.waiting_status, "claim_token": None, **changes}
+    if not task.attempt_count:
+        values |= {"started_at": None, "last_attempted_at": None}
+    _by_pk([task]).held(task.claim_token).update(**values)
 
 
 # ---- re-drive, discard
@@ -493,6 +503,7 @@ def redrive(ids: Iterable[uuid.UUID]) -> int:
         "stop_reason": "",
         "retry_count": 0,
         "crash_count": 0,
+        "given_back_count": 0,
         "started_at": None,
         "finished_at": None,
     }

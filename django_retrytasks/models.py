@@ -241,6 +241,10 @@ class Task(models.Model):
         default=False,
         help_text=_("Whether a worker died holding it; it is from then on claimed alone."),
     )
+    given_back_count = models.PositiveSmallIntegerField(
+        default=0,
+        help_text=_("Times a worker without its code gave it back in this drive, uncharged."),
+    )
     wakeup_id = models.BigIntegerField(
         null=True, editable=False, help_text=_("The wake-up written for it, if one still waits.")
     )

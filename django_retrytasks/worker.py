@@ -33,11 +33,14 @@ BATCH_SECONDS = 0.05
 BATCH_LIMIT = 50
 # Seconds after which a Task that still runs has its neighbours settled and given back.
 PATIENCE = 1.0
+# A Task whose code a worker lacks, as an old one does in a deploy, is given back so often: for
+# 1, 2, 4 and 8 seconds. After that it is an attempt like any other.
+GIVE_BACKS = 4
 # A worker woken in vain waits for a Task that comes due within so many seconds.
 EARLY = 0.2
-# Seconds for which claim and settle are tried again while the database is away.
-CLAIM_PATIENCE = 1.0
-SETTLE_PATIENCE = float(wakeups.GRACE)
+# Seconds for which to look for work while the database is away. A wake-up that then fails comes
+# again only when django-q2's ``retry`` is over, or with the sweep.
+CLAIM_PATIENCE = 15.0
 
 
 def run(key: str, due: float | None = None) -> None:
@@ -56,10 +59,10 @@ def run(key: str, due: float | None = None) -> None:
         worked = _run_batch(lanes)
         if worked and not rung and time.monotonic() > half:
             # In time for the cluster to have the next wake-up at hand when this slice is over.
-            lifecycle.ring_for_due(key, lanes)
+            _persist(lambda: lifecycle.ring_for_due(key, lanes), CLAIM_PATIENCE)
             rung = True
     if worked and not rung:
-        lifecycle.ring_for_due(key, lanes)
+        _persist(lambda: lifecycle.ring_for_due(key, lanes), CLAIM_PATIENCE)
 
 
 def run_inline(ids: Iterable[uuid.UUID]) -> None:
@@ -94,7 +97,7 @@ def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool
 
     A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
     """
-    coming = lifecycle.next_coming(lanes)
+    coming = _persist(lambda: lifecycle.next_coming(lanes), CLAIM_PATIENCE)
     if coming is None:
         return False
     run_after, now = coming
@@ -142,14 +145,21 @@ class Batch:
 
     def run(self) -> None:
         """Run every Task that waits, then settle."""
-        self._give_back_suspects()
-        self._load_history()
         try:
+            self._give_back_suspects()
+            _persist(self._load_history, _lease())
             while task := self._next():
-                self._finish(AttemptRun(task, self.now).ending())
+                self._attempt(task)
         finally:
             self._give_back()
             self.settle()
+
+    def _attempt(self, task: Task) -> None:
+        run = AttemptRun(task, self.now)
+        if task.given_back_count < GIVE_BACKS and run.lacks_code:
+            lifecycle.postpone(task, 2.0**task.given_back_count)
+        else:
+            self._finish(run.ending())
 
     def now(self) -> datetime:
         """Return the database's time: that of the claim and what has passed since."""
@@ -161,21 +171,23 @@ class Batch:
             endings, self._endings = self._endings, []
         if not endings:
             return
-        for settled in _persist(lambda: lifecycle.settle(endings), SETTLE_PATIENCE):
+        for settled in _persist(lambda: lifecycle.settle(endings), _lease()):
             _tell(settled)
 
     def beat(self) -> None:
         """Keep a Task that runs long: settle and give back its neighbours, extend its lease."""
         with self._lock:
-            task, seconds = self._running, time.monotonic() - self._started
-        if task is None or seconds < PATIENCE:
+            task, started = self._running, self._started
+        if task is None or time.monotonic() - started < PATIENCE:
             return
         self.settle()
         self._give_back()
-        if self._held and self._lease_is_old() and not _is_hung(task, seconds):
-            started_at = self.now() - timedelta(seconds=seconds)
-            self._beaten = time.monotonic()
+        # Read again: while the database was away the Task may have ended.
+        at, still = time.monotonic(), self._running is task
+        if still and self._held and self._lease_is_old() and not _is_hung(task, at - started):
+            started_at = self.now() - timedelta(seconds=at - started)
             self._held = lifecycle.heartbeat(task, started_at=started_at)
+            self._beaten = at
 
     def _next(self) -> Task | None:
         with self._lock:
@@ -194,14 +206,14 @@ class Batch:
             waiting = list(self._waiting)
             self._waiting.clear()
         if waiting:
-            lifecycle.release(waiting)
+            _persist(lambda: lifecycle.release(waiting), _lease())
 
     def _give_back_suspects(self) -> None:
         """Give back Tasks whose last worker died before it is known to have started them."""
         suspects = [task for task in self._waiting if task.lapsed and not task.was_started]
         if suspects:
             self._waiting = deque(task for task in self._waiting if task not in suspects)
-            lifecycle.release(suspects, suspect=True)
+            _persist(lambda: lifecycle.release(suspects, suspect=True), _lease())
 
     def _load_history(self) -> None:
         read: dict[uuid.UUID, list[Attempt]] = {task.pk: [] for task in self._waiting}
@@ -341,6 +353,11 @@ def _persist(act: Callable[[], T], patience: float) -> T:
             connections[wakeups.alias()].close()
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
+
+
+def _lease() -> float:
+    """Return for how long what a claim holds can be recorded: past its lease that is refused."""
+    return conf.get().lease
 
 
 def _is_hung(task: Task, seconds: float) -> bool:

@@ -218,7 +218,7 @@ class TestDatabase:
 
     def test_an_alias_like_none_is_answered_with_all(self) -> None:
         with q_cluster(orm="tasks"):
-            assert [one.hint for one in found("E004")] == ["Choose from: default."]
+            assert [one.hint for one in found("E004")] == ["Choose from: default, apart."]
 
     def test_it_is_where_the_tables_are_routed_to(self, database: dict[str, Any]) -> None:
         with override_settings(DATABASE_ROUTERS=[]):
@@ -535,7 +535,7 @@ class TestBackends:
             )
         ]
 
-    @pytest.mark.django_db
+    @pytest.mark.django_db(databases=["default", "apart"])
     def test_they_are_checked_once_with_all_checks(self, configure: Callable[..., None]) -> None:
         configure(OPTIONS={"max_retries": -1})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_retrytasks import lifecycle
+from django_retrytasks import lifecycle, worker
 from django_retrytasks.contract import (
     TaskResultStatus,
     task_enqueued,
@@ -140,7 +140,7 @@ class TestSignalsOfDjangoTasks:
 
     def test_a_task_whose_code_is_gone_ends_without_them(self, driver: Driver) -> None:
         result = tasks.echoes.using(max_retries=0).enqueue(1)
-        Task.objects.update(name="tests.gone.task")
+        Task.objects.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
 
         with received(task_finished) as finished:
             driver.attempt(result)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_retrytasks import lifecycle
+from django_retrytasks import lifecycle, worker
 from django_retrytasks.attempts import call_within, worker_name
 from django_retrytasks.exceptions import AttemptTimedOut
 from django_retrytasks.models import Status, Task
@@ -277,7 +277,7 @@ class TestCodeThatIsGone:
         (tmp_path / "retrytasks_broken.py").write_text("this is no Python")
         monkeypatch.syspath_prepend(tmp_path)
         result = tasks.echoes.enqueue(1)
-        Task.objects.update(name=name)
+        Task.objects.update(name=name, given_back_count=worker.GIVE_BACKS)
 
         rows = [driver.attempt(result) for _ in range(4)]
 
@@ -289,15 +289,46 @@ class TestCodeThatIsGone:
     def test_the_site_policy_then_gives_the_countdown(self, driver: Driver, settings: Any) -> None:
         settings.RETRYTASKS = {"POLICY": {"countdown": 77, "jitter": False}}
         result = tasks.echoes.enqueue(1)
-        Task.objects.update(name="tests.gone.task")
+        Task.objects.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
 
         driver.run_due()
 
         assert driver.attempts(result)[0].decision == "retry 1 of 3 in 77 s"
 
+    def test_it_is_first_given_back_uncharged_for_a_worker_that_has_it(
+        self, driver: Driver
+    ) -> None:
+        result = tasks.echoes.enqueue(1)
+        Task.objects.update(name="tests.gone.task")
+
+        rows = [driver.attempt(result) for _ in range(worker.GIVE_BACKS)]
+        Task.objects.update(name="tests.tasks.echoes")
+        driver.attempt(result)
+
+        assert [row.status for row in rows] == [Status.PENDING] * 4
+        assert [row.given_back_count for row in rows] == [1, 2, 3, 4]
+        assert [row.started_at for row in rows] == [None] * 4
+        assert [attempt.outcome for attempt in driver.attempts(result)] == [Outcome.SUCCEEDED]
+
+    def test_arguments_that_its_function_does_not_take_are_given_back_too(
+        self, driver: Driver
+    ) -> None:
+        result = tasks.echoes.enqueue(1)
+        Task.objects.update(kwargs={"added_by_newer_code": 1})
+
+        waiting = driver.attempt(result)
+        Task.objects.update(given_back_count=worker.GIVE_BACKS)
+        failed = driver.attempt(result)
+
+        assert (waiting.status, waiting.attempt_count) == (Status.PENDING, 0)
+        assert (failed.status, failed.attempt_count) == (Status.RETRYING, 1)
+        [attempt] = driver.attempts(result)
+        assert attempt.exception_class_path == "builtins.TypeError"
+
     def test_its_neighbours_run(self, driver: Driver) -> None:
         gone, other = tasks.echoes.enqueue_many([(1,), (2,)])
-        Task.objects.filter(pk=gone.id).update(name="tests.gone.task")
+        gone_row = Task.objects.filter(pk=gone.id)
+        gone_row.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
 
         driver.run_due()
 

@@ -199,6 +199,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "given_back_count",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="Times a worker without its code gave it back in this drive, uncharged.",
+                    ),
+                ),
+                (
                     "wakeup_id",
                     models.BigIntegerField(
                         editable=False,
