@@ -101,10 +101,11 @@ class RetryTasksBackend(BaseTaskBackend):
 
         Raises:
             TypeError: an unknown option; the message names the nearest one.
+            ImportError: the dotted path of ``backoff`` leads nowhere.
         """
         given = {name.lower(): value for name, value in {**self._beside, **self.options}.items()}
         if isinstance(given.get("backoff"), str):
-            given["backoff"] = import_string(given["backoff"])
+            given["backoff"] = _imported_backoff(given["backoff"])
         return policy_options(given, owner=f"TASKS[{self.alias!r}]")
 
     def validate_task(self, task: ContractTask[..., Any]) -> None:
@@ -287,6 +288,13 @@ def _result(
         errors=errors,
         worker_ids=worker_ids,
     )
+
+
+def _imported_backoff(path: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise ImportError(f"backoff {path!r} cannot be imported: {error}") from error
 
 
 def _pk_from(result_id: str) -> uuid.UUID | None:

@@ -471,7 +471,10 @@ def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
     """
     with _writing():
         for task in tasks:
-            _give_back(task, run_after=DatabaseNow(), suspect=task.suspect or suspect)
+            if suspect or not task.lapsed:
+                _give_back(task, run_after=DatabaseNow(), suspect=task.suspect or suspect)
+            else:  # its lost attempt has yet to be settled, so it stays lapsed
+                _by_pk([task]).held(task.claim_token).update(run_after=DatabaseNow())
         _wake_for([(task, wakeups.now()) for task in tasks])
     _log_all(logging.INFO, "given back", tasks)
 

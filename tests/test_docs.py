@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import django
 import pytest
 from django.core import mail
 from django.dispatch import Signal
@@ -209,6 +211,13 @@ def settings_of(page: Path, word: str) -> dict[str, Any]:
 
 
 NewBook = Callable[[Path], Book]
+
+
+@pytest.fixture(autouse=True)
+def backport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Django 5.2's backport found where the pages import django.tasks from."""
+    if django.VERSION < (6, 0):
+        monkeypatch.setitem(sys.modules, "django.tasks", import_module("django_tasks"))
 
 
 @pytest.fixture
