@@ -22,7 +22,7 @@ from .attempts import AttemptRun, worker_name
 from .backend import result_of, sender_of
 from .contract import task_finished
 from .exceptions import NotATask, NotImportable
-from .lifecycle import Claim, Ending, Lane, Settled
+from .lifecycle import Claim, ClaimInDoubt, Ending, Lane, Settled
 from .models import Attempt, Status, Task
 from .signals import attempt_failed, task_retrying, task_succeeded
 
@@ -82,14 +82,30 @@ def sweep() -> None:
 
 def _run_batch(lanes: Sequence[Lane]) -> bool:
     """Claim due Tasks and run them; return whether there were any."""
-    limit, worker = _pace.limit, worker_name()
-    claim = _persist(lambda: lifecycle.claim(lanes, limit=limit, worker=worker), CLAIM_PATIENCE)
+    claim = _claim(lanes)
     if not claim.tasks:
         return False
     batch = Batch(claim)
     with _heart.watching(batch):
         batch.run()
     return True
+
+
+def _claim(lanes: Sequence[Lane]) -> Claim:
+    """Claim due Tasks; where a claim's commit went unanswered, see first whether it holds."""
+    limit, worker, doubtful = _pace.limit, worker_name(), Claim()
+
+    def act() -> Claim:
+        nonlocal doubtful
+        if doubtful.tasks and (claim := lifecycle.still_held(doubtful)).tasks:
+            return claim
+        try:
+            return lifecycle.claim(lanes, limit=limit, worker=worker)
+        except ClaimInDoubt as error:
+            doubtful = error.claim
+            raise
+
+    return _persist(act, CLAIM_PATIENCE)
 
 
 def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool:
@@ -139,6 +155,7 @@ class Batch:
         self._waiting = deque(claim.tasks)
         self._running: Task | None = None
         self._endings: list[Ending] = []
+        self._untold: list[Settled] = []
         self._claimed_at = claim.at or timezone.now()
         self._claimed = self._started = self._beaten = time.monotonic()
         self._held = True
@@ -167,12 +184,21 @@ class Batch:
 
     def settle(self) -> None:
         """Settle the endings that are not yet, and tell the world about them."""
+        self._record()
+        with self._lock:
+            untold, self._untold = self._untold, []
+        for settled in untold:
+            _tell(settled)
+
+    def _record(self) -> None:
+        """Settle the endings that are not yet: to be told of by the main thread alone, for what
+        hangs in a receiver must not stop the heart."""
         with self._lock:
             endings, self._endings = self._endings, []
-        if not endings:
-            return
-        for settled in _persist(lambda: lifecycle.settle(endings), _lease()):
-            _tell(settled)
+        if endings:
+            settled = _persist(lambda: lifecycle.settle(endings), _lease())
+            with self._lock:
+                self._untold += settled
 
     def beat(self) -> None:
         """Keep a Task that runs long: settle and give back its neighbours, extend its lease."""
@@ -180,7 +206,7 @@ class Batch:
             task, started = self._running, self._started
         if task is None or time.monotonic() - started < PATIENCE:
             return
-        self.settle()
+        self._record()
         self._give_back()
         # Read again: while the database was away the Task may have ended.
         at, still = time.monotonic(), self._running is task
