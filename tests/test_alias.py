@@ -54,6 +54,6 @@ def test_a_worker_claims_and_settles_there() -> None:
     worker.run(KEY)
 
     assert Task.objects.using("apart").get(pk=result.id).status == Status.FAILED
-    assert Attempt.objects.using("apart").filter(task=result.id).count() == 1
+    assert Attempt.objects.using("apart").filter(task__id=result.id).count() == 1
     assert not Task.objects.using("default").exists()
     assert len(tasks.fails_once_for_all.get_result(result.id).errors) == 1
