@@ -26,6 +26,8 @@ SWEEP_NAME = "django-retrytasks sweep"
 SWEEP_MINUTES = 1
 # Wake-ups further ahead are left to the sweep, so that OrmQ stays small.
 HORIZON = timedelta(minutes=2 * SWEEP_MINUTES)
+# A wake-up for now is dated back, to be seen by clusters on hosts whose clocks are behind.
+CLOCKS_APART = timedelta(hours=1)
 # Seconds past a Task's timeout until django-q2's guard may end its worker: time to settle.
 GRACE = 15
 
@@ -40,8 +42,8 @@ class Wake(NamedTuple):
 
 
 def now() -> Wake:
-    """Return a wake for this moment."""
-    return Wake(timezone.now())
+    """Return a wake for this moment, whatever a cluster's host takes the time to be."""
+    return Wake(timezone.now() - CLOCKS_APART)
 
 
 def later(seconds: float, due: datetime) -> Wake:
