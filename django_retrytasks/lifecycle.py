@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -57,6 +57,14 @@ class Claim:
     tasks: Sequence[Task] = ()
     token: uuid.UUID | None = None
     at: datetime | None = None
+
+
+class ClaimInDoubt(OperationalError):
+    """The connection was lost while a claim was committed: it may hold or not."""
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__("the connection was lost while a claim was committed")
+        self.claim = claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +119,8 @@ def enqueue(tasks: Sequence[Task]) -> None:
 
 
 def _store(tasks: Sequence[Task]) -> None:
-    now = wakeups.now().at
-    _wake_for([(task, wakeups.Wake(task.run_after or now, task.run_after)) for task in tasks])
+    now, at_once = timezone.now(), wakeups.now()
+    _wake_for([(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks])
     moments = [task.run_after for task in tasks]
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = DatabaseNow()
@@ -121,6 +129,10 @@ def _store(tasks: Sequence[Task]) -> None:
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = now
         task.queued_at = task.run_after = run_after or now
+
+
+def _wake(run_after: datetime) -> wakeups.Wake:
+    return wakeups.Wake(run_after, run_after)
 
 
 @contextmanager
@@ -250,16 +262,34 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
 
 def _claim(candidates: Callable[[], list[Task]], worker: str) -> Claim:
-    with _writing():
-        tasks = _without_suspects(candidates())
-        if not tasks:
-            return Claim()
-        at = _database_now(tasks[0])
-        token = uuid.uuid4()
-        lapsed = [task for task in tasks if task.status == Status.RUNNING]
-        _hold([task for task in tasks if task not in lapsed], token, at, worker)
-        _take_over(lapsed, token)
+    claim = Claim()
+    try:
+        with _writing():
+            if tasks := _without_suspects(candidates()):
+                claim = _take(tasks, worker)
+    except (OperationalError, InterfaceError) as error:
+        if claim.tasks:
+            raise ClaimInDoubt(claim) from error
+        raise
+    return claim
+
+
+def _take(tasks: list[Task], worker: str) -> Claim:
+    at = _database_now(tasks[0])
+    token = uuid.uuid4()
+    lapsed = [task for task in tasks if task.status == Status.RUNNING]
+    _hold([task for task in tasks if task not in lapsed], token, at, worker)
+    _take_over(lapsed, token)
     return Claim(tasks=tasks, token=token, at=at)
+
+
+def still_held(claim: Claim) -> Claim:
+    """Return a claim that was in doubt, as of now; an empty one if it does not hold."""
+    rows = _by_pk(claim.tasks).held(claim.token)
+    found = dict(rows.values_list("pk", DatabaseNow()))
+    if len(found) < len(claim.tasks):
+        return Claim()
+    return replace(claim, at=min(found.values()))
 
 
 def _due(among: Sequence[Lane], limit: int) -> list[Task]:

@@ -174,7 +174,8 @@ class Batch:
     def _attempt(self, task: Task) -> None:
         run = AttemptRun(task, self.now)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
-            lifecycle.postpone(task, 2.0**task.given_back_count)
+            seconds = 2.0**task.given_back_count
+            _persist(lambda: lifecycle.postpone(task, seconds), _lease())
         else:
             self._finish(run.ending())
 

@@ -318,3 +318,18 @@ def breaks_after_writing(name: str) -> None:
     Group.objects.create(name=name)
     with transaction.atomic(savepoint=False):
         raise ConnectionError("in a transaction")
+
+
+@retry_task
+def naps(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@retry_task
+def tells_time() -> float:
+    return time.time()
+
+
+@retry_task
+def adds_group(name: str) -> None:
+    Group.objects.create(name=name)
