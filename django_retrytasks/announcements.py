@@ -12,13 +12,28 @@ from django.utils.module_loading import import_string
 from . import conf, lifecycle, wakeups
 from .exceptions import Discard
 from .models import Attempt, Task
+from .policy import PolicyOptions
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
 
 Receiver = Callable[..., Any]
 
+# All of them, so that nothing a site sets for its own tasks quiets an announcement.
+POLICY: PolicyOptions = {
+    "max_retries": lifecycle.ANNOUNCE_RETRIES,
+    "countdown": 5,
+    "backoff": 2,
+    "max_countdown": 3600,
+    "jitter": True,
+    "retry_on": (Exception,),
+    "no_retry_on": (),
+    "retry_for": None,
+    "max_crashes": lifecycle.ANNOUNCE_RETRIES,
+    "timeout": 300,
+}
 
-@retry_task(max_retries=20, countdown=1, max_countdown=3600, timeout=300)
+
+@retry_task(**POLICY)
 def announce_failure(task_id: str, attempt_number: int) -> None:
     """Enqueue one Task per ``task_failed`` receiver and per alert, all or none."""
     row, _ = _failure(task_id, attempt_number)
@@ -28,7 +43,7 @@ def announce_failure(task_id: str, attempt_number: int) -> None:
     lifecycle.enqueue([_internal(to, row, name, attempt_number) for to, name in calls])
 
 
-@retry_task(max_retries=20, countdown=5, max_countdown=3600, timeout=300)
+@retry_task(**POLICY)
 def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
     """Call the ``task_failed`` receiver of this name; it is retried alone when it raises."""
     task, attempt = _failure(task_id, attempt_number)
@@ -38,7 +53,7 @@ def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
             call(signal=task_failed, sender=Task, task=task, attempt=attempt)
 
 
-@retry_task(max_retries=20, countdown=5, max_countdown=3600, timeout=300)
+@retry_task(**POLICY)
 def send_alert(path: str, task_id: str, attempt_number: int) -> None:
     """Call the alert at this dotted path with the Task and its last Attempt."""
     import_string(path)(*_failure(task_id, attempt_number))

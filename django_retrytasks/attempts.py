@@ -10,9 +10,9 @@ import os
 import random
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -40,7 +40,7 @@ from .exceptions import (
 from .lifecycle import Ending
 from .models import Attempt, Encoded, Task, Unreadable
 from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
-from .reports import ErrorReport, report
+from .reports import ErrorReport, class_path, report
 from .tasks import RetryTask, site_policy
 
 logger = logging.getLogger("django_retrytasks")
@@ -75,8 +75,8 @@ class AttemptRun:
         if self._task.lapsed or any(isinstance(each, Unreadable) for each in stored):
             return False
         try:
-            signature = resolve_stored(self._task).signature
-            signature.bind(*self._task.args, **self._task.kwargs)
+            self._definition = resolve_stored(self._task)
+            self._definition.signature.bind(*self._task.args, **self._task.kwargs)
         except (NotImportable, NotATask, TypeError):
             return True
         return False
@@ -84,15 +84,26 @@ class AttemptRun:
     def ending(self) -> Ending:
         """Run the attempt; return how it ended and what follows. Whatever the function raises is
         an ending, KeyboardInterrupt excepted."""
-        if self._task.lapsed:
-            return self._lost()
+        outer = _aliases_in_transaction()
         try:
-            self._definition = resolve_stored(self._task)
+            ending = self._lost() if self._task.lapsed else self._run()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # What it raised cannot be dealt with as it should, such as a Discard made wrongly.
+            ending = self._failed(error, FailureKind.RAISED)
+        _clear_frames(ending.exception)
+        _tidy_connections(outer, interrupted=ending.outcome == Attempt.Outcome.TIMED_OUT)
+        return ending
+
+    def _run(self) -> Ending:
+        try:
+            self._definition = self._definition or resolve_stored(self._task)
         except (NotImportable, NotATask) as error:
             return self._failed(error, FailureKind.NOT_IMPORTABLE)
         self._announce_start()
         try:
-            value = self._call()
+            value = self._call(self._definition)
         except KeyboardInterrupt:
             raise
         except Discard as discard:
@@ -103,25 +114,19 @@ class AttemptRun:
             return self._raised(error)
         return self._succeeded(value)
 
-    def _call(self) -> Any:
-        definition, task = self._definition, self._task
-        assert definition is not None  # noqa: S101
-        args = list(task.args)
+    def _call(self, definition: RetryTask[..., Any]) -> Any:
+        task, args = self._task, list(self._task.args)
         if definition.wants_context:
-            args.insert(0, RetryTaskContext(task_result=result_of(task, definition), row=task))
-        try:
-            with _mending_transactions():
-                return call_within(task.timeout, definition.func, *args, **task.kwargs)
-        finally:
-            _tidy_connections(interrupted=isinstance(sys.exception(), AttemptTimedOut))
+            read = partial(result_of, task, definition)
+            args.insert(0, RetryTaskContext(row=task, read=read))
+        with _mending_transactions():
+            return call_within(task.timeout, definition.func, *args, **task.kwargs)
 
     def _announce_start(self) -> None:
         """Send task_started, once in each drive: not for a retry, nor after a snooze."""
-        history = self._task.history
-        if self._task.internal:
-            return
-        if not history or history[-1].next_run_after is None:
-            result = result_of(self._task, self._definition)
+        task = self._task
+        if not task.internal and task.started_at in (None, task.claimed_at):
+            result = result_of(task, self._definition)
             task_started.send_robust(sender_of(result.task), task_result=result)
 
     def _succeeded(self, value: Any) -> Ending:
@@ -197,6 +202,20 @@ class AttemptRun:
         )
 
 
+def refused(ending: Ending, error: Exception) -> Ending:
+    """Return what is recorded of an ending that the database refuses: a failure saying so."""
+    what = ResultNotStorable(ending.task.name, f"{type(error).__name__} of the database")
+    reason = "the outcome cannot be stored"
+    return replace(
+        ending,
+        outcome=Attempt.Outcome.FAILED,
+        decision=Decision(countdown=None, stop_reason=StopReason.NOT_STORABLE, reason=reason),
+        error=ErrorReport(class_path=class_path(type(what)), message=str(what), traceback=""),
+        exception=what,
+        return_value=None,
+    )
+
+
 def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
     """Return the policy of a stored Task: its call's options over its definition's.
 
@@ -204,10 +223,10 @@ def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy
     policy, or the default one, decides; ``max_retries`` is always the Task's own.
     """
     try:
-        policy = definition.policy if definition else site_policy()
-        if policy.max_retries == task.max_retries and not task.options:
+        policy = definition.policy if definition else site_policy().replace(**task.options)
+        if policy.max_retries == task.max_retries:
             return policy
-        return policy.replace(**{**task.options, "max_retries": task.max_retries})
+        return policy.replace(max_retries=task.max_retries)
     except Exception:
         logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
         return RetryPolicy(max_retries=task.max_retries)
@@ -302,15 +321,30 @@ def _mending_transactions() -> Iterator[None]:
                 connection.savepoint_rollback(mark)
 
 
-def _tidy_connections(*, interrupted: bool) -> None:
-    """Close connections that a function may have left broken, or with autocommit off.
+def _aliases_in_transaction() -> set[str]:
+    return {c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block}
 
-    An interrupted one may have been in the middle of a query, so all are closed then.
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of a failure hold, such as a generator with a transaction open."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _tidy_connections(outer: Collection[str], *, interrupted: bool) -> None:
+    """Close connections that a function may have left broken, or in a transaction.
+
+    Those in ``outer`` were in a transaction before, and belong to the caller. An interrupted
+    connection may have been in the middle of a query, so all are closed then.
     """
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
+        if connection.alias in outer:
             continue
-        if interrupted:
+        if connection.in_atomic_block:
+            connection.close()
+            del connections[connection.alias]
+        elif interrupted:
             connection.close()
         elif connection.errors_occurred or not connection.autocommit:
             connection.close_if_unusable_or_obsolete()

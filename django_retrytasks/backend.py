@@ -189,7 +189,7 @@ def resolve(name: str) -> RetryTask[..., Any]:
     """
     try:
         found = import_string(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotImportable(name) from error
     if not isinstance(found, ContractTask):
         raise NotATask(name, found)
@@ -221,14 +221,20 @@ def sender_of(task: RetryTask[..., Any]) -> type[BaseTaskBackend]:
         return RetryTasksBackend
 
 
-def result_of(row: Task, definition: RetryTask[..., Any] | None = None) -> RetryTaskResult[Any]:
-    """Return the state of a Task as a result, its attempts read from the database.
+def result_of(
+    row: Task,
+    definition: RetryTask[..., Any] | None = None,
+    attempts: Sequence[Attempt] | None = None,
+) -> RetryTaskResult[Any]:
+    """Return the state of a Task as a result.
 
     Args:
         row: the Task.
         definition: its task as :func:`resolve_stored` gives it, where the caller has it.
+        attempts: all its attempts in order, where the caller has them.
     """
-    attempts = list(row.attempts.all()) if row.history is None else row.history
+    if attempts is None:
+        attempts = list(row.attempts.all()) if row.attempt_count else []
     running = [row.worker] if row.status == Status.RUNNING else []
     failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
     result = _result(

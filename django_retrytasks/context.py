@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from django.utils import timezone
@@ -25,12 +27,24 @@ class Request:
     """Retries spent so far: 0 at the first attempt."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryTaskContext(AnyTaskContext):  # type: ignore[misc]  # the stubs forget it is frozen
-    """The first argument of a function decorated with ``bind=True`` or ``takes_context=True``."""
+class RetryTaskContext(AnyTaskContext):
+    """The first argument of a function decorated with ``bind=True`` or ``takes_context=True``.
 
-    task_result: AnyTaskResult
+    Args:
+        row: the Task that is being run.
+        read: reads its result, attempts and all; called once, when ``task_result`` is asked for.
+    """
+
     row: Task
+
+    def __init__(self, *, row: Task, read: Callable[[], AnyTaskResult]) -> None:
+        self.__dict__.update(row=row, _read=read)
+
+    @cached_property
+    def task_result(self) -> AnyTaskResult:  # type: ignore[override]
+        """Return the Task as django.tasks shows it; its ``errors`` are those so far."""
+        result: AnyTaskResult = self.__dict__["_read"]()
+        return result
 
     @property
     def attempt(self) -> int:
@@ -86,5 +100,5 @@ class RetryTaskContext(AnyTaskContext):  # type: ignore[misc]  # the stubs forge
         step that must not be done twice, whether this run still counts; not inside a transaction,
         where nothing takes effect before the commit.
         """
-        started_at = self.row.last_attempted_at or self.row.claimed_at or timezone.now()
+        started_at = self.row.claimed_at or timezone.now()
         return lifecycle.heartbeat(self.row, started_at=started_at)

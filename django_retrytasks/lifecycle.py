@@ -6,6 +6,7 @@ Their states and edges are drawn in docs/explanation/lifecycle.md. Times are the
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from django.utils.module_loading import import_string
 from . import conf, wakeups
 from .models import FINAL, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
 from .policy import Decision, StopReason
-from .reports import ErrorReport
+from .reports import ErrorReport, storable
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -41,8 +42,14 @@ ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failure"
 ANNOUNCE_PRIORITY = 100
 ANNOUNCE_RETRIES = 20
 DATABASE_NOW = "database_now"
+DECISION_LIMIT = 255
 # How many coming moments one sweep rings for, in each lane.
 COMING_LIMIT = 600
+# How long one prune goes on.
+PRUNE_SECONDS = 10.0
+# The lease of a Task that is run in the calling process.
+INLINE_LEASE = timedelta(days=1)
+STARTS = ("started_at", "last_attempted_at")
 # Internal Tasks are of no interest once done.
 INTERNAL_RETENTION = timedelta(hours=1)
 
@@ -174,7 +181,7 @@ def _ring(waiting: Sequence[Waiting]) -> None:
     for task, wake in waiting:
         key = wakeups.key_for(task.queue_name)
         shared[key, wake] += 1
-        if shared[key, wake] <= wakeups.workers() and wake.at <= horizon:
+        if shared[key, wake] <= wakeups.workers_of(key) and wake.at <= horizon:
             rung[key].append((task, wake))
     for key, pairs in rung.items():
         ids = wakeups.ring(key, [wake for _, wake in pairs])
@@ -230,12 +237,24 @@ def next_coming(among: Sequence[Lane]) -> tuple[datetime, datetime] | None:
     return min((one for one in coming if one), default=None)
 
 
-def ring_for_due(key: str, among: Sequence[Lane]) -> None:
-    """Leave wake-ups behind if Tasks are due: so many that a whole cluster works on them."""
+def ring_for_due(key: str, among: Sequence[Lane], *, least: int = 1) -> bool:
+    """Leave wake-ups behind if Tasks are due: so many that a whole cluster works on them.
+
+    Args:
+        key: the cluster's key.
+        among: the lanes to look at.
+        least: how many to write even where enough rows wait, which may be others'.
+
+    Returns whether any was written.
+    """
     rows = Task.objects.using(wakeups.alias())
-    if any(rows.of_lane(*lane).due().exists() for lane in among):
-        missing = wakeups.workers() - wakeups.waiting_count(key)
-        wakeups.ring(key, [wakeups.now()] * max(1, missing))
+    if not any(rows.of_lane(*lane).due().exists() for lane in among):
+        return False
+    missing = wakeups.workers_of(key) - wakeups.waiting_count(key)
+    count = max(least, missing)
+    if count:
+        wakeups.ring(key, [wakeups.now()] * count)
+    return bool(count)
 
 
 def claim(among: Sequence[Lane], *, limit: int, worker: str) -> Claim:
@@ -249,24 +268,26 @@ def claim(among: Sequence[Lane], *, limit: int, worker: str) -> Claim:
     Lapsed claims are due as well: such a Task comes back with status RUNNING, to be settled as
     lost by its new holder. A suspect Task is taken alone.
     """
-    return _claim(lambda: _due(among, limit), worker)
+    return _claim(lambda: _due(among, limit), worker, _lease())
 
 
 def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
-    """Take one of these Tasks whatever its run_after, to run it in the calling process."""
+    """Take one of these Tasks whatever its run_after, to run it in the calling process.
+
+    No heartbeat extends its lease, so that is a long one.
+    """
     waiting = (Status.PENDING, Status.RETRYING)
-    rows = (
-        _lockable().filter(pk__in=list(ids), status__in=waiting).order_by("-priority", "run_after")
-    )
-    return _claim(lambda: list(rows[:1]), worker)
+    rows = _lockable().filter(pk__in=list(ids), status__in=waiting)
+    first = rows.order_by("-priority", "run_after")[:1]
+    return _claim(lambda: list(first), worker, INLINE_LEASE)
 
 
-def _claim(candidates: Callable[[], list[Task]], worker: str) -> Claim:
+def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) -> Claim:
     claim = Claim()
     try:
         with _writing():
             if tasks := _without_suspects(candidates()):
-                claim = _take(tasks, worker)
+                claim = _take(tasks, worker, lease)
     except (OperationalError, InterfaceError) as error:
         if claim.tasks:
             raise ClaimInDoubt(claim) from error
@@ -274,12 +295,12 @@ def _claim(candidates: Callable[[], list[Task]], worker: str) -> Claim:
     return claim
 
 
-def _take(tasks: list[Task], worker: str) -> Claim:
-    at = _database_now(tasks[0])
-    token = uuid.uuid4()
+def _take(tasks: list[Task], worker: str, lease: timedelta) -> Claim:
+    at, token = _database_now(tasks[0]), uuid.uuid4()
+    held = {"claim_token": token, "run_after": at + lease}
     lapsed = [task for task in tasks if task.status == Status.RUNNING]
-    _hold([task for task in tasks if task not in lapsed], token, at, worker)
-    _take_over(lapsed, token)
+    _hold([task for task in tasks if task not in lapsed], held, at, worker)
+    _take_over(lapsed, held)
     return Claim(tasks=tasks, token=token, at=at)
 
 
@@ -326,17 +347,18 @@ def _without_suspects(tasks: list[Task]) -> list[Task]:
     return [task for task in tasks if not task.suspect]
 
 
-def _hold(tasks: Sequence[Task], token: uuid.UUID, at: datetime, worker: str) -> None:
+def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: str) -> None:
     if not tasks:
         return
     values: dict[str, Any] = {
+        **held,
         "status": Status.RUNNING,
-        "claim_token": token,
         "claimed_at": at,
-        "run_after": at + _lease(),
         "worker": worker,
         "wakeup_id": None,
     }
+    for task in tasks:
+        task.unclaimed = {name: getattr(task, name) for name in STARTS}
     if len(tasks) == 1:
         # Claimed alone: it starts now. In a batch the heartbeat writes who is known to run.
         values |= {"last_attempted_at": at, "started_at": tasks[0].started_at or at}
@@ -345,23 +367,17 @@ def _hold(tasks: Sequence[Task], token: uuid.UUID, at: datetime, worker: str) ->
     _adopt(tasks, values)
 
 
-def _take_over(tasks: Sequence[Task], token: uuid.UUID) -> None:
+def _take_over(tasks: Sequence[Task], held: Mapping[str, Any]) -> None:
     """Renew a lapsed claim under a new token, keeping what it says of the lost attempt."""
     if tasks:
-        values = {"claim_token": token, "run_after": _database_now(tasks[0]) + _lease()}
-        _by_pk(tasks).update(**values)
+        _by_pk(tasks).update(**held)
         for task in tasks:
             task.lapsed = True
-        _adopt(tasks, values)
+        _adopt(tasks, held)
 
 
 def _lease() -> timedelta:
     return timedelta(seconds=conf.get().lease)
-
-
-def attempts_of(ids: Iterable[uuid.UUID]) -> Iterable[Attempt]:
-    """Return the attempts of these Tasks, each Task's in order."""
-    return Attempt.objects.using(wakeups.alias()).filter(task__in=list(ids)).order_by("number")
 
 
 # ---- settle
@@ -435,7 +451,7 @@ def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
         exception_class_path=error.class_path if error else "",
         exception_message=error.message if error else "",
         traceback=error.traceback if error else "",
-        decision=ending.decision.reason[:255],
+        decision=storable(ending.decision.reason, DECISION_LIMIT),
         next_run_after=run_after,
     )
 
@@ -520,9 +536,7 @@ def postpone(task: Task, countdown: float) -> None:
 
 
 def _give_back(task: Task, **changes: Any) -> None:
-    values = {"status": task.waiting_status, "claim_token": None, **changes}
-    if not task.attempt_count:
-        values |= {"started_at": None, "last_attempted_at": None}
+    values = {"status": task.waiting_status, "claim_token": None, **task.unclaimed, **changes}
     _by_pk([task]).held(task.claim_token).update(**values)
 
 
@@ -560,7 +574,6 @@ def discard(ids: Iterable[uuid.UUID]) -> int:
     with _writing():
         tasks = _lock_in(ids, (Status.PENDING, Status.RETRYING, Status.FAILED))
         _by_pk(tasks).update(**values, finished_at=DatabaseNow())
-        wakeups.delete(task.wakeup_id for task in tasks)
     _log_all(logging.INFO, "discarded", tasks)
     return len(tasks)
 
@@ -576,21 +589,22 @@ def _lock_in(ids: Iterable[uuid.UUID], statuses: Sequence[Status]) -> list[Task]
 def sweep() -> None:
     """Mend what a crash or a purge may have left behind, and prune.
 
-    Rings for lanes with due Tasks (lapsed claims are due), and for Tasks that come due before the
-    next sweep. A wake-up too many is harmless, so two sweeps at once are.
+    Rings for lanes with due Tasks (lapsed claims are due), unless a whole cluster's wake-ups wait,
+    and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
+    at once are.
     """
     for queue_name, priority in all_lanes():
-        lane = Task.objects.using(wakeups.alias()).of_lane(queue_name, priority)
-        wakes = [wakeups.now()] if lane.due().exists() else []
-        wakes += _coming(lane)
-        if wakes:
-            wakeups.ring(wakeups.key_for(queue_name), wakes)
+        key = wakeups.key_for(queue_name)
+        ring_for_due(key, [(queue_name, priority)], least=0)
+        coming = _coming(Task.objects.using(wakeups.alias()).of_lane(queue_name, priority))
+        if coming:
+            wakeups.ring(key, coming)
     prune()
 
 
 def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:
-    """Return a wake for each coming moment, those within one poll of each other taken together."""
-    step = timedelta(seconds=wakeups.poll_seconds())
+    """Return a wake for each coming moment, those close to each other taken together."""
+    step = timedelta(seconds=wakeups.poll_seconds() / 4)
     rows = lane.filter(wakeup_id=None).exclude(status=Status.RUNNING).order_by("run_after")
     coming = rows.values_list("run_after", DatabaseNow())
     first = coming.filter(run_after__gt=DatabaseNow()).first()
@@ -608,15 +622,24 @@ def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:
 def prune() -> int:
     """Delete finished Tasks, attempts included, past their retention; return how many.
 
-    At most a few thousand a call, in short transactions: the next sweep goes on.
+    In short transactions, for about ten seconds: the next sweep goes on.
     """
+    until = time.monotonic() + PRUNE_SECONDS
     rows = Task.objects.using(wakeups.alias())
     old = [rows.finished_before(status, INTERNAL_RETENTION, internal=True) for status in FINAL]
     for status in FINAL:
         kept = conf.get().retention(status)
         if kept is not None:
             old.append(rows.finished_before(status, timedelta(seconds=kept)))
-    return sum(_delete_chunk(tasks) for tasks in old)
+    return sum(_delete_all(tasks, until) for tasks in old)
+
+
+def _delete_all(tasks: TaskQuerySet, until: float) -> int:
+    deleted = count = _delete_chunk(tasks)
+    while count == CHUNK and time.monotonic() < until:
+        count = _delete_chunk(tasks)
+        deleted += count
+    return deleted
 
 
 def _delete_chunk(tasks: TaskQuerySet) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -251,11 +251,11 @@ class Task(models.Model):
 
     objects: ClassVar[Any] = TaskQuerySet.as_manager()
 
-    # Not stored: what a claim found out, and the attempts where they have been read.
+    # Not stored: what a claim found.
     lapsed = False
     """Whether its claim found it RUNNING under another whose lease had ended."""
-    history: list[Attempt] | None = None
-    """Its attempts so far; None: not read."""
+    unclaimed: Mapping[str, Any] = {}
+    """The starts it had before it was claimed, for when it is given back."""
 
     class Meta:
         verbose_name = _("task")

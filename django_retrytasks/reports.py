@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
+CLASS_PATH_LIMIT = 255
 MESSAGE_LIMIT = 4 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 
@@ -27,13 +28,14 @@ def report(exception: BaseException) -> ErrorReport:
     return ErrorReport(
         class_path=class_path(type(exception)),
         message=storable(_message(exception), MESSAGE_LIMIT),
-        traceback=storable("".join(traceback.format_exception(exception)), TRACEBACK_LIMIT),
+        traceback=storable(_traceback(exception), TRACEBACK_LIMIT),
     )
 
 
 def class_path(cls: type) -> str:
     """Return the dotted path of a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"[:255]
+    path = f"{cls.__module__}.{cls.__qualname__}".encode("utf-8", "backslashreplace")
+    return path.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
 
 
 def storable(text: str, limit: int) -> str:
@@ -42,6 +44,13 @@ def storable(text: str, limit: int) -> str:
     if len(data) <= limit:
         return data.decode()
     return _head_and_tail(data.decode("latin-1"), limit).encode("latin-1").decode("utf-8", "ignore")
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(exception))
+    except Exception as error:
+        return f"<the traceback cannot be shown: {type(error).__name__}>"
 
 
 def _message(exception: BaseException) -> str:

@@ -61,11 +61,6 @@ def is_sync() -> bool:
     return bool(Conf.SYNC)
 
 
-def workers() -> int:
-    """Return how many workers one cluster has."""
-    return int(Conf.WORKERS)
-
-
 def poll_seconds() -> float:
     """Return the seconds between two looks of an idle cluster."""
     return float(Conf.POLL)

@@ -18,12 +18,13 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from . import conf, lifecycle, wakeups
-from .attempts import AttemptRun, worker_name
+from .attempts import AttemptRun, refused, worker_name
 from .backend import result_of, sender_of
 from .contract import task_finished
 from .exceptions import NotATask, NotImportable
 from .lifecycle import Claim, ClaimInDoubt, Ending, Lane, Settled
 from .models import Attempt, Status, Task
+from .reports import report
 from .signals import attempt_failed, task_retrying, task_succeeded
 
 logger = logging.getLogger("django_retrytasks")
@@ -41,6 +42,8 @@ EARLY = 0.2
 # Seconds for which to look for work while the database is away. A wake-up that then fails comes
 # again only when django-q2's ``retry`` is over, or with the sweep.
 CLAIM_PATIENCE = 15.0
+# How often to try again what a database that answers refuses.
+REFUSALS = 5
 
 
 def run(key: str, due: float | None = None) -> None:
@@ -59,10 +62,9 @@ def run(key: str, due: float | None = None) -> None:
         worked = _run_batch(lanes)
         if worked and not rung and time.monotonic() > half:
             # In time for the cluster to have the next wake-up at hand when this slice is over.
-            _persist(lambda: lifecycle.ring_for_due(key, lanes), CLAIM_PATIENCE)
-            rung = True
-    if worked and not rung:
-        _persist(lambda: lifecycle.ring_for_due(key, lanes), CLAIM_PATIENCE)
+            rung = _ring_for_due(key, lanes)
+    if worked:
+        _ring_for_due(key, lanes, least=0 if rung else 1)
 
 
 def run_inline(ids: Iterable[uuid.UUID]) -> None:
@@ -72,6 +74,7 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
     """
     with lifecycle.running_inline(ids) as pending:
         while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
+            pending -= {task.pk for task in claim.tasks}
             Batch(claim).run()
 
 
@@ -89,6 +92,10 @@ def _run_batch(lanes: Sequence[Lane]) -> bool:
     with _heart.watching(batch):
         batch.run()
     return True
+
+
+def _ring_for_due(key: str, lanes: Sequence[Lane], *, least: int = 1) -> bool:
+    return _persist(lambda: lifecycle.ring_for_due(key, lanes, least=least), CLAIM_PATIENCE)
 
 
 def _claim(lanes: Sequence[Lane]) -> Claim:
@@ -147,11 +154,13 @@ class Batch:
     """The Tasks of one claim: those waiting, the one that runs, and endings not yet settled.
 
     Its Tasks are run by the worker's main thread. The heartbeat's thread may meanwhile settle what
-    has ended and give back what still waits, so all of it is guarded by a lock.
+    has ended and give back what still waits: one lock guards what they share, the other makes
+    either wait for what the other is writing.
     """
 
     def __init__(self, claim: Claim) -> None:
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._waiting = deque(claim.tasks)
         self._running: Task | None = None
         self._endings: list[Ending] = []
@@ -164,12 +173,13 @@ class Batch:
         """Run every Task that waits, then settle."""
         try:
             self._give_back_suspects()
-            _persist(self._load_history, _lease())
             while task := self._next():
                 self._attempt(task)
         finally:
-            self._give_back()
-            self.settle()
+            try:
+                self._give_back()
+            finally:
+                self.settle()
 
     def _attempt(self, task: Task) -> None:
         run = AttemptRun(task, self.now)
@@ -194,24 +204,33 @@ class Batch:
     def _record(self) -> None:
         """Settle the endings that are not yet: to be told of by the main thread alone, for what
         hangs in a receiver must not stop the heart."""
-        with self._lock:
-            endings, self._endings = self._endings, []
-        if endings:
-            settled = _persist(lambda: lifecycle.settle(endings), _lease())
+        with self._writing:
+            with self._lock:
+                endings, self._endings = self._endings, []
+            if not endings:
+                return
+            try:
+                settled = _settle(endings)
+            except BaseException:
+                with self._lock:
+                    self._endings[:0] = endings
+                raise
             with self._lock:
                 self._untold += settled
 
     def beat(self) -> None:
-        """Keep a Task that runs long: settle and give back its neighbours, extend its lease."""
+        """Extend the lease of a Task that runs long; do not let its neighbours wait for it."""
         with self._lock:
             task, started = self._running, self._started
-        if task is None or time.monotonic() - started < PATIENCE:
-            return
-        self._record()
-        self._give_back()
-        # Read again: while the database was away the Task may have ended.
-        at, still = time.monotonic(), self._running is task
-        if still and self._held and self._lease_is_old() and not _is_hung(task, at - started):
+        at = time.monotonic()
+        if task is not None and at - started >= PATIENCE:
+            self._extend(task, started, at)
+        if at - self._claimed >= PATIENCE:
+            self._record()
+            self._give_back()
+
+    def _extend(self, task: Task, started: float, at: float) -> None:
+        if self._held and self._lease_is_old() and not _is_hung(task, at - started):
             started_at = self.now() - timedelta(seconds=at - started)
             self._held = lifecycle.heartbeat(task, started_at=started_at)
             self._beaten = at
@@ -229,11 +248,12 @@ class Batch:
             self._endings.append(ending)
 
     def _give_back(self) -> None:
-        with self._lock:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        if waiting:
-            _persist(lambda: lifecycle.release(waiting), _lease())
+        with self._writing:
+            with self._lock:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+            if waiting:
+                _persist(lambda: lifecycle.release(waiting), _lease())
 
     def _give_back_suspects(self) -> None:
         """Give back Tasks whose last worker died before it is known to have started them."""
@@ -241,14 +261,6 @@ class Batch:
         if suspects:
             self._waiting = deque(task for task in self._waiting if task not in suspects)
             _persist(lambda: lifecycle.release(suspects, suspect=True), _lease())
-
-    def _load_history(self) -> None:
-        read: dict[uuid.UUID, list[Attempt]] = {task.pk: [] for task in self._waiting}
-        retried = [task.pk for task in self._waiting if task.attempt_count]
-        for attempt in lifecycle.attempts_of(retried) if retried else ():
-            read[attempt.task_id].append(attempt)
-        for task in self._waiting:
-            task.history = read[task.pk]
 
     def _lease_is_old(self) -> bool:
         unbeaten = self._beaten < self._started
@@ -321,16 +333,15 @@ def _tell(settled: Settled) -> None:
     """Tell of a committed ending, best effort: an error in foreign code is logged."""
     try:
         _send_signals(settled)
-    except Exception:
+    except Exception as error:
         # Such as a site's log handler that cannot show the exception: send_robust logs, too.
-        logger.exception("Task %s: telling of its attempt failed", settled.ending.task.pk)
+        words = "Task %s: telling of its attempt failed\n%s"
+        logger.error(words, settled.ending.task.pk, report(error).traceback)
 
 
 def _send_signals(settled: Settled) -> None:
     ending, attempt = settled.ending, settled.attempt
     task, sent = ending.task, {"task": ending.task, "attempt": attempt}
-    if task.history is not None:
-        task.history.append(attempt)
     if task.internal:
         return
     if ending.outcome == Attempt.Outcome.SUCCEEDED:
@@ -340,12 +351,14 @@ def _send_signals(settled: Settled) -> None:
     if ending.status == Status.RETRYING and ending.exception:
         _send(task_retrying, **sent, run_after=attempt.next_run_after)
     if task.is_finished:
-        _tell_finished(task, ending.exception)
+        _tell_finished(settled)
 
 
-def _tell_finished(task: Task, exception: BaseException | None) -> None:
+def _tell_finished(settled: Settled) -> None:
+    task, exception = settled.ending.task, settled.ending.exception
+    attempts = [settled.attempt] if settled.attempt.number == 1 else None
     with suppress(NotImportable, NotATask):
-        result = result_of(task)
+        result = result_of(task, attempts=attempts)
         sender = sender_of(result.task)
         try:
             # The contract of task_finished: its receivers find the exception in sys.exc_info().
@@ -367,19 +380,43 @@ def _send(to: Signal, **details: Any) -> None:
 T = TypeVar("T")
 
 
+def _settle(endings: Sequence[Ending]) -> list[Settled]:
+    """Settle endings together; one that the database refuses does not take the others with it."""
+    try:
+        return _persist(lambda: lifecycle.settle(endings), _lease())
+    except Exception as error:
+        if not _is_usable() or connections[wakeups.alias()].in_atomic_block:
+            raise
+        if len(endings) > 1:
+            return [settled for ending in endings for settled in _settle([ending])]
+        logger.exception("Task %s: its outcome cannot be stored", endings[0].task.pk)
+        return lifecycle.settle([refused(endings[0], error)])
+
+
 def _persist(act: Callable[[], T], patience: float) -> T:
-    """Do something with the database, again and again for ``patience`` seconds while it is away."""
+    """Do something with the database, again and again for ``patience`` seconds while it is away.
+
+    While it answers, an error such as a deadlock is worth a few tries only.
+    """
     until = time.monotonic() + patience
-    pause = 0.05
+    pause, refusals = 0.05, 0
     while True:
         try:
             return act()
-        except (OperationalError, InterfaceError):
-            if time.monotonic() > until or connections[wakeups.alias()].in_atomic_block:
+        except (OperationalError, InterfaceError) as error:
+            refusals += _is_usable()
+            over = time.monotonic() > until or refusals > REFUSALS
+            if over or connections[wakeups.alias()].in_atomic_block:
                 raise
+            logger.warning("The database is tried again in %.2f s: %s", pause, error)
             connections[wakeups.alias()].close()
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
+
+
+def _is_usable() -> bool:
+    connection = connections[wakeups.alias()]
+    return connection.connection is not None and bool(connection.is_usable())
 
 
 def _lease() -> float:

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import django
 import pytest
 from django.core.management import call_command
 from django.db import Error, connection, connections
@@ -23,8 +22,8 @@ from . import settings
 from .cluster import wait_for
 
 run_once = pytest.mark.skipif(
-    connection.vendor != "sqlite" or django.VERSION < (6, 1),
-    reason="takes long and is the same everywhere: run on SQLite with the newest Django",
+    connection.vendor != "sqlite",
+    reason="takes long and is the same everywhere: run on SQLite",
 )
 
 

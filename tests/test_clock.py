@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 from django.db import connection
 from django.test import override_settings
@@ -34,7 +33,6 @@ PROMPTLY = 5.0
 on_other_hosts = [
     pytest.mark.cluster,
     pytest.mark.skipif(connection.vendor == "sqlite", reason="its clock is the one host's"),
-    pytest.mark.skipif(django.VERSION < (6, 1), reason="takes long: run with the newest Django"),
     pytest.mark.django_db(transaction=True),
 ]
 
@@ -222,7 +220,6 @@ class TestLocalTime:
         assert driver.attempts(result)[0].started_at >= soon
 
     @pytest.mark.cluster
-    @pytest.mark.skipif(django.VERSION < (6, 1), reason="takes long: run with the newest Django")
     def test_cluster_that_keeps_local_time_runs_tasks_and_retries_in_time(
         self, tmp_path: Path
     ) -> None:

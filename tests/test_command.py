@@ -104,7 +104,7 @@ class TestSweep:
         output = run("sweep")
 
         assert output == "Swept.\n"
-        assert len(wake_ups()) == 1
+        assert len(wake_ups()) == 2
 
 
 @pytest.mark.django_db

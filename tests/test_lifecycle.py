@@ -453,7 +453,13 @@ class TestDiscard:
         assert (row.status, row.stop_reason) == (Status.DISCARDED, StopReason.DISCARDED)
         assert (row.run_after, row.wakeup_id) == (None, None)
         assert row.finished_at is not None
-        assert not OrmQ.objects.filter(pk=task.wakeup_id).exists()
+
+    def test_wake_ups_stay_for_others_that_share_them(self, driver: Driver) -> None:
+        first, second, *_ = tasks.echoes.enqueue_many([(n,) for n in range(5)])
+
+        lifecycle.discard([driver.row(first).pk, driver.row(second).pk])
+
+        assert OrmQ.objects.count() == 2
 
     @pytest.mark.parametrize("status", [Status.RUNNING, Status.SUCCEEDED, Status.DISCARDED])
     def test_no_other_task_is_dropped(self, driver: Driver, status: Status) -> None:

@@ -21,7 +21,7 @@ from django_retrytasks import health
 from django_retrytasks.models import Attempt, Task
 from django_retrytasks.supervisor import Held, Look, Progress
 from tests import tasks
-from tests.cluster import is_idle, wait_for
+from tests.cluster import wait_for
 from tests.processes import Command, Supervised, ended, send
 
 MAX_STALL = 5.0
@@ -136,7 +136,6 @@ def supervised(transactional_db: None, log: Path) -> Iterator[Supervised]:
         wait_for(lambda: len(command.having("worker")) == 2 and command.having("pusher"))
         yield command
     connections.close_all()
-    wait_for(is_idle)
 
 
 @pytest.fixture
