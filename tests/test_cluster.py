@@ -255,6 +255,22 @@ class TestOneCluster:
         assert Task.objects.filter(status=Status.SUCCEEDED, attempt_count=3).count() == 1001
         assert outcomes(Task.objects.get(pk=forgotten.id)) == [FAILED, FAILED, SUCCEEDED]
 
+    @pytest.mark.parametrize(
+        "stale", [{"payload": "signed:by:another-key"}, {"key": "the-old-name"}]
+    )
+    def test_task_whose_wake_up_no_cluster_takes_any_more_runs_after_the_sweep(
+        self, stale: dict[str, str]
+    ) -> None:
+        # As after a change of SECRET_KEY, or of the cluster's name.
+        with transaction.atomic():
+            result = tasks.succeeds.enqueue()
+            OrmQ.objects.update(**stale)
+
+        sweep_until(lambda: final(result))
+
+        assert outcomes(Task.objects.get(pk=result.id)) == [SUCCEEDED]
+        OrmQ.objects.filter(**stale).delete()
+
     @slow_and_the_same_on_every_database
     def test_schedule_runs_the_sweep(self) -> None:
         with transaction.atomic():
