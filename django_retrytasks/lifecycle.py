@@ -354,6 +354,7 @@ def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: 
         **held,
         "status": Status.RUNNING,
         "claimed_at": at,
+        "last_attempted_at": None,
         "worker": worker,
         "wakeup_id": None,
     }

@@ -221,7 +221,8 @@ class Task(models.Model):
         null=True, help_text=_("Start of the first attempt of this drive.")
     )
     last_attempted_at = models.DateTimeField(
-        null=True, help_text=_("Start of the latest attempt known to have started.")
+        null=True,
+        help_text=_("Start of the attempt that runs, once known; otherwise that of the last."),
     )
     finished_at = models.DateTimeField(
         null=True, help_text=_("When it became final. Empty while unfinished.")
@@ -289,8 +290,8 @@ class Task(models.Model):
     @property
     def was_started(self) -> bool:
         """Whether the claim that holds it is known to have started it."""
-        start, claim = self.last_attempted_at, self.claimed_at
-        return start is not None and claim is not None and start >= claim
+        # No comparison with claimed_at: the clock may have been set back in between.
+        return self.status == Status.RUNNING and self.last_attempted_at is not None
 
     @property
     def waiting_status(self) -> Status:

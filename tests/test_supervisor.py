@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django_q.models import OrmQ
 
 from django_retrytasks import health
@@ -158,6 +158,9 @@ def noted_in(tmp_path: Path) -> str:
 
 
 @pytest.mark.cluster
+@pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="takes a minute and is the same everywhere: run on SQLite"
+)
 class TestCluster:
     def test_stops_gracefully_when_its_supervisor_is_told_to(
         self, supervised: Supervised, noted_in: str

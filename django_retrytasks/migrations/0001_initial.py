@@ -161,7 +161,8 @@ class Migration(migrations.Migration):
                 (
                     "last_attempted_at",
                     models.DateTimeField(
-                        help_text="Start of the latest attempt known to have started.", null=True
+                        help_text="Start of the attempt that runs, once known; otherwise that of the last.",
+                        null=True,
                     ),
                 ),
                 (
