@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 
 HERE = "tests.test_announcements"
 heard: list[tuple[Task, Attempt]] = []
+paged: list[Attempt] = []
 
 
 def hear(task: Task, attempt: Attempt, **details: Any) -> None:
@@ -27,7 +28,8 @@ async def hear_asynchronously(task: Task, attempt: Attempt, **details: Any) -> N
 
 def raise_once(task: Task, attempt: Attempt, **details: Any) -> None:
     heard.append((task, attempt))
-    if len(heard) == 1:
+    paged.append(attempt)
+    if len(paged) == 1:
         raise ConnectionError("the pager is away")
 
 
@@ -39,6 +41,7 @@ def alert(task: Task, attempt: Attempt) -> None:
 def _nothing_heard_and_nobody_alerted(settings: Any) -> Any:
     settings.RETRYTASKS = {"ALERTS": []}
     heard.clear()
+    paged.clear()
     yield
     for receiver in (hear, hear_asynchronously, raise_once):
         task_failed.disconnect(receiver)
