@@ -38,7 +38,8 @@ class Wake(NamedTuple):
     at: datetime
     """Host time from which it is visible to the cluster."""
     due: datetime | None = None
-    """Database time before which waking is in vain; a worker woken earlier rings again."""
+    """Database time, as far as it is known, before which waking is in vain; a worker woken earlier
+    rings again."""
 
 
 def now() -> Wake:

@@ -273,7 +273,7 @@ class Heart:
     """The thread that beats for Tasks that run long, one in each worker process.
 
     It costs short Tasks nothing: it looks once a second, and reaches for the database, on a
-    connection of its own, only when a Task has been running for a second.
+    connection of its own, only when a claim is a second old.
     """
 
     def __init__(self) -> None:
