@@ -1,0 +1,156 @@
+"""Tell which failures are of one cause: by the task, the exception's class and the failing line.
+
+Where no line of the site's own code failed, by the message, without what differs from one failure
+to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import linecache
+import os
+import re
+import sysconfig
+import traceback
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from types import FrameType
+from typing import Final
+
+from .exceptions import AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost
+
+__all__ = ["as_uuid", "fingerprint", "is_own", "normalized", "origin_of"]
+
+ORIGIN_LIMIT: Final = 255
+NORMALIZED_LIMIT: Final = 500
+
+# A timeout strikes at any line, the others at none of the site's, and their messages name hosts
+# and times: for these the class is the cause.
+CLASSES_ENOUGH: Final = (AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost)
+
+
+def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.UUID:
+    """Return what failures of one cause have in common, a UUID of version 8 (RFC 9562).
+
+    Args:
+        name: the dotted path of the task.
+        class_path: the dotted path of the exception's class.
+        origin: of the exception, as `origin_of` tells it.
+        message: counts only where there is no origin, and then `normalized`.
+    """
+    if origin or class_path in _PATHS_ENOUGH:
+        message = ""
+    parts = json.dumps([name, class_path, origin, normalized(message)])
+    return as_uuid(int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16]), version=8)
+
+
+def as_uuid(value: int, *, version: int) -> uuid.UUID:
+    """Return a UUID of 128 bits, six of them replaced by the marks of its version (RFC 9562)."""
+    value = value & ~(0xF << 76) | version << 76
+    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+_PATHS_ENOUGH: Final = frozenset(f"{cls.__module__}.{cls.__qualname__}" for cls in CLASSES_ENOUGH)
+
+
+def origin_of(exception: BaseException) -> str:
+    """Return where the site's own code failed: "shop.mail.deliver: smtp.send(message)".
+
+    That is the innermost frame that is neither of the standard library, nor of an installed
+    package, nor of this one: its function and the text of its line, whose number may change.
+    Without its source it is the function alone; without such a frame "". At most 255 characters,
+    all storable; never raises.
+    """
+    try:
+        if type(exception) in CLASSES_ENOUGH:
+            return ""
+        own = list(_own_frames(exception))
+        return _storable(_place(*own[-1])) if own else ""
+    except Exception:  # whatever a strange exception does: that it failed is to be recorded
+        return ""
+
+
+def _own_frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield frames and line numbers inwards; a group goes on in the first of its exceptions."""
+    for frame, line in traceback.walk_tb(exception.__traceback__):
+        if is_own(frame.f_code.co_filename):
+            yield frame, line
+    if isinstance(exception, BaseExceptionGroup):
+        yield from _own_frames(exception.exceptions[0])
+
+
+@lru_cache(maxsize=1024)
+def is_own(filename: str) -> bool:
+    """Whether a file is neither of the standard library, nor an installed package's, nor ours."""
+    # No absolute path: "<string>" and its like, and the frames of compiled extensions.
+    path = os.path.normcase(filename)
+    return (
+        os.path.isabs(path)
+        and not path.startswith(_FOREIGN)
+        and _INSTALLED.isdisjoint(path.split(os.sep))
+    )
+
+
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_FOREIGN: Final = tuple(
+    os.path.join(os.path.normcase(path), "")
+    for path in (
+        os.path.dirname(__file__),
+        os.path.dirname(os.__file__),
+        *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+
+
+def _place(frame: FrameType, line: int) -> str:
+    function = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"
+    text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    return f"{function}: {text}" if text else function
+
+
+def _storable(text: str) -> str:
+    data = text.encode("utf-8", "backslashreplace")
+    return data.decode().replace("\0", "\\x00")[:ORIGIN_LIMIT]
+
+
+def normalized(message: str) -> str:
+    """Return a message with "*" for what differs between failures of one cause.
+
+    That is quoted text, URLs, email and IP addresses, and every word with a digit in it: numbers,
+    dates, UUIDs, other ids, memory addresses. A list of these counts as one, whitespace as one
+    space. At most 500 characters.
+    """
+    text = _VARYING.sub("*", " ".join(message.split()))
+    return _LIST.sub("*", text)[:NORMALIZED_LIMIT].rstrip()
+
+
+# Of scripts that part words by spaces: elsewhere a quote or a number stands amid the letters.
+_LETTERS: Final = r"A-Z_a-z\u00c0-\u1fff"
+_WORD: Final = rf"{_LETTERS}\d"
+# Linear in time: no run of characters is tried from its middle, nor given back. A second pass finds
+# nothing: a "*" bars what the character that it replaced did. A quote left open (by a cut message)
+# takes the rest.
+_VARYING: Final = re.compile(
+    rf"""
+    # quoted text
+      (?<![{_WORD}*]) b?' (?: \\. | '(?=[{_WORD}]) | [^'\\] )* '?
+    | " (?: \\. | [^"\\] )* "?
+    | ` [^`']*+ [`']?
+    | [“”„] [^“”„]*+ [“”„]?
+    | [«»] [^«»]*+ [«»]?
+    # URL
+    | (?<![{_WORD}+.-]) [A-Za-z] [A-Za-z\d+.-]*+ :// [^\s"'`<>]*+
+    # email address
+    | (?<![{_WORD}*+.%-]) [{_WORD}+.%-]++ @ [{_WORD}.-]++
+    # IP address, time, word with a digit
+    | (?:
+        (?<![{_WORD}*:]) (?: [\dA-Fa-f]{{0,4}} : ){{2,7}}
+      | (?: (?<![{_WORD}-]) [{_LETTERS}-]*+ )? \d
+      )
+      [{_WORD}-]*+ (?: [.:/+'] \d [{_WORD}-]*+ )*
+    """,
+    re.VERBOSE,
+)
+_LIST: Final = re.compile(r"\*(?:[,;]? ?\*)+")
