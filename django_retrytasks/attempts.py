@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -40,7 +40,8 @@ from .exceptions import (
 from .lifecycle import Ending
 from .models import Attempt, Encoded, Task, Unreadable
 from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
-from .reports import ErrorReport, class_path, report
+from .redaction import secrets_of, without
+from .reports import MESSAGE_LIMIT, TRACEBACK_LIMIT, ErrorReport, class_path, report, storable
 from .tasks import RetryTask, site_policy
 
 logger = logging.getLogger("django_retrytasks")
@@ -115,12 +116,14 @@ class AttemptRun:
         return self._succeeded(value)
 
     def _call(self, definition: RetryTask[..., Any]) -> Any:
-        task, args = self._task, list(self._task.args)
+        task, args, kwargs = self._task, list(self._task.args), dict(self._task.kwargs)
+        if any(isinstance(each, dict | list) for each in (*args, *kwargs.values())):
+            _ = self._secrets  # read now: the function may change what it is given
         if definition.wants_context:
             read = partial(result_of, task, definition)
             args.insert(0, RetryTaskContext(row=task, read=read))
         with _mending_transactions():
-            return call_within(task.timeout, definition.func, *args, **task.kwargs)
+            return call_within(task.timeout, definition.func, *args, **kwargs)
 
     def _announce_start(self) -> None:
         """Send task_started, once in each drive: not for a retry, nor after a snooze."""
@@ -139,6 +142,7 @@ class AttemptRun:
 
     def _discarded(self, discard: Discard) -> Ending:
         reason = f"discarded: {discard.reason}" if discard.reason else "discarded"
+        reason = without(reason, self._secrets)
         decision = Decision(countdown=None, stop_reason=StopReason.DISCARDED, reason=reason)
         return self._ending(Attempt.Outcome.DISCARDED, decision)
 
@@ -174,9 +178,28 @@ class AttemptRun:
             elapsed=self._elapsed(),
             retry=retry,
         )
-        reported = report(error)
+        reported = self._reported(error)
         decision = self._decide(failure, reported)
+        decision = replace(decision, reason=without(decision.reason, self._secrets))
         return self._ending(outcome, decision, error=reported, exception=error)
+
+    @cached_property
+    def _secrets(self) -> list[str]:
+        """What must not be recorded of the arguments; nothing where the code never saw them."""
+        return secrets_of(self._task, self._definition) if self._definition else []
+
+    def _reported(self, error: BaseException) -> ErrorReport:
+        """Describe a failure for storage, the secrets left out."""
+        reported = report(error)
+        if not self._secrets:
+            return reported
+        message = without(reported.message, self._secrets)
+        trace = without(reported.traceback, self._secrets)
+        return replace(
+            reported,
+            message=storable(message, MESSAGE_LIMIT),
+            traceback=storable(trace, TRACEBACK_LIMIT),
+        )
 
     def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
         policy = policy_of(self._task, self._definition)

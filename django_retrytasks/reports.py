@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
+from .fingerprints import origin_of
+
 CLASS_PATH_LIMIT = 255
 MESSAGE_LIMIT = 4 * 1024
 TRACEBACK_LIMIT = 64 * 1024
@@ -12,11 +14,15 @@ TRACEBACK_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReport:
-    """An exception as text: its class's dotted path, its message and its traceback, chain kept."""
+    """An exception as text: its class's dotted path, its message and its traceback, chain kept.
+
+    ``origin`` is the innermost line of the site's own code, empty where there is none.
+    """
 
     class_path: str
     message: str
     traceback: str
+    origin: str = ""
 
 
 def report(exception: BaseException) -> ErrorReport:
@@ -29,6 +35,7 @@ def report(exception: BaseException) -> ErrorReport:
         class_path=class_path(type(exception)),
         message=storable(_message(exception), MESSAGE_LIMIT),
         traceback=storable(_traceback(exception), TRACEBACK_LIMIT),
+        origin=origin_of(exception),
     )
 
 

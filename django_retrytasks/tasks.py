@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from typing import (
     TYPE_CHECKING,
@@ -23,7 +24,7 @@ from typing import (
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, models
 from .context import RetryTaskContext
 from .contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FailureReceiver = Callable[[models.Task, models.Attempt], object]
 
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"
 # Options that are code cannot be stored with a call.
@@ -52,11 +54,13 @@ _defined: set[str] = set()
 
 
 class TaskOptions(PolicyOptions, total=False):
-    """The options of ``@retry_task``: the policy's, and where the Task runs."""
+    """The options of ``@retry_task``: the policy's, and those of the task itself."""
 
     priority: int
     queue_name: str
     backend: str
+    sensitive: Sequence[str]
+    on_failure: FailureReceiver | str | None
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -67,11 +71,15 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         options: the policy's options given where the task is defined.
         call_options: those given by :meth:`using`, which go with the stored Task.
         bind: whether the function's first argument, whatever its name, is the context.
+        sensitive: names of the parameters whose values are never shown.
+        on_failure: what is called once a Task has failed for good, or its dotted path.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     bind: bool = False
+    sensitive: tuple[str, ...] = ()
+    on_failure: FailureReceiver | str | None = field(default=None, hash=False)
 
     def __init__(
         self,
@@ -83,6 +91,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         run_after: datetime | None = None,
         takes_context: bool = False,
         bind: bool = False,
+        sensitive: Sequence[str] = (),
+        on_failure: FailureReceiver | str | None = None,
         options: Mapping[str, Any] | None = None,
         call_options: Mapping[str, Any] | None = None,
         **more_options: Any,
@@ -97,6 +107,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "run_after": run_after,
             "takes_context": takes_context,
             "bind": bind,
+            "sensitive": _check_sensitive(sensitive, owner=owner),
+            "on_failure": _check_on_failure(on_failure, owner=owner),
             "options": given,
             "call_options": dict(call_options or {}),
         }
@@ -110,8 +122,21 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     def __post_init__(self) -> None:
         _refuse_unreachable(self.func)
         super().__post_init__()
+        self._refuse_strangers()
         _ = self.policy
         _defined.add(self.module_path)
+
+    def _refuse_strangers(self) -> None:
+        """Refuse a sensitive name that no argument of the function can have."""
+        parameters = self.signature.parameters if self.sensitive else {}
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return
+        for name in self.sensitive:
+            if name not in parameters:
+                raise TypeError(
+                    f"{self.func.__qualname__}: sensitive names {name!r}, which is no parameter. "
+                    f"{_nearest(name, list(parameters))}"
+                )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now: nothing is stored, nothing is retried."""
@@ -146,6 +171,22 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         signature = inspect.signature(self.func)
         parameters = list(signature.parameters.values())
         return signature.replace(parameters=parameters[1:] if self.wants_context else parameters)
+
+    @property
+    def failure_receiver(self) -> FailureReceiver | None:
+        """Return the callable that ``on_failure`` is or names, None where there is none.
+
+        Raises:
+            ImportError: its dotted path leads nowhere.
+            TypeError: what stands there cannot be called.
+        """
+        if not isinstance(self.on_failure, str):
+            return self.on_failure
+        found: Any = import_string(self.on_failure)
+        if not callable(found):
+            raise TypeError(f"{self.name}: on_failure: {self.on_failure!r} is not callable")
+        receiver: FailureReceiver = found
+        return receiver
 
     def using(
         self,
@@ -293,7 +334,8 @@ def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
         return task
     values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
     ours: RetryTask[..., Any] = object.__new__(RetryTask)
-    ours._fill({**values, "bind": False, "options": {}, "call_options": {}})
+    plain = {"bind": False, "sensitive": (), "on_failure": None, "options": {}, "call_options": {}}
+    ours._fill({**values, **plain})
     return ours
 
 
@@ -312,6 +354,31 @@ def _refuse_unreachable(func: Callable[..., Any]) -> None:
             f"{func.__module__}.{func.__qualname__} is no function of a module, so a worker could "
             "not import it: move it to the top level of its module."
         )
+
+
+def _check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    example = f": give ({names!r},)" if isinstance(names, str) else ""
+    raise TypeError(
+        f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
+    )
+
+
+def _check_on_failure(
+    receiver: FailureReceiver | str | None, *, owner: str
+) -> FailureReceiver | str | None:
+    is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
+    if receiver is None or is_named:
+        return receiver
+    raise TypeError(
+        f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
+    )
+
+
+def _nearest(name: str, parameters: Sequence[str]) -> str:
+    near = get_close_matches(name, parameters, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Parameters: {', '.join(parameters)}"
 
 
 def _refuse_code(options: Mapping[str, Any], name: str) -> None:
@@ -382,11 +449,14 @@ def retry_task(
         func: a function at the top level of a module.
         bind: whether its first argument is the context.
         options: those of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
-            ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks).
+            ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
+            ``sensitive``, names of parameters whose values are never shown; ``on_failure``, a
+            callable ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
 
     Raises:
         InvalidTask: a method, a nested function, or a queue that the backend does not know.
-        TypeError: an unknown option; the message names the nearest one.
+        TypeError: an unknown option, or a sensitive name that is no parameter; the message names
+            the nearest one.
         ValueError: an option outside its range.
     """
 

@@ -257,7 +257,7 @@ class TestRowsInTrouble:
 
         [attempt] = driver.attempts(broken)
         assert row.status == Status.RETRYING
-        assert attempt.exception_message == "the stored value is not readable: 'no JSON'"
+        assert attempt.exception_message == "the stored value of 7 characters is not readable"
         assert driver.row(other).status == Status.SUCCEEDED
 
     def test_a_log_handler_that_raises_keeps_no_outcome_from_being_stored(

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -23,6 +23,7 @@ from django_retrytasks.contract import (
 )
 from django_retrytasks.contract import Task as ContractTask
 from django_retrytasks.models import Status, Task
+from django_retrytasks.tasks import as_retry_task
 from tests import tasks
 from tests.driver import Driver
 
@@ -67,6 +68,15 @@ class TestDecorating:
             ({"timeout": 0}, ValueError, "timeout must be above 0"),
             ({"priority": 101}, InvalidTask, "priority"),
             ({"max_retries": 1, "max_attempts": 2}, TypeError, "not both"),
+            (
+                {"sensitive": "iban"},
+                TypeError,
+                r"made_up: sensitive must be a tuple .*, not 'iban': give \('iban',\)",
+            ),
+            ({"sensitive": (1,)}, TypeError, r"a tuple of parameter names, not \(1,\)$"),
+            ({"sensitive": None}, TypeError, "a tuple of parameter names, not None$"),
+            ({"on_failure": "tell"}, TypeError, "or the dotted path of one, not 'tell'"),
+            ({"on_failure": 1}, TypeError, "made_up: on_failure must be a callable or"),
         ],
     )
     def test_a_wrong_option_fails_there_and_then(
@@ -107,6 +117,126 @@ class TestDecorating:
 
         with pytest.raises(InvalidTask, match="is longer than 255 characters"):
             task.enqueue()
+
+
+def transfer(account: str, amount: int, *, note: str = "") -> None: ...
+
+
+def bound_transfer(self: Any, account: str) -> None: ...
+
+
+def tell(task: Task, attempt: Any) -> None: ...
+
+
+class TestSensitive:
+    def test_names_are_kept_as_a_tuple(self) -> None:
+        assert retry_task(sensitive=["note", "account"])(transfer).sensitive == ("note", "account")
+        assert tasks.echoes.sensitive == ()
+
+    @pytest.mark.parametrize(
+        ("options", "function", "message"),
+        [
+            (
+                {"sensitive": ("note", "acount")},
+                transfer,
+                "transfer: sensitive names 'acount', which is no parameter. Did you mean 'account'",
+            ),
+            (
+                {"sensitive": ("iban",)},
+                transfer,
+                "'iban', which is no parameter. Parameters: account, amount, note$",
+            ),
+            (
+                {"sensitive": ("self",), "bind": True},
+                bound_transfer,
+                "'self', which is no parameter. Parameters: account$",
+            ),
+        ],
+    )
+    def test_a_name_that_is_no_parameter_is_refused(
+        self, options: dict[str, Any], function: Any, message: str
+    ) -> None:
+        decorator: Any = retry_task
+
+        with pytest.raises(TypeError, match=message):
+            decorator(**options)(function)
+
+    def test_a_function_that_takes_any_keyword_may_name_any(self) -> None:
+        assert retry_task(sensitive=("iban",))(module_level()).sensitive == ("iban",)
+
+
+class TestOnFailure:
+    @pytest.mark.parametrize(
+        ("given", "receiver"),
+        [(None, None), (tell, tell), ("tests.test_tasks.tell", tell)],
+    )
+    def test_is_a_callable_or_a_path_that_leads_to_one(self, given: Any, receiver: Any) -> None:
+        task = retry_task(on_failure=given)(transfer)
+
+        assert task.on_failure == given
+        assert task.failure_receiver is receiver
+
+    @pytest.mark.parametrize(
+        ("path", "error", "message"),
+        [
+            ("tests.gone.tell", ImportError, "gone"),
+            ("tests.test_tasks.gone", ImportError, "gone"),
+            (
+                "tests.test_tasks.__name__",
+                TypeError,
+                "transfer: on_failure: 'tests.*__name__' is",
+            ),
+        ],
+    )
+    def test_a_path_is_imported_when_it_is_asked_for(
+        self, path: str, error: type[Exception], message: str
+    ) -> None:
+        task = retry_task(on_failure=path)(transfer)
+
+        with pytest.raises(error, match=message):
+            _ = task.failure_receiver
+
+    def test_it_may_be_a_callable_without_a_hash(self) -> None:
+        class Teller(list[Any]):
+            def __call__(self, task: Task, attempt: Any) -> None:
+                self.append(task)
+
+        task = retry_task(on_failure=Teller())(transfer)
+
+        assert task in {task}
+
+
+class TestDefinitionOptions:
+    OPTIONS: ClassVar[dict[str, Any]] = {"sensitive": ("account",), "on_failure": tell}
+
+    def test_they_are_part_of_what_a_task_is(self) -> None:
+        task: RetryTask[..., None] = RetryTask(func=transfer, **self.OPTIONS)
+
+        assert task == RetryTask(func=transfer, **self.OPTIONS)
+        assert task != RetryTask(func=transfer, on_failure=tell)
+        assert task != RetryTask(func=transfer, sensitive=("account",))
+
+    def test_they_go_with_every_form_of_it(self) -> None:
+        task: RetryTask[..., None] = RetryTask(func=transfer, **self.OPTIONS)
+
+        for form in (task.using(max_retries=1), task.as_stored(priority=5)):
+            assert (form.sensitive, form.on_failure) == (("account",), tell)
+
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_a_call_cannot_choose_them(self, option: str) -> None:
+        chosen = {option: self.OPTIONS[option]}
+
+        with pytest.raises(TypeError, match=f"unknown option '{option}'"):
+            tasks.echoes.using(**chosen)
+
+    def test_a_plain_task_has_none(self) -> None:
+        plain: Any = ContractTask(
+            func=transfer, priority=0, backend="default", queue_name="default", run_after=None
+        )
+
+        ours = as_retry_task(plain)
+
+        assert (ours.sensitive, ours.on_failure, ours.failure_receiver) == ((), None, None)
 
 
 class TestPolicy:

@@ -6,6 +6,7 @@ from typing import Any, assert_type
 
 from django_retrytasks import RetryTask, RetryTaskContext, retry_task
 from django_retrytasks.contract import TaskResult
+from django_retrytasks.models import Attempt, Task
 
 
 @retry_task
@@ -27,6 +28,13 @@ def bound(self: RetryTaskContext, email: str) -> None:
 def with_classes() -> None: ...
 
 
+def told(task: Task, attempt: Attempt) -> None: ...
+
+
+@retry_task(sensitive=("iban",), on_failure=told)
+def announced(iban: str) -> None: ...
+
+
 @retry_task
 async def asynchronous(value: int) -> int:
     return value
@@ -42,6 +50,7 @@ def the_forms_keep_the_signature() -> None:
     results = with_options.enqueue_many([(1,), {"order_id": 2}])
     assert_type([result.return_value for result in results], list[bool])
     with_classes.enqueue()
+    announced.enqueue("DE02")
     asynchronous.enqueue(1)
     bound.delay("ann@example.com")
     bound.apply_async(("ann@example.com",), countdown=60)
@@ -68,6 +77,9 @@ def wrong_options_are_seen(function: Callable[[int], None]) -> None:
     retry_task(max_retries="many")(function)  # type: ignore[call-overload]
     retry_task(max_retrys=1)(function)  # type: ignore[call-overload]
     retry_task(countdown="soon")(function)  # type: ignore[call-overload]
+    retry_task(sensitive=1)(function)  # type: ignore[call-overload]
+    retry_task(on_failure=function)(function)  # type: ignore[arg-type]
+    bare.using(sensitive=("note",))  # type: ignore[call-arg]
 
 
 def the_context_says(context: RetryTaskContext) -> None:

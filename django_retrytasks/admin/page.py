@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import models
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import codec, conf
-from django_retrytasks.backend import resolve
-from django_retrytasks.exceptions import RetryTasksError
-from django_retrytasks.models import Attempt, Status, Task, Unreadable
+from django_retrytasks import codec, redaction
+from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.reports import storable
 
 from . import words
 
 ATTEMPTS_SHOWN = 50
 VALUE_LIMIT = 64 * 1024
-REDACTED = "********"
 NOTHING = "-"
 
 POLICY = ("max_retries", "retry_count", "crash_count", "timeout", "options", "stop_reason")
@@ -86,9 +83,9 @@ def of(task: Task) -> Page:
         arguments=_arguments(task),
         return_value=_pretty(task.return_value) if succeeded else "",
         sections=[
-            (_("Policy"), _fields(task, POLICY)),
-            (_("Times"), _fields(task, TIMES)),
-            (_("Identity and place"), _fields(task, PLACE)),
+            (_("Policy"), fields_of(task, POLICY)),
+            (_("Times"), fields_of(task, TIMES)),
+            (_("Identity and place"), fields_of(task, PLACE)),
         ],
     )
 
@@ -131,34 +128,9 @@ def _moments(attempt: Attempt) -> list[Fact]:
 
 def _arguments(task: Task) -> list[Fact]:
     return [
-        Fact(label=name, value=_pretty(_redacted(name, value)))
-        for name, value in _named(task).items()
+        Fact(label=name, value=_pretty(value))
+        for name, value in redaction.shown_arguments(task).items()
     ]
-
-
-def _named(task: Task) -> Mapping[str, Any]:
-    """Return the arguments by name; the positional ones by place where the code is gone."""
-    if isinstance(task.args, Unreadable) or isinstance(task.kwargs, Unreadable):
-        return {}
-    try:
-        call = resolve(task.name).signature.bind(*task.args, **task.kwargs)
-    except (RetryTasksError, TypeError):
-        # Without its name none can be known to be fit to show.
-        hidden = bool(conf.get().REDACT)
-        values = [REDACTED if hidden else value for value in task.args]
-        return {**{f"args[{index}]": value for index, value in enumerate(values)}, **task.kwargs}
-    arguments: Mapping[str, Any] = call.arguments
-    return arguments
-
-
-def _redacted(name: str, value: Any) -> Any:
-    if any(re.search(pattern, name, re.IGNORECASE) for pattern in conf.get().REDACT):
-        return REDACTED
-    if isinstance(value, dict):
-        return {key: _redacted(key, item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted("", item) for item in value]
-    return value
 
 
 def _pretty(value: Any) -> str:
@@ -166,14 +138,15 @@ def _pretty(value: Any) -> str:
     return storable(text, VALUE_LIMIT)
 
 
-def _fields(task: Task, names: Sequence[str]) -> list[Fact]:
-    return [_field(task, name) for name in names]
+def fields_of(row: models.Model, names: Sequence[str]) -> list[Fact]:
+    """Return fields of a row, each with what its help text says of it."""
+    return [_field(row, name) for name in names]
 
 
-def _field(task: Task, name: str) -> Fact:
-    field: Any = Task._meta.get_field(name)
-    display = getattr(task, f"get_{name}_display", None)
-    value = display() if display else getattr(task, name)
+def _field(row: models.Model, name: str) -> Fact:
+    field: Any = row._meta.get_field(name)
+    display = getattr(row, f"get_{name}_display", None)
+    value = display() if display else getattr(row, name)
     return Fact(label=capfirst(field.verbose_name), value=_shown(value), help=field.help_text)
 
 

@@ -1,0 +1,185 @@
+"""Which arguments are secrets, and how they are kept out of what is shown, stored and logged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote_plus
+from uuid import UUID
+
+from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
+
+from . import conf
+from .backend import resolve
+from .exceptions import RetryTasksError
+from .models import Task
+from .tasks import RetryTask
+
+# Replacing a shorter text would mangle everything else.
+SHORTEST = 4
+# Stands for a secret while others are looked for: no secret is found in it.
+HIDDEN = "\0"
+# What reports.py puts in place of the middle of a text that is too long.
+CUT = re.compile(r"(\n\[\.\.\. \d+ characters left out \.\.\.\]\n)")
+# How much of such a mark a second cut may leave behind.
+REMNANT = 4
+# How many names to remember the answer for.
+NAMES = 1000
+# How a text is written in another: as it is, in Python's quotes of either kind, in JSON, in a URL.
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    lambda text: repr(text)[1:-1],
+    lambda text: repr('"' + text)[2:-1],
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: quote_plus(text, errors="replace"),
+)
+
+Rule = Callable[[str], bool]
+
+
+def shown_arguments(task: Task, definition: RetryTask[..., Any] | None = None) -> dict[str, Any]:
+    """Return a Task's arguments by parameter name, the secret ones replaced by stars.
+
+    Those are named by ``sensitive``, by ``RETRYTASKS["REDACT"]`` or by what Django hides in its own
+    error reports, at any depth of a mapping. Where the code is gone, positional arguments are named
+    by place and all of them hidden. Empty where the stored arguments are not readable.
+
+    Args:
+        task: the Task, as read from the database.
+        definition: its task, where the caller has it; otherwise it is looked up by name.
+    """
+    stars = _substitute()
+    return _arguments(task, definition, lambda value: stars)
+
+
+def secrets_of(task: Task, definition: RetryTask[..., Any] | None = None) -> list[str]:
+    """Return the texts of what :func:`shown_arguments` hides, the longest first; never raises.
+
+    Each text, and each line of it, in all of :data:`SPELLINGS`; those shorter than 4 characters are
+    left out.
+    """
+    hidden: list[Any] = []
+    _arguments(task, definition, hidden.append)
+    texts = {text for value in hidden for text in _texts(value) if len(text.strip()) >= SHORTEST}
+    return sorted({spell(text) for text in texts for spell in SPELLINGS}, key=len, reverse=True)
+
+
+def without(text: str, secrets: Sequence[str]) -> str:
+    """Return a text with each of these secrets replaced by stars; never raises.
+
+    Where the middle of the text was left out, what lies beside the gap may be half a secret: as
+    much as the longest of them takes is left out as well.
+
+    Args:
+        text: such as a message or a traceback of an ``ErrorReport``.
+        secrets: the longest first.
+    """
+    if not secrets:
+        return text
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return _with_wider_gaps(text, len(secrets[0]) + REMNANT).replace(HIDDEN, _substitute())
+
+
+def _arguments(
+    task: Task, definition: RetryTask[..., Any] | None, hide: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Return the arguments by name, each secret replaced by what ``hide`` makes of it."""
+    args, kwargs = task.args, task.kwargs
+    if not (isinstance(args, list) and isinstance(kwargs, dict)):  # stored text is not readable
+        return {}
+    with suppress(RetryTasksError):
+        definition = definition or resolve(task.name)
+    is_secret = _rule(definition.sensitive if definition else ())
+    if definition is not None:
+        with suppress(TypeError):
+            bound = definition.signature.bind(*args, **kwargs)
+            return _without_secrets(bound.arguments, is_secret, hide)
+    # Without its name none can be known to be fit to show.
+    unnamed = {f"args[{index}]": hide(value) for index, value in enumerate(args)}
+    return unnamed | _without_secrets(kwargs, is_secret, hide)
+
+
+def _without_secrets(
+    named: Mapping[str, Any], is_secret: Rule, hide: Callable[[Any], Any]
+) -> dict[str, Any]:
+    return {
+        name: hide(value) if is_secret(str(name)) else _searched(value, is_secret, hide)
+        for name, value in named.items()
+    }
+
+
+def _searched(value: Any, is_secret: Rule, hide: Callable[[Any], Any]) -> Any:
+    match value:
+        case dict():
+            return _without_secrets(value, is_secret, hide)
+        case list() | tuple():
+            return [_searched(item, is_secret, hide) for item in value]
+    return value
+
+
+def _rule(sensitive: tuple[str, ...]) -> Rule:
+    """Return what tells a secret by its name; where the site's patterns are wrong, all are."""
+    try:
+        return _rule_of(sensitive, tuple(conf.get().REDACT), _of_filter("hidden_settings"))
+    except Exception:
+        return lambda name: True
+
+
+@lru_cache
+def _rule_of(sensitive: tuple[str, ...], redact: tuple[str, ...], hidden_settings: Any) -> Rule:
+    patterns = [re.compile(pattern, re.IGNORECASE) for pattern in redact]
+    patterns.append(re.compile(hidden_settings))
+
+    @lru_cache(NAMES)  # every call with a dict asks for the same few names
+    def is_secret(name: str) -> bool:
+        return name in sensitive or any(pattern.search(name) for pattern in patterns)
+
+    return is_secret
+
+
+def _of_filter(name: str) -> Any:
+    """Return an attribute of the site's filter of error reports, or Django's where it has none."""
+    own = get_default_exception_reporter_filter()
+    return getattr(own, name, getattr(SafeExceptionReporterFilter, name))
+
+
+def _substitute() -> str:
+    with suppress(Exception):
+        return str(_of_filter("cleansed_substitute"))
+    return SafeExceptionReporterFilter.cleansed_substitute
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield how a hidden value, and each value in it, may be written."""
+    match value:
+        case dict():
+            yield from _texts(list(value.values()))
+        case list() | tuple():
+            for item in value:
+                yield from _texts(item)
+        case str():
+            # The traceback of an exception group indents each line.
+            yield from (value, *value.splitlines())
+        case datetime():
+            yield from (str(value), value.isoformat(), repr(value))
+        case UUID():
+            yield from (str(value), value.hex)
+        case None | bool():
+            return
+        case _:
+            yield from (str(value), repr(value))
+
+
+def _with_wider_gaps(text: str, more: int) -> str:
+    pieces = CUT.split(text)
+    for gap in range(1, len(pieces), 2):
+        pieces[gap - 1] = pieces[gap - 1][:-more]
+        pieces[gap + 1] = pieces[gap + 1][more:]
+    return "".join(pieces)
