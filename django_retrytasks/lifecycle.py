@@ -23,10 +23,12 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, wakeups
+from . import conf, failures, wakeups
+from .failures import Failed
 from .models import FINAL, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
 from .policy import Decision, StopReason
 from .reports import ErrorReport, storable
+from .transactions import writing
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -38,7 +40,7 @@ Waiting = tuple[Task, wakeups.Wake]
 
 CHUNK = 1000
 INLINE_ENTRY = "django_retrytasks.worker.run_inline"
-ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failure"
+ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failures"
 ANNOUNCE_PRIORITY = 100
 ANNOUNCE_RETRIES = 20
 DATABASE_NOW = "database_now"
@@ -103,36 +105,39 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """An ending that was written: the Task's new values and its Attempt row."""
+    """An ending that was written: the Task's new values, its Attempt row, and its failure."""
 
     ending: Ending
     values: dict[str, Any]
     attempt: Attempt = field(compare=False)
+    failed: Failed | None
 
 
 # ---- enqueue
 
 
-def enqueue(tasks: Sequence[Task]) -> None:
+def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
     """Store new Tasks and the wake-ups that make a cluster look for them.
 
     Both commit, or roll back, with the transaction that the caller is in. A Task whose
-    ``run_after`` is None may run at once.
+    ``run_after`` is None may run at once. With ``is_repeated`` those whose id is stored already
+    are passed over.
     """
-    with _writing():
+    with writing():
         for start in range(0, len(tasks), CHUNK):
-            _store(tasks[start : start + CHUNK])
+            _store(tasks[start : start + CHUNK], is_repeated)
     _log_all(logging.DEBUG, "enqueued", tasks)
 
 
-def _store(tasks: Sequence[Task]) -> None:
+def _store(tasks: Sequence[Task], is_repeated: bool) -> None:
     now, at_once = timezone.now(), wakeups.now()
     _wake_for([(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks])
     moments = [task.run_after for task in tasks]
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = DatabaseNow()
         task.queued_at = task.run_after = run_after or DatabaseNow()
-    Task.objects.using(wakeups.alias()).bulk_create(tasks)
+    rows = Task.objects.using(wakeups.alias())
+    rows.bulk_create(tasks, ignore_conflicts=is_repeated)
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = now
         task.queued_at = task.run_after = run_after or now
@@ -285,7 +290,7 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) -> Claim:
     claim = Claim()
     try:
-        with _writing():
+        with writing():
             if tasks := _without_suspects(candidates()):
                 claim = _take(tasks, worker, lease)
     except (OperationalError, InterfaceError) as error:
@@ -388,10 +393,11 @@ def settle(endings: Sequence[Ending]) -> list[Settled]:
     """Record how attempts of one claim ended; return those that were accepted.
 
     In one transaction: Attempt rows are written, Tasks updated, retries get a run_after and a
-    wake-up, and final failures an announcement Task. An ending whose claim is gone, or whose lease
-    has ended, is refused: it changes nothing and is not returned.
+    wake-up, final failures an announcement Task, and failures are counted in their groups. An
+    ending whose claim is gone, or whose lease has ended, is refused: it changes nothing and is not
+    returned.
     """
-    with _writing():
+    with writing():
         held = _lock_held(endings)
         settled = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
         _write(settled)
@@ -415,8 +421,10 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
     lost = ending.outcome == Attempt.Outcome.LOST
     final = ending.status in FINAL
     run_after = None if final else at + timedelta(seconds=decision.countdown or 0)
+    failed = _failed(ending)
     values = {
         "status": ending.status,
+        "failure_group_id": task.failure_group_id,
         "stop_reason": decision.stop_reason or "",
         "attempt_count": task.attempt_count + 1,
         "retry_count": task.retry_count + (ending.status == Status.RETRYING and _spends(ending)),
@@ -431,7 +439,17 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
         "suspect": task.suspect or lost,
         "wakeup_id": None,
     }
-    return Settled(ending=ending, values=values, attempt=_attempt(ending, run_after))
+    if failed and failed.is_final:
+        values["failure_group_id"] = failed.fingerprint
+    attempt = _attempt(ending, run_after)
+    return Settled(ending=ending, values=values, attempt=attempt, failed=failed)
+
+
+def _failed(ending: Ending) -> Failed | None:
+    """Return the failure to count, if it is one and not an internal Task's."""
+    if ending.error is None or ending.task.internal:
+        return None
+    return Failed(task=ending.task, error=ending.error, is_final=ending.status == Status.FAILED)
 
 
 def _spends(ending: Ending) -> bool:
@@ -463,10 +481,10 @@ def _write(settled: Sequence[Settled]) -> None:
     Attempt.objects.using(wakeups.alias()).bulk_create([one.attempt for one in settled])
     _wake_for_retries(settled)
     _update_each([(one.ending.task, one.values) for one in settled])
-    failed = [one for one in settled if one.ending.status == Status.FAILED]
-    announcements = [_announcement(one) for one in failed if not one.ending.task.internal]
-    if announcements:
-        enqueue(announcements)
+    final = [one for one in settled if one.ending.status == Status.FAILED]
+    if announced := [one for one in final if not one.ending.task.internal]:
+        enqueue([_announcement(announced)])
+    failures.count([one.failed for one in settled if one.failed])
 
 
 def _wake_for_retries(settled: Sequence[Settled]) -> None:
@@ -481,11 +499,12 @@ def _wake_for_retries(settled: Sequence[Settled]) -> None:
         one.values["wakeup_id"] = one.ending.task.wakeup_id
 
 
-def _announcement(settled: Settled) -> Task:
-    task = settled.ending.task
+def _announcement(failed: Sequence[Settled]) -> Task:
+    """Return the Task that announces these final failures, of one cluster's queues."""
+    task = failed[0].ending.task
     return Task(
         name=ANNOUNCE_ENTRY,
-        args=[str(task.pk), settled.attempt.number],
+        args=[[[str(one.ending.task.pk), one.attempt.number] for one in failed]],
         kwargs={},
         queue_name=task.queue_name,
         priority=ANNOUNCE_PRIORITY,
@@ -516,7 +535,7 @@ def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
 
     With ``suspect`` (a worker died holding them) each is from now on claimed alone.
     """
-    with _writing():
+    with writing():
         for task in tasks:
             if suspect or not task.lapsed:
                 _give_back(task, run_after=DatabaseNow(), suspect=task.suspect or suspect)
@@ -529,7 +548,7 @@ def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
 def postpone(task: Task, countdown: float) -> None:
     """Give a claimed Task back for a worker that has its code, due in ``countdown`` seconds."""
     wait, count = timedelta(seconds=countdown), task.given_back_count + 1
-    with _writing():
+    with writing():
         _give_back(task, run_after=DatabaseNow() + wait, given_back_count=count)
         moment = timezone.now() + wait
         _wake_for([(task, wakeups.Wake(moment, moment))])
@@ -555,7 +574,7 @@ def redrive(ids: Iterable[uuid.UUID]) -> int:
         "started_at": None,
         "finished_at": None,
     }
-    with _writing():
+    with writing():
         tasks = _lock_in(ids, (Status.FAILED,))
         now = {"run_after": DatabaseNow(), "queued_at": DatabaseNow()}
         _by_pk(tasks).update(**values, **now)
@@ -572,7 +591,7 @@ def discard(ids: Iterable[uuid.UUID]) -> int:
         "run_after": None,
         "wakeup_id": None,
     }
-    with _writing():
+    with writing():
         tasks = _lock_in(ids, (Status.PENDING, Status.RETRYING, Status.FAILED))
         _by_pk(tasks).update(**values, finished_at=DatabaseNow())
     _log_all(logging.INFO, "discarded", tasks)
@@ -632,6 +651,8 @@ def prune() -> int:
         kept = conf.get().retention(status)
         if kept is not None:
             old.append(rows.finished_before(status, timedelta(seconds=kept)))
+    if (kept := conf.get().retention(Status.FAILED)) is not None:
+        failures.prune(timedelta(seconds=kept))
     return sum(_delete_all(tasks, until) for tasks in old)
 
 
@@ -649,7 +670,7 @@ def _delete_chunk(tasks: TaskQuerySet) -> int:
     found = list(tasks.values_list("pk", flat=True)[:CHUNK])
     if not found:
         return 0
-    with _writing():
+    with writing():
         old = tasks.filter(pk__in=found).select_for_update().order_by("pk")
         ids = list(old.values_list("pk", flat=True))
         attempts = Attempt.objects.using(wakeups.alias()).filter(task__in=ids)
@@ -660,22 +681,6 @@ def _delete_chunk(tasks: TaskQuerySet) -> int:
 
 
 # ---- shared steps
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Open a transaction, or join the caller's, and on SQLite take the write lock at once.
-
-    A SQLite transaction that reads before it writes fails with "database is locked" as soon as
-    another has written in between, whatever the timeout.
-    """
-    connection = connections[wakeups.alias()]
-    joined = connection.in_atomic_block
-    with transaction.atomic(using=wakeups.alias(), savepoint=False):
-        if connection.vendor == "sqlite" and not joined:
-            with connection.cursor() as cursor:
-                cursor.execute("DELETE FROM retrytasks_task WHERE 0")
-        yield
 
 
 def _by_pk(tasks: Sequence[Task]) -> TaskQuerySet:
@@ -696,7 +701,10 @@ def _update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:
         return f.get_db_prep_save(value, connection)
 
     rows = [
-        [*(prepared(f, values[f.name]) for f in fields), pk.get_db_prep_save(task.pk, connection)]
+        [
+            *(prepared(f, values[f.attname]) for f in fields),
+            pk.get_db_prep_save(task.pk, connection),
+        ]
         for task, values in updates
     ]
     with connection.cursor() as cursor:

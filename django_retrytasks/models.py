@@ -18,14 +18,19 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import codec
+from .fingerprints import as_uuid
 from .policy import StopReason
 
 
-def uuid7() -> uuid.UUID:
-    """Return a UUID of version 7 (RFC 9562): 48 bits of Unix time in milliseconds come first."""
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+def uuid7(milliseconds: int | None = None, seed: bytes | None = None) -> uuid.UUID:
+    """Return a UUID of version 7 (RFC 9562): 48 bits of Unix time in milliseconds come first.
+
+    Args:
+        milliseconds: since 1970; None: now.
+        seed: ten bytes for the rest; None: random ones.
+    """
+    milliseconds = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
+    return as_uuid(milliseconds << 80 | int.from_bytes(seed or os.urandom(10)), version=7)
 
 
 class DatabaseNow(Now):
@@ -73,7 +78,8 @@ class Unreadable:
         self.text = text
 
     def __iter__(self) -> Iterator[Any]:
-        raise ValueError(f"the stored value is not readable: {self.text[:200]!r}")
+        # Not quoted: it may hold a secret.
+        raise ValueError(f"the stored value of {len(self.text)} characters is not readable")
 
     keys = __iter__
 
@@ -150,7 +156,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
     ) -> TaskQuerySet:
         """Tasks that reached this final status longer than ``ago``."""
         moment = DatabaseNow() - ago
-        return self.filter(internal=internal, status=status, finished_at__lt=moment)
+        # Django before 6.1 makes "NOT internal" of an equality, which SQLite finds in no index.
+        return self.filter(internal__in=(internal,), status=status, finished_at__lt=moment)
 
 
 class Task(models.Model):
@@ -198,6 +205,15 @@ class Task(models.Model):
     crash_count = models.PositiveIntegerField(
         default=0, help_text=_("Lost attempts so far in this drive.")
     )
+    failure_group = models.ForeignKey(
+        "FailureGroup",
+        # No constraint: its lock on the group's row would have every settle wait for another's.
+        db_constraint=False,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="tasks",
+        help_text=_("Cause of its latest final failure; kept when it is re-driven."),
+    )
     stop_reason = models.CharField(
         max_length=14,
         choices=StopReason,
@@ -240,7 +256,7 @@ class Task(models.Model):
     )
     suspect = models.BooleanField(
         default=False,
-        help_text=_("Whether a worker died holding it; it is from then on claimed alone."),
+        help_text=_("Whether it is claimed alone: a worker died holding it, or it tells others."),
     )
     given_back_count = models.PositiveSmallIntegerField(
         default=0,
@@ -270,6 +286,12 @@ class Task(models.Model):
                 condition=Q(run_after__isnull=False),
             ),
             models.Index(fields=("internal", "status", "finished_at"), name="retrytasks_finished"),
+            # When a function last succeeded, for what recovers and what falls silent.
+            models.Index(
+                fields=("name", "finished_at"),
+                name="retrytasks_succeeded",
+                condition=Q(status=Status.SUCCEEDED),
+            ),
         )
         constraints = (
             models.CheckConstraint(
@@ -353,3 +375,142 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id} #{self.number}"
+
+
+class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
+    def failing(self) -> FailureGroupQuerySet:
+        """Groups whose failures go on: none has recovered, nor been resolved, since its last."""
+        return self.filter(streak_count__gt=0)
+
+
+class FailureGroup(models.Model):
+    """Failures of one cause; or breaches of one of ``ALERT_RULES``, one for each sweep.
+
+    Its streak is what has failed since it last recovered or was resolved.
+    """
+
+    class Kind(models.TextChoices):
+        # Final failures of a task, and its failed attempts, counted apart.
+        FAILURE = "FAILURE", _("Failure")
+        # Breaches of an alert rule.
+        RULE = "RULE", _("Rule")
+
+    class Status(models.TextChoices):
+        # Set by its first failure; by reopen; by a failure after it was resolved.
+        OPEN = "OPEN", _("Open")
+        # Set by mute: counted, not alerted about, until muted_until.
+        MUTED = "MUTED", _("Muted")
+        # Set by resolve: the next failure opens it again, as a regression.
+        RESOLVED = "RESOLVED", _("Resolved")
+
+    fingerprint = models.UUIDField(
+        primary_key=True,
+        editable=False,
+        help_text=_("Made from the task's name, the exception's class and where it was raised."),
+    )
+    kind = models.CharField(
+        max_length=7, choices=Kind, default=Kind.FAILURE, help_text=_("What is counted in it.")
+    )
+    name = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Dotted path of the function. Empty where a rule is about no single one."),
+    )
+    exception_class_path = models.CharField(
+        max_length=255, blank=True, default="", help_text=_("Dotted path. Empty for a rule.")
+    )
+    origin = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("The innermost line of the site's own code: function and text."),
+    )
+    message = models.TextField(
+        blank=True, default="", help_text=_("Message of the first failure, or the rule in words.")
+    )
+
+    status = models.CharField(
+        max_length=8,
+        choices=Status,
+        default=Status.OPEN,
+        help_text=_("Open groups alert; muted and resolved ones do not."),
+    )
+    muted_until = models.DateTimeField(
+        null=True, help_text=_("When a muted group alerts again. Empty: not by itself.")
+    )
+    resolved_at = models.DateTimeField(null=True, help_text=_("When it was last resolved."))
+    regressed_at = models.DateTimeField(
+        null=True, help_text=_("When it last failed after it had been resolved.")
+    )
+
+    failure_count = models.PositiveBigIntegerField(
+        default=0, help_text=_("Final failures so far; of a rule, sweeps that found it breached.")
+    )
+    failed_attempt_count = models.PositiveBigIntegerField(
+        default=0, help_text=_("Failed attempts so far, those that were retried included.")
+    )
+    first_seen_at = models.DateTimeField(help_text=_("When the first attempt failed so."))
+    last_seen_at = models.DateTimeField(help_text=_("When the last attempt failed so."))
+    last_failed_at = models.DateTimeField(
+        null=True, help_text=_("When the last Task failed so for good. Empty: none yet.")
+    )
+    sample = models.ForeignKey(
+        Task,
+        db_constraint=False,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        help_text=_("The latest failed Task, pruned or not. Empty for a rule."),
+    )
+
+    streak_count = models.PositiveBigIntegerField(
+        default=0, help_text=_("Final failures since it last recovered or was resolved.")
+    )
+    streak_started_at = models.DateTimeField(
+        null=True, help_text=_("When the first of these failed.")
+    )
+    alerted_count = models.PositiveBigIntegerField(
+        default=0, help_text=_("How many of these the last alert told of; 0: none was sent.")
+    )
+    alerted_at = models.DateTimeField(
+        null=True, help_text=_("When that alert was decided on. Empty: none was sent.")
+    )
+    recovered_at = models.DateTimeField(null=True, help_text=_("When it last recovered."))
+
+    objects: ClassVar[Any] = FailureGroupQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("failure group")
+        verbose_name_plural = _("failure groups")
+
+    def __str__(self) -> str:
+        return self.message if self.kind == self.Kind.RULE else f"{self.error_name} in {self.name}"
+
+    @property
+    def error_name(self) -> str:
+        """Return the exception's class name without its module."""
+        return self.exception_class_path.rpartition(".")[2]
+
+    @property
+    def is_regressed(self) -> bool:
+        """Whether its streak began after it had been resolved."""
+        return self.regressed_at is not None and self.regressed_at == self.streak_started_at
+
+    def is_silent(self, now: datetime) -> bool:
+        """Whether nothing is to be told of it: it is resolved, or muted still."""
+        if self.status == self.Status.MUTED:
+            return self.muted_until is None or now < self.muted_until
+        return self.status == self.Status.RESOLVED
+
+    def alert_is_due(self, now: datetime, cooldown: timedelta) -> bool:
+        """Whether failures not yet told of are to be told of now.
+
+        The first of a streak are, then the 10th, 100th, 1,000th and so on, and whatever has failed
+        once ``cooldown`` has passed since the last alert.
+        """
+        if self.is_silent(now) or self.streak_count == self.alerted_count:
+            return False
+        if self.alerted_at is None or now - self.alerted_at >= cooldown:
+            return True
+        return len(str(self.streak_count)) > len(str(self.alerted_count))

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connections
 from django.dispatch import Signal
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from . import conf, lifecycle, wakeups
 from .attempts import AttemptRun, refused, worker_name
@@ -29,6 +30,7 @@ from .signals import attempt_failed, task_retrying, task_succeeded
 
 logger = logging.getLogger("django_retrytasks")
 
+REVIEW_ENTRY = "django_retrytasks.announcements.review"
 # Seconds of work to claim at once, and Tasks at most.
 BATCH_SECONDS = 0.05
 BATCH_LIMIT = 50
@@ -79,8 +81,9 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
 
 
 def sweep() -> None:
-    """Run the sweep: what django-q2's Schedule calls."""
+    """Run the sweep, and review what there is to alert about: what django-q2's Schedule calls."""
     lifecycle.sweep()
+    import_string(REVIEW_ENTRY)()
 
 
 def _run_batch(lanes: Sequence[Lane]) -> bool:

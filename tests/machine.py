@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 from django_q.models import OrmQ
 from hypothesis import strategies as st
@@ -24,7 +24,15 @@ from django_retrytasks import Discard, RetryTaskContext, Snooze, lifecycle, retr
 from django_retrytasks.attempts import AttemptRun
 from django_retrytasks.exceptions import AttemptTimedOut
 from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, INTERNAL_RETENTION, Ending
-from django_retrytasks.models import FINAL, UNFINISHED, Attempt, DatabaseNow, Status, Task
+from django_retrytasks.models import (
+    FINAL,
+    UNFINISHED,
+    Attempt,
+    DatabaseNow,
+    FailureGroup,
+    Status,
+    Task,
+)
 from django_retrytasks.signals import task_failed
 from django_retrytasks.worker import run
 from tests.driver import KEY
@@ -60,7 +68,8 @@ def violations(*, is_pruned: bool = False) -> list[str]:
         for task in tasks
         for what in _wrong_with(task, attempts_of[task.pk])
     ]
-    return wrong + list(_wrong_announcements(tasks, attempts, is_pruned))
+    counted = [] if is_pruned else _wrong_groups(tasks, attempts)
+    return [*wrong, *_wrong_announcements(tasks, attempts, is_pruned), *counted]
 
 
 def _wrong_with(task: Task, attempts: Sequence[Attempt]) -> Iterator[str]:
@@ -135,11 +144,7 @@ def _wrong_ends(task: Task, attempts: Sequence[Attempt]) -> Iterator[str]:
 def _wrong_announcements(
     tasks: Iterable[Task], attempts: Iterable[Attempt], is_pruned: bool
 ) -> Iterator[str]:
-    announced = Counter(
-        (uuid.UUID(task.args[0]), int(task.args[1]))
-        for task in tasks
-        if task.name == ANNOUNCE_ENTRY
-    )
+    announced = Counter(failure for task in tasks for failure in announced_by(task))
     failures = set(final_failures(tasks, attempts))
     for failure, times in announced.items():
         if times > 1:
@@ -148,6 +153,25 @@ def _wrong_announcements(
             yield f"no final failure {failure} is announced"
     for failure in () if is_pruned else failures - set(announced):
         yield f"final failure {failure} has no announcement"
+
+
+def _wrong_groups(tasks: Iterable[Task], attempts: Iterable[Attempt]) -> Iterator[str]:
+    """Yield where what the groups count is not what the rows hold."""
+    internal = {task.pk for task in tasks if task.internal}
+    own = [a for a in attempts if a.exception_class_path and a.task_id not in internal]
+    counts = FailureGroup.objects.aggregate(
+        attempts=Sum("failed_attempt_count", default=0), finals=Sum("failure_count", default=0)
+    )
+    finals = sum(attempt.next_run_after is None for attempt in own)
+    if counts != {"attempts": len(own), "finals": finals}:
+        yield f"groups count {counts}, the rows hold {len(own)} and {finals}"
+
+
+def announced_by(task: Task) -> Iterator[tuple[uuid.UUID, int]]:
+    """Yield the final failures that a Task announces: a Task and an attempt's number."""
+    if task.name == ANNOUNCE_ENTRY:
+        for pk, number in task.args[0]:
+            yield uuid.UUID(pk), number
 
 
 def final_failures(
@@ -195,6 +219,7 @@ deeds: dict[str, Callable[[RetryTaskContext], Any]] = {
 def delete_everything() -> None:
     Attempt.objects.all().delete()
     Task.objects.all().delete()
+    FailureGroup.objects.all().delete()
     OrmQ.objects.all().delete()
 
 
@@ -504,8 +529,7 @@ class Machine(RuleBasedStateMachine):
         tasks, attempts = list(Task.objects.all()), list(Attempt.objects.all())
         self.failures |= set(final_failures(tasks, attempts))
         for task in tasks:
-            if task.name == ANNOUNCE_ENTRY:
-                failure = uuid.UUID(task.args[0]), task.args[1]
+            for failure in announced_by(task):
                 assert self.announced.setdefault(failure, task.pk) == task.pk
         assert set(self.announced) == self.failures
 

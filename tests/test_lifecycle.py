@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=60)
 # Databases answer at once; the margin is for machines that do not.
 MARGIN = timedelta(seconds=10)
 FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
-ANNOUNCEMENT = "django_retrytasks.announcements.announce_failure"
+ANNOUNCEMENT = "django_retrytasks.announcements.announce_failures"
 
 
 def database_now() -> Any:
@@ -237,7 +237,7 @@ class TestSettle:
         assert (row.status, row.stop_reason) == (Status.FAILED, StopReason.MAX_RETRIES)
         assert row.run_after is None
         assert announcement.name == ANNOUNCEMENT
-        assert announcement.args == [str(task.pk), 1]
+        assert announcement.args == [[[str(task.pk), 1]]]
         assert (announcement.priority, announcement.queue_name) == (100, "default")
 
     def test_the_failure_of_an_internal_task_is_not_announced(self, driver: Driver) -> None:

@@ -90,8 +90,8 @@ def _of_script(task: Task, attempts: list[Attempt]) -> Iterator[str]:
 def _announced() -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for task in Task.objects.filter(name=ANNOUNCE_ENTRY):
-        pk, number = task.args
-        found[pk].append(number)
+        for pk, number in task.args[0]:
+            found[pk].append(number)
     return found
 
 

@@ -9,17 +9,19 @@ import uuid
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error
+from django.utils import timezone
 
-from django_retrytasks import health, lifecycle, wakeups
+from django_retrytasks import failures, health, lifecycle, wakeups, worker
 from django_retrytasks.backend import resolve
 from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks.models import FailureGroup
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import class_path
 from django_retrytasks.supervisor import Supervisor
@@ -30,9 +32,13 @@ class Verb:
     """A change of state that is asked for by ids; ``skips`` says whom it passes over."""
 
     help: str
-    act: Callable[[Iterable[uuid.UUID]], int]
+    act: Callable[..., int]
     done: str
     skips: str
+    ids: str = "Id of a Task, as logs show it."
+
+
+GROUPS = "Fingerprint of a failure group, as the subcommand failures shows it."
 
 
 VERBS = {
@@ -48,6 +54,27 @@ VERBS = {
         done="discarded",
         skips="running, succeeded or discarded already, or no such Task",
     ),
+    "mute": Verb(
+        help="Have failure groups alert no more; their failures are counted all the same.",
+        act=failures.mute,
+        done="muted",
+        skips="no such group",
+        ids=GROUPS,
+    ),
+    "resolve": Verb(
+        help="Take failure groups for mended; one that fails again is opened, as a regression.",
+        act=failures.resolve,
+        done="resolved",
+        skips="no such group",
+        ids=GROUPS,
+    ),
+    "reopen": Verb(
+        help="Have muted or resolved failure groups alert again.",
+        act=failures.reopen,
+        done="opened",
+        skips="no such group",
+        ids=GROUPS,
+    ),
 }
 
 
@@ -57,8 +84,8 @@ LEAST_STALL = 5
 
 class Command(BaseCommand):
     help = (
-        "Preview a task's retries, run the sweep, re-drive or discard Tasks, "
-        "tell how the work goes, run a cluster."
+        "Preview a task's retries, run the sweep, re-drive or discard Tasks, list, mute or "
+        "resolve failure groups, tell how the work goes, run a cluster."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -70,9 +97,13 @@ class Command(BaseCommand):
         subcommands.add_parser("sweep", help=text, description=text)
         for name, verb in VERBS.items():
             command = subcommands.add_parser(name, help=verb.help, description=verb.help)
-            command.add_argument(
-                "ids", nargs="+", type=task_id, metavar="id", help="Id of a Task, as logs show it."
-            )
+            command.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=verb.ids)
+            if name == "mute":
+                text = "Until so many seconds from now. Default: until reopened."
+                command.add_argument("--for", dest="seconds", type=seconds, help=text)
+        text = "List the failure groups: those that fail still, or all, the latest failure first."
+        listing = subcommands.add_parser("failures", help=text, description=text)
+        listing.add_argument("--all", action="store_true", help="Those that are over as well.")
         text = "Tell how the work goes; exit with 1 if a Task has been due for too long."
         _add_health_arguments(subcommands.add_parser("health", help=text, description=text))
         text = "Run qcluster; run it again when it ends, or freezes while Tasks are due."
@@ -83,8 +114,14 @@ class Command(BaseCommand):
             case "schedule":
                 self._schedule(options["path"])
             case "sweep":
-                lifecycle.sweep()
+                worker.sweep()
                 self.stdout.write("Swept.")
+            case "failures":
+                self._failures(every=options["all"])
+            case "mute":
+                wait = options["seconds"]
+                until = None if wait is None else timezone.now() + timedelta(seconds=wait)
+                self._change(VERBS["mute"], set(options["ids"]), until=until)
             case "health":
                 self._health(options["max_lag"], as_json=options["json"])
             case "cluster":
@@ -118,8 +155,14 @@ class Command(BaseCommand):
             raise CommandError("needs POSIX sessions, which this platform lacks: run qcluster")
         Supervisor(key=name or wakeups.own_key(), max_stall=max_stall, grace=grace).run()
 
-    def _change(self, verb: Verb, ids: set[uuid.UUID]) -> None:
-        done = verb.act(ids)
+    def _failures(self, *, every: bool) -> None:
+        groups = FailureGroup.objects.using(wakeups.alias()).order_by("-last_seen_at")
+        shown = groups if every else groups.failing()
+        for line in _listed(shown):
+            self.stdout.write(line)
+
+    def _change(self, verb: Verb, ids: set[uuid.UUID], **options: Any) -> None:
+        done = verb.act(ids, **options)
         skipped = len(ids) - done
         report = f"{done} {verb.done}, {skipped} skipped"
         if skipped:
@@ -129,12 +172,12 @@ class Command(BaseCommand):
         self.stdout.write(report)
 
 
-def task_id(text: str) -> uuid.UUID:
+def uuid_of(text: str) -> uuid.UUID:
     """Return the id that a text spells."""
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no id: give a UUID, as the logs show it") from None
+        raise ArgumentTypeError(f"{text!r} is no id: give a UUID, as it was shown") from None
 
 
 def seconds(text: str, *, least: float = 0) -> float:
@@ -196,6 +239,14 @@ def _as_text(found: health.Health) -> Iterable[str]:
     yield f"running: {found.running_count}"
     yield f"last claim: {_moment(found.last_claim_at)}"
     yield f"last sweep: {_moment(found.swept_at)}"
+
+
+def _listed(groups: Iterable[FailureGroup]) -> Iterable[str]:
+    yield f"{'fingerprint':<36}  {'status':<8}  {'failures':>8}  {'last seen':<19}  what"
+    for group in groups:
+        last = f"{group.last_seen_at:%Y-%m-%d %H:%M:%S}"
+        count = group.failure_count
+        yield f"{group.pk}  {group.status:<8}  {count:>8}  {last}  {group}"
 
 
 def _moment(at: datetime | None) -> str:
