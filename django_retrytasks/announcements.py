@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.utils.module_loading import import_string
 
-from . import conf, lifecycle, wakeups
-from .exceptions import Discard
-from .models import Attempt, Task
+from . import conf, failures, lifecycle, rules, wakeups
+from .alerts import Alert
+from .backend import resolve
+from .context import RetryTaskContext
+from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
+from .exceptions import Discard, NotATask, NotImportable
+from .failures import Notice
+from .models import Attempt, Task, uuid7
 from .policy import PolicyOptions
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
+from .transactions import writing
 
 Receiver = Callable[..., Any]
+Failure = tuple[str, int]
+"""A Task's id and the number of the attempt that failed for good."""
 
 # All of them, so that nothing a site sets for its own tasks quiets an announcement.
 POLICY: PolicyOptions = {
@@ -33,66 +44,154 @@ POLICY: PolicyOptions = {
 }
 
 
+# ---- final failures
+
+
 @retry_task(**POLICY)
-def announce_failure(task_id: str, attempt_number: int) -> None:
-    """Enqueue one Task per ``task_failed`` receiver and per alert, all or none."""
-    row, _ = _failure(task_id, attempt_number)
-    calls: list[tuple[RetryTask[..., None], str]]
-    calls = [(call_receiver, name) for name in dict.fromkeys(_names())]
-    calls += [(send_alert, path) for path in conf.get().ALERTS]
-    lifecycle.enqueue([_internal(to, row, name, attempt_number) for to, name in calls])
+def announce_failures(failed: Sequence[Failure]) -> None:
+    """Enqueue one Task per failure and receiver, and per alert that is due; all or none.
+
+    Run a second time, after a crash, it enqueues nothing that it has enqueued before.
+    """
+    attempts = [attempt for each in failed if (attempt := _attempt_of(*each))]
+    if not attempts:
+        raise Discard("the failed Tasks have been deleted")
+    calls = [call for attempt in attempts for call in _calls(attempt)]
+    groups = {group for attempt in attempts if (group := attempt.task.failure_group_id)}
+    with writing():
+        lifecycle.enqueue(calls, is_repeated=True)
+        _enqueue_alerts(failures.take_due(groups))
 
 
 @retry_task(**POLICY)
 def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
-    """Call the ``task_failed`` receiver of this name; it is retried alone when it raises."""
-    task, attempt = _failure(task_id, attempt_number)
-    for connected, is_async in _receivers():
-        if _name(connected) == receiver:
-            call = async_to_sync(connected) if is_async else connected
-            call(signal=task_failed, sender=Task, task=task, attempt=attempt)
+    """Call the receiver of this name; it is retried alone when it raises."""
+    attempt = _attempt_of(task_id, attempt_number)
+    if attempt is None:
+        raise Discard("the failed Task has been deleted")
+    for call in _called(receiver):
+        call(signal=task_failed, sender=Task, task=attempt.task, attempt=attempt)
 
 
 @retry_task(**POLICY)
-def send_alert(path: str, task_id: str, attempt_number: int) -> None:
-    """Call the alert at this dotted path with the Task and its last Attempt."""
-    import_string(path)(*_failure(task_id, attempt_number))
+def call_on_failure(task_id: str, attempt_number: int) -> None:
+    """Call the ``on_failure`` of a Task's function; it is retried alone when it raises."""
+    attempt = _attempt_of(task_id, attempt_number)
+    if attempt is None:
+        raise Discard("the failed Task has been deleted")
+    told = resolve(attempt.task.name).failure_receiver
+    if told is not None:
+        _synchronous(told)(attempt.task, attempt)
 
 
-def _failure(task_id: str, attempt_number: int) -> tuple[Task, Attempt]:
+def _calls(attempt: Attempt) -> Iterator[Task]:
+    """Yield the Tasks that tell of a failure, with the same ids however often they are made."""
+    failure = [str(attempt.task_id), attempt.number]
+    for name in dict.fromkeys([*_connected(), *conf.get().ON_FAILURE]):
+        yield _internal(call_receiver, [name, *failure], attempt.task, _id_of(attempt, name))
+    with suppress(NotImportable, NotATask):
+        if resolve(attempt.task.name).on_failure is not None:
+            yield _internal(call_on_failure, failure, attempt.task, _id_of(attempt, ""))
+
+
+def _attempt_of(task_id: str, number: int) -> Attempt | None:
     attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
-    try:
-        attempt = attempts.get(task=uuid.UUID(task_id), number=attempt_number)
-    except Attempt.DoesNotExist:
-        raise Discard("the failed Task has been deleted") from None
-    return attempt.task, attempt
+    return attempts.filter(task=uuid.UUID(task_id), number=number).first()
 
 
-def _internal(to: RetryTask[..., Any], failed: Task, name: str, attempt_number: int) -> Task:
-    return Task(
-        name=to.module_path,
-        args=[name, str(failed.pk), attempt_number],
-        kwargs={},
-        queue_name=failed.queue_name,
-        priority=lifecycle.ANNOUNCE_PRIORITY,
-        backend=failed.backend,
-        internal=True,
-        max_retries=to.policy.max_retries,
-        timeout=to.policy.timeout,
-    )
+def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
+    key = f"{attempt.task_id} {attempt.number} {receiver}"
+    milliseconds = int(attempt.finished_at.timestamp() * 1000)
+    return uuid7(milliseconds, hashlib.sha256(key.encode()).digest()[:10])
 
 
-def _names() -> Iterator[str]:
-    return (_name(receiver) for receiver, _ in _receivers())
+def _called(receiver: str) -> Iterator[Receiver]:
+    """Yield the receivers of this name: connected ones, and one that the settings name."""
+    connected = _connected()
+    yield from connected.get(receiver, ())
+    if receiver not in connected and receiver in conf.get().ON_FAILURE:
+        yield _synchronous(import_string(receiver))
 
 
-def _receivers() -> Iterator[tuple[Receiver, bool]]:
+def _connected() -> dict[str, list[Receiver]]:
+    """Return the receivers that are connected to ``task_failed``, by name."""
     sync_receivers, async_receivers = task_failed._live_receivers(Task)
-    yield from ((receiver, False) for receiver in sync_receivers)
-    yield from ((receiver, True) for receiver in async_receivers)
+    by_name: dict[str, list[Receiver]] = {}
+    for receiver in sync_receivers:
+        by_name.setdefault(_name(receiver), []).append(receiver)
+    for receiver in async_receivers:
+        by_name.setdefault(_name(receiver), []).append(async_to_sync(receiver))
+    return by_name
 
 
 def _name(receiver: Receiver) -> str:
     owner = type(receiver)
     name = getattr(receiver, "__qualname__", owner.__qualname__)
     return f"{getattr(receiver, '__module__', owner.__module__)}.{name}"
+
+
+# ---- alerts
+
+
+def review() -> None:
+    """Tell of what time alone makes due: failures within a cooldown, recoveries, breached rules.
+
+    Called by the sweep.
+    """
+    for group in rules.breached():
+        failures.count_breach(group)
+    with writing():
+        _enqueue_alerts([*failures.take_overdue(), *failures.take_recovered()])
+
+
+@retry_task(bind=True, **POLICY)
+def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> None:
+    """Send one alert to one sink; it is retried alone when it raises."""
+    found = next((one for one in conf.get().sinks if one.name == sink), None)
+    if found is None:
+        raise Discard(f'RETRYTASKS["ALERTS"] has no "{sink}" any more')
+    alert = Alert.of(Notice(**notice), id=self.request.id)
+    _synchronous(import_string(found.path))(alert, **found.options)
+
+
+def _enqueue_alerts(notices: Sequence[Notice]) -> None:
+    """Enqueue one Task per notice and sink."""
+    samples = Task.objects.using(wakeups.alias()).in_bulk([n.sample_id for n in notices])
+    alerts = [
+        _internal(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
+        for notice in notices
+        for sink in conf.get().sinks
+    ]
+    lifecycle.enqueue(alerts)
+
+
+# ---- shared steps
+
+
+def _internal(
+    to: RetryTask[..., Any],
+    args: Sequence[Any],
+    beside: Task | None,
+    pk: uuid.UUID | None = None,
+) -> Task:
+    """Return an internal Task, to run in the queue of the Task it is about.
+
+    Claimed alone, it is settled at once, so that a crash repeats no other one's call.
+    """
+    return Task(
+        pk=pk or uuid7(),
+        name=to.module_path,
+        args=list(args),
+        kwargs={},
+        queue_name=beside.queue_name if beside else DEFAULT_TASK_QUEUE_NAME,
+        priority=lifecycle.ANNOUNCE_PRIORITY,
+        backend=beside.backend if beside else DEFAULT_TASK_BACKEND_ALIAS,
+        internal=True,
+        suspect=True,
+        max_retries=to.policy.max_retries,
+        timeout=to.policy.timeout,
+    )
+
+
+def _synchronous(receiver: Receiver) -> Receiver:
+    return async_to_sync(receiver) if iscoroutinefunction(receiver) else receiver

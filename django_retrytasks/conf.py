@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 
 Duration = float | timedelta
+LOG = "django_retrytasks.alerts.log"
 MAIL_ADMINS = "django_retrytasks.alerts.mail_admins"
 DEFAULT_RETENTION = {
     "SUCCEEDED": timedelta(days=7),
@@ -24,6 +25,27 @@ def seconds(value: Duration) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sink:
+    """Where alerts go: a callable ``(alert, **options)`` by its dotted path."""
+
+    name: str
+    path: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, entry: str | Mapping[str, Any]) -> Sink:
+        """Return the sink of an entry of ALERTS: a dotted path, or a dict.
+
+        The dict has it under ``sink``, a ``name`` where two entries share a path, and the options.
+        """
+        if isinstance(entry, str):
+            return cls(name=entry, path=entry)
+        options = dict(entry)
+        path = options.pop("sink")
+        return cls(name=options.pop("name", path), path=path, options=options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The values in force. Field names in upper case are the keys of ``RETRYTASKS``."""
 
@@ -33,12 +55,34 @@ class Settings:
     """Seconds a claim holds a Task without a heartbeat; at least 5."""
     SLICE: Duration = 1
     """Seconds a worker goes on claiming before it returns to its cluster."""
-    ALERTS: tuple[str, ...] = (MAIL_ADMINS,)
-    """Dotted paths of callables ``(task, attempt)``; each is tried again, alone, when it raises."""
+    ON_FAILURE: Sequence[str] = ()
+    """Dotted paths of receivers of ``task_failed``, called as those that are connected to it."""
+    ALERTS: Sequence[str | Mapping[str, Any]] = (MAIL_ADMINS,)
+    """Where alerts go: dotted paths of callables ``(alert)``, or dicts of such a path, ``sink``,
+    and options. Each is tried again, alone, when it raises."""
+    ALERT_COOLDOWN: Duration = 3600
+    """Seconds between two alerts about a group that goes on failing, but for the 10th, the 100th,
+    the 1,000th failure and so on."""
+    ALERT_RULES: Sequence[Mapping[str, Any]] = ()
+    """What to alert about besides final failures; looked at once a minute, by the sweep."""
+    SITE_URL: str = ""
+    """Where the site is reached, such as ``https://shop.example``: what alerts link to."""
+    SENTRY: bool = True
+    """Whether each final failure is sent to Sentry, where ``sentry_sdk`` is initialised."""
     RETENTION: Mapping[str, Duration | None] = field(default_factory=lambda: DEFAULT_RETENTION)
     """How long finished Tasks are kept, by final status: seconds or timedelta; None for ever."""
     REDACT: tuple[str, ...] = ()
     """Regular expressions of argument names whose values are never shown."""
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """Return where alerts go, the log first."""
+        return [Sink.of(LOG), *map(Sink.of, self.ALERTS)]
+
+    @property
+    def cooldown(self) -> timedelta:
+        """Return ALERT_COOLDOWN as a timedelta."""
+        return timedelta(seconds=seconds(self.ALERT_COOLDOWN))
 
     @property
     def lease(self) -> float:

@@ -121,7 +121,7 @@ class TestOneCluster:
         wait_for(is_idle)
         announced = Task.objects.filter(internal=True).values_list("name", "status")
         assert sorted(announced) == [
-            ("django_retrytasks.announcements.announce_failure", Status.SUCCEEDED),
+            ("django_retrytasks.announcements.announce_failures", Status.SUCCEEDED),
             ("django_retrytasks.announcements.send_alert", Status.SUCCEEDED),
         ]
         mails = [mail.read_text() for mail in (home / "mail").iterdir()]

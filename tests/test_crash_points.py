@@ -4,17 +4,21 @@ import os
 import traceback
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import django
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import F
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, wakeups, worker
-from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.alerts import Alert
+from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.signals import task_failed
 from django_retrytasks.testing import crash_at
 from tests import tasks
@@ -46,20 +50,29 @@ def no_alerts(settings: Any) -> None:
 
 @pytest.fixture
 def heard(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory in which a receiver of ``task_failed`` notes what it hears."""
-    directory = tmp_path / "heard"
-    directory.mkdir()
+    """Return a directory in which two receivers of ``task_failed`` note what they hear."""
+    directory, told["in"] = tmp_path / "heard", tmp_path / "told"
+    for each in (directory, told["in"]):
+        each.mkdir()
 
-    def receiver(task: Task, attempt: Attempt, **others: Any) -> None:
-        tasks.note(str(directory), f"{task.pk} {attempt.number}")
+    def first(task: Task, attempt: Attempt, **others: Any) -> None:
+        tasks.note(str(directory), f"first {task.pk} {attempt.number}")
 
-    task_failed.connect(receiver, weak=False, dispatch_uid="heard")
+    def second(task: Task, attempt: Attempt, **others: Any) -> None:
+        tasks.note(str(directory), f"second {task.pk} {attempt.number}")
+
+    for receiver in (first, second):
+        task_failed.connect(receiver, weak=False, dispatch_uid=receiver.__name__)
     yield directory
-    task_failed.disconnect(dispatch_uid="heard")
+    for receiver in (first, second):
+        task_failed.disconnect(dispatch_uid=receiver.__name__)
 
 
-def alert(task: Task, attempt: Attempt) -> None:
-    """Tell nobody."""
+told: dict[str, Path] = {}
+
+
+def alert(alert: Alert) -> None:
+    tasks.note(str(told["in"]), alert.kind)
 
 
 # ---- the stories: what is there before, what is done, how it has to end
@@ -100,6 +113,15 @@ def a_failure_to_announce() -> Act:
     tasks.fails_once_for_all.enqueue()
     serve()
     return announce
+
+
+def a_group_that_recovers() -> Act:
+    tasks.fails_twice.using(max_retries=0).enqueue()
+    announce()
+    FailureGroup.objects.update(last_failed_at=F("last_failed_at") - timedelta(minutes=6))
+    tasks.fails_twice.enqueue()
+    serve()
+    return sweep_and_tell
 
 
 def a_lost_task() -> Act:
@@ -151,6 +173,11 @@ def announce() -> None:
         worker.run(KEY)
 
 
+def sweep_and_tell() -> None:
+    worker.sweep()
+    announce()
+
+
 STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     nothing_yet: {(), ("SUCCEEDED", "SUCCEEDED")},
     a_waiting_task: {("SUCCEEDED",)},
@@ -159,6 +186,7 @@ STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     a_failing_task: {("SUCCEEDED",)},
     a_hopeless_task: {("FAILED",)},
     a_failure_to_announce: {("FAILED",)},
+    a_group_that_recovers: {("FAILED", "SUCCEEDED")},
     a_lost_task: {("SUCCEEDED",)},
     lost_neighbours: {("SUCCEEDED",) * 3},
     purged_wake_ups: {("SUCCEEDED", "SUCCEEDED")},
@@ -187,7 +215,14 @@ def test_whatever_write_it_dies_at_every_task_ends_right(
         assert violations() == [], crashed_there
         assert endings() in STORIES[story], crashed_there
         assert owed <= losses() <= owed + 1, crashed_there
-        assert failures() <= set(tasks.noted(heard)), crashed_there
+        noted = tasks.noted(heard)
+        assert failures() <= set(noted), crashed_there
+        alerts = Counter(tasks.noted(told["in"]))
+        assert set(alerts) == expected_alerts(), crashed_there
+        repeats = [times - 1 for times in (*Counter(noted).values(), *alerts.values())]
+        assert sum(repeats) <= 1, crashed_there
+        for directory in (heard, told["in"]):
+            forget(directory)
 
     assert code == SURVIVED
     assert number > 2
@@ -230,6 +265,9 @@ def recover() -> None:
     end_leases()
     for _ in finishing():
         worker.run("slow")
+    worker.sweep()
+    for _ in finishing():
+        pass
 
 
 SESSIONS = {
@@ -260,9 +298,22 @@ def losses() -> int:
 
 
 def failures() -> set[str]:
-    """Return what a receiver notes of each final failure."""
+    """Return what the receivers note of each final failure."""
     found = final_failures(Task.objects.all(), Attempt.objects.all())
-    return {f"{pk} {number}" for pk, number in found}
+    return {f"{who} {pk} {number}" for pk, number in found for who in ("first", "second")}
+
+
+def expected_alerts() -> set[str]:
+    """Return the kinds of alerts that there have to be, by what the groups have been through."""
+    failed = FailureGroup.objects.filter(failure_count__gt=0)
+    recovered = failed.filter(recovered_at__isnull=False)
+    kinds = {"FAILING": failed, "RECOVERED": recovered}
+    return {kind for kind, groups in kinds.items() if groups.exists()}
+
+
+def forget(directory: Path) -> None:
+    for note in directory.iterdir():
+        note.unlink()
 
 
 class TestCrashAt:

@@ -144,16 +144,17 @@ def test_a_site_policy_does_not_quiet_announcements() -> None:
         policies = [
             task.policy
             for task in (
-                announcements.announce_failure,
+                announcements.announce_failures,
+                announcements.call_on_failure,
                 announcements.call_receiver,
                 announcements.send_alert,
             )
         ]
 
-    assert [policy.max_retries for policy in policies] == [20] * 3
-    assert [policy.max_crashes for policy in policies] == [20] * 3
-    assert [policy.retry_on for policy in policies] == [(Exception,)] * 3
-    assert [policy.retry_for for policy in policies] == [None] * 3
+    assert [policy.max_retries for policy in policies] == [20] * 4
+    assert [policy.max_crashes for policy in policies] == [20] * 4
+    assert [policy.retry_on for policy in policies] == [(Exception,)] * 4
+    assert [policy.retry_for for policy in policies] == [None] * 4
 
 
 def test_a_heartbeat_of_its_own_notes_that_the_task_has_started(driver: Driver) -> None:
