@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -23,11 +22,13 @@ from django.utils.log import AdminEmailHandler
 from django.utils.module_loading import import_string
 
 from . import conf
-from .exceptions import as_seconds
-from .policy import RetryPolicy, policy_options
+from .exceptions import nearest
+from .policy import RetryPolicy
+from .values import POLICY_HINT, VALUES, refuse_misfit
 
 if TYPE_CHECKING:
     from .backend import RetryTasksBackend
+    from .tasks import RetryTask
 
 # What imports django-q2's models is imported where it is used: without django-q2 only E001 runs.
 
@@ -35,11 +36,7 @@ TAG = "retrytasks"
 ORM_BROKER = "django_q.brokers.orm.ORM"
 # The values with which the guard's float32 timer comes to exactly 0 (django-q2 1.11 cluster.py).
 GUARD_CYCLES = (0.25, 0.5, 1)
-LEAST_LEASE = 5.0
 LEAST_SQLITE_TIMEOUT = 20
-LONGEST_RETENTION = 100 * 366 * 86_400.0
-POLICY_HINT = "Give options of RetryPolicy only, each within its range."
-FINAL_STATUSES = tuple(conf.DEFAULT_RETENTION)
 # How alike two names of queues are that look like one name and a slip of it; 1 is the same.
 SLIP = 0.85
 
@@ -102,7 +99,7 @@ def check_database() -> Found:
     if alias not in connections:
         yield Error(
             f'Q_CLUSTER["orm"] names "{alias}", which is no alias in DATABASES.',
-            hint=_nearest(alias, connections),
+            hint=nearest(alias, connections),
             id="retrytasks.E004",
         )
         return
@@ -126,8 +123,8 @@ def check_cluster() -> Found:
         yield from _cluster_of_this_process()
 
 
-@register(TAG)
-def check_settings(**kwargs: Any) -> Found:
+@_registered
+def check_settings() -> Found:
     """Check the keys of RETRYTASKS and their values."""
     given = conf.raw()
     if not isinstance(given, Mapping):
@@ -141,7 +138,7 @@ def check_settings(**kwargs: Any) -> Found:
         if key not in conf.NAMES:
             yield Error(
                 f'RETRYTASKS has the unknown key "{key}".',
-                hint=_nearest(str(key), conf.NAMES),
+                hint=nearest(str(key), conf.NAMES),
                 id="retrytasks.E009",
             )
         elif problem := _problem(partial(VALUES[key].refuse, f'RETRYTASKS["{key}"]', value)):
@@ -171,6 +168,27 @@ def check_tasks() -> Found:
     _import_tasks()
     yield from _slips_of_queues()
     yield from _endless_policies()
+    yield from _receivers_of_tasks()
+
+
+@_registered
+def check_rules() -> Found:
+    """Check that Tasks are kept for as long as the alert rules look back."""
+    if any(check_settings()):
+        return
+    from .rules import Rule
+
+    for index, entry in enumerate(conf.get().ALERT_RULES):
+        for status, seconds in Rule.of(entry).looks_back().items():
+            kept = conf.get().retention(status)
+            if kept is not None and kept < seconds:
+                yield Error(
+                    f'RETRYTASKS["ALERT_RULES"][{index}] looks back {seconds:.15g} s, but '
+                    f"{status} Tasks are kept for {kept:.15g} s.",
+                    hint='Lower its "within", or raise '
+                    f'RETRYTASKS["RETENTION"]["{status}"] to as much or more.',
+                    id="retrytasks.E013",
+                )
 
 
 @register(Tags.database)
@@ -383,21 +401,32 @@ def _cluster_of_this_process() -> Found:
         yield Warning(
             f'The environment variable Q_CLUSTER_NAME is "{started}", which is not in '
             'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for such a cluster.',
-            hint=_nearest(started, dict.fromkeys(known)),
+            hint=nearest(started, dict.fromkeys(known)),
             id="retrytasks.W009",
         )
 
 
 @_registered
 def check_mail() -> Found:
-    """Check that a final failure is not mailed to ADMINS twice."""
-    if not isinstance(conf.raw(), Mapping):
+    """Check that alerts by mail reach somebody, and are the only letters about failed Tasks."""
+    if settings.DEBUG or any(check_settings()):
         return
-    mails = conf.MAIL_ADMINS in conf.get().ALERTS and settings.ADMINS and not settings.DEBUG
-    if mails and any(isinstance(each, AdminEmailHandler) for each in _handlers("django.tasks")):
+    sinks = {sink.path for sink in conf.get().sinks}
+    if conf.MAIL_ADMINS not in sinks:
+        return
+    if not settings.ADMINS and sinks == {conf.LOG, conf.MAIL_ADMINS}:
         yield Warning(
-            "ADMINS would be mailed each final failure twice: by the alert mail_admins, and by "
-            'Django\'s logger "django.tasks".',
+            "ADMINS is empty, and alerts are mailed to nobody else: final failures are told to "
+            "the log alone.",
+            hint='Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] is for the log '
+            "alone.",
+            id="retrytasks.W014",
+        )
+    is_mailed = any(isinstance(one, AdminEmailHandler) for one in _handlers("django.tasks"))
+    if settings.ADMINS and is_mailed:
+        yield Warning(
+            "ADMINS would be mailed each final failure, whatever their number, by Django's logger "
+            '"django.tasks", beside the alert mail_admins.',
             hint='Give the logger "django.tasks" handlers of its own in LOGGING and set its '
             '"propagate" to False, or take mail_admins out of RETRYTASKS["ALERTS"].',
             id="retrytasks.W013",
@@ -462,6 +491,24 @@ def _endless_policies() -> Found:
             )
 
 
+def _receivers_of_tasks() -> Found:
+    from .tasks import defined_tasks
+
+    for task in defined_tasks():
+        if problem := _problem(partial(_refuse_on_failure, task)):
+            yield Error(
+                f"{task.module_path}: on_failure: "
+                f"{problem.removeprefix(f'{task.name}: on_failure: ')}",
+                hint="Give a callable that takes (task, attempt), or its dotted path.",
+                id="retrytasks.E012",
+            )
+
+
+def _refuse_on_failure(task: RetryTask[..., Any]) -> None:
+    if (receiver := task.failure_receiver) is not None:
+        refuse_misfit(receiver, None, None)
+
+
 def _policies() -> Iterator[tuple[str, Mapping[str, Any], RetryPolicy]]:
     """Yield who has a policy, the options given there, and the policy in force."""
     from .tasks import defined_tasks, site_options, site_policy
@@ -494,12 +541,6 @@ def _is_migrated(alias: str) -> bool:
     return needed <= set(connections[alias].introspection.table_names())
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    choice = list(names)
-    near = get_close_matches(name, choice, n=1)
-    return f'Did you mean "{near[0]}"?' if near else f"Choose from: {', '.join(choice)}."
-
-
 def _problem(attempt: Callable[[], object]) -> str | None:
     """Return what is wrong with a value, None if it can be used."""
     try:
@@ -507,80 +548,3 @@ def _problem(attempt: Callable[[], object]) -> str | None:
     except Exception as error:  # what a path leads to may raise anything when imported
         return str(error)
     return None
-
-
-def _refuse_policy(name: str, value: Any) -> None:
-    options = policy_options(_mapping(name, value), owner=name)
-    try:
-        RetryPolicy(**options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _refuse_lease(name: str, value: Any) -> None:
-    if as_seconds(name, value) < LEAST_LEASE:
-        raise ValueError(f"{name} must be at least {LEAST_LEASE:g} seconds, not {value!r}")
-
-
-def _refuse_alerts(name: str, value: Any) -> None:
-    for path in _strings(name, value):
-        try:
-            alert = import_string(path)
-        except Exception as error:
-            raise ValueError(f'{name}: "{path}" cannot be imported: {error}') from error
-        if not callable(alert):
-            raise ValueError(f'{name}: "{path}" is not callable')
-
-
-def _refuse_retention(name: str, value: Any) -> None:
-    for status, kept in _mapping(name, value).items():
-        if status not in FINAL_STATUSES:
-            raise ValueError(f'{name}: "{status}" is no final status')
-        if kept is not None:
-            as_seconds(f'{name}["{status}"]', kept, most=LONGEST_RETENTION)
-
-
-def _refuse_redact(name: str, value: Any) -> None:
-    for pattern in _strings(name, value):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f'{name}: "{pattern}" is no regular expression: {error}') from error
-
-
-def _strings(name: str, value: Any) -> Sequence[str]:
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return value
-    raise TypeError(f"{name} must be a list of strings, not {value!r}")
-
-
-def _mapping(name: str, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise TypeError(f"{name} must be a dict, not {value!r}")
-
-
-class Value(NamedTuple):
-    """What a key of RETRYTASKS may hold: ``refuse`` raises for anything else."""
-
-    refuse: Callable[[str, Any], object]
-    hint: str
-
-
-VALUES = {
-    "POLICY": Value(_refuse_policy, POLICY_HINT),
-    "LEASE": Value(_refuse_lease, "Give seconds or a timedelta, at least 5 s; the default is 60."),
-    "SLICE": Value(
-        partial(as_seconds, above_zero=True),
-        "Give seconds or a timedelta, above 0; the default is 1.",
-    ),
-    "ALERTS": Value(
-        _refuse_alerts,
-        "Give a list of dotted paths of callables that take (task, attempt); [] for no alert.",
-    ),
-    "RETENTION": Value(
-        _refuse_retention,
-        f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",
-    ),
-    "REDACT": Value(_refuse_redact, "Give a list of regular expressions of argument names."),
-}

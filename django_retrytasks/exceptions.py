@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import reprlib
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from enum import Enum
 from typing import Final, Literal
 
@@ -23,6 +25,7 @@ __all__ = [
     "WorkerLost",
     "as_count",
     "as_seconds",
+    "nearest",
 ]
 
 Duration = int | float | timedelta
@@ -248,8 +251,8 @@ def as_seconds(
     return float(seconds)
 
 
-def as_count(name: str, value: object, *, least: int = 0) -> int:
-    """Return a whole number from `least` to 2147483647.
+def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
+    """Return a whole number from `least` to `most`, 2147483647 unless told.
 
     Raises:
         TypeError: `value` is no int, or a bool.
@@ -257,11 +260,16 @@ def as_count(name: str, value: object, *, least: int = 0) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {reprlib.repr(value)}")
-    if not least <= value <= LARGEST_COUNT:
-        raise ValueError(
-            f"{name} must be from {least} to {LARGEST_COUNT}, not {reprlib.repr(value)}"
-        )
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}, not {reprlib.repr(value)}")
     return int(value)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint for a name that is none of these: the one most like it, or all of them."""
+    choice = list(names)
+    near = get_close_matches(name, choice, n=1)
+    return f'Did you mean "{near[0]}"?' if near else f"Choose from: {', '.join(choice)}."
 
 
 def _as_aware(name: str, value: object) -> datetime:

@@ -24,7 +24,7 @@ from django_q.brokers.orm import ORM
 from django_q.models import Schedule
 
 from django_retrytasks import RetryTask, checks, retry_task
-from django_retrytasks.conf import Settings
+from django_retrytasks.conf import MAIL_ADMINS, Settings
 from django_retrytasks.contract import task_backends
 from django_retrytasks.wakeups import SWEEP_NAME
 
@@ -56,11 +56,28 @@ def send() -> None:
     """Return nothing: tests put it in its place with other options."""
 
 
-def alert(task: Any, attempt: Any) -> None:
+def alert(alert: Any) -> None:
     """Tell nobody."""
 
 
+def page(alert: Any, number: str, after: float = 0) -> None:
+    """Tell nobody, in one way or another."""
+
+
+def receive(task: Any, attempt: Any, **kwargs: Any) -> None:
+    """Hear of a final failure."""
+
+
+def receive_task(task: Any) -> None:
+    """Hear of too little."""
+
+
+HERE = "tests.test_checks"
 NO_ALERT = "not callable"
+KEYS = (
+    "POLICY, LEASE, SLICE, ON_FAILURE, ALERTS, ALERT_COOLDOWN, ALERT_RULES, SITE_URL, SENTRY, "
+    "RETENTION, REDACT."
+)
 
 
 def found(number: str) -> list[CheckMessage]:
@@ -434,16 +451,14 @@ class TestSettings:
 
     def test_a_key_like_none_is_answered_with_all(self) -> None:
         with override_settings(RETRYTASKS={"X": 1}):
-            assert [one.hint for one in found("E009")] == [
-                "Choose from: POLICY, LEASE, SLICE, ALERTS, RETENTION, REDACT."
-            ]
+            assert [one.hint for one in found("E009")] == [f"Choose from: {KEYS}"]
 
     def test_it_must_be_a_dict(self) -> None:
         with override_settings(RETRYTASKS=["LEASE"]):
             assert found("E010") == [
                 Error(
                     "RETRYTASKS must be a dict, not ['LEASE'].",
-                    hint="Its keys are: POLICY, LEASE, SLICE, ALERTS, RETENTION, REDACT.",
+                    hint=f"Its keys are: {KEYS}",
                     id="retrytasks.E010",
                 )
             ]
@@ -461,12 +476,44 @@ class TestSettings:
              "datetime.timedelta(seconds=1)"),
             ("LEASE", "60", " must be seconds (int, float) or a timedelta, not '60'"),
             ("SLICE", 0, " must be above 0 and at most 31622400 seconds, not 0"),
-            ("ALERTS", "shop.alerts.page", " must be a list of strings, not 'shop.alerts.page'"),
-            ("ALERTS", [alert], f" must be a list of strings, not [{alert!r}]"),
-            ("ALERTS", ["shop"], ": \"shop\" cannot be imported: shop doesn't look like a module "
-             "path"),
-            ("ALERTS", ["tests.test_checks.NO_ALERT"], ': "tests.test_checks.NO_ALERT" is not '
-             "callable"),
+            ("ON_FAILURE", receive, f" must be a list of strings, not {receive!r}"),
+            ("ON_FAILURE", ["nowhere.at_all"], ": \"nowhere.at_all\": No module named 'nowhere'"),
+            ("ON_FAILURE", [f"{HERE}.NO_ALERT"], f': "{HERE}.NO_ALERT": it is not callable'),
+            ("ON_FAILURE", [f"{HERE}.receive_task"], f': "{HERE}.receive_task": got an unexpected '
+             "keyword argument 'signal'"),
+            ("ALERTS", f"{HERE}.alert", " must be a list, not a str"),
+            ("ALERTS", [alert], "[0]: it must be a dotted path or a dict"),
+            ("ALERTS", ["shop"], "[0]: shop doesn't look like a module path"),
+            ("ALERTS", [f"{HERE}.alert", f"{HERE}.NO_ALERT"], "[1]: 'not callable' is not a "
+             "callable object"),
+            ("ALERTS", [{"url": "s3cret"}], '[0]: "sink" must be a dotted path'),
+            ("ALERTS", [{"sink": f"{HERE}.alert", "name": 1}], '[0]: "name" must be a string'),
+            ("ALERTS", [f"{HERE}.page"], "[0]: missing a required argument: 'number'"),
+            ("ALERTS", [{"sink": f"{HERE}.page", "number": "1", "afer": 5}], "[0]: got an "
+             "unexpected keyword argument 'afer'"),
+            ("ALERTS", [f"{HERE}.alert"] * 2, f'[1]: "{HERE}.alert" is there already: give one of '
+             'them another "name"'),
+            ("ALERTS", ["django_retrytasks.alerts.log"], '[0]: "django_retrytasks.alerts.log" is '
+             'there already: give one of them another "name"'),
+            ("ALERT_COOLDOWN", 0, " must be above 0 and at most 31622400 seconds, not 0"),
+            ("ALERT_RULES", {"rule": "silence"}, " must be a list, not a dict"),
+            ("ALERT_RULES", [{"rule": "oldest_due", "over": 1}, {"rule": "silense"}],
+             "[1]: \"rule\" names no rule: 'silense'. Did you mean \"silence\"?"),
+            ("ALERT_RULES", [{"rule": "oldest_due", "ower": 1}], '[0]: oldest_due has no "ower". '
+             'Did you mean "over"?'),
+            ("ALERT_RULES", [{"rule": "silence", "name": f"{HERE}.alert", "within": 60}],
+             f"[0]: {HERE}.alert is no task but a function: decorate it with @retry_task"),
+            ("SITE_URL", None, " must be an http or https URL with nothing behind its path, not "
+             "None"),
+            ("SITE_URL", "shop.example", " must be an http or https URL with nothing behind its "
+             "path, not 'shop.example'"),
+            ("SITE_URL", "https://shop.example/?a=1", " must be an http or https URL with nothing "
+             "behind its path, not 'https://shop.example/?a=1'"),
+            ("SITE_URL", "https:///admin", " must be an http or https URL with nothing behind its "
+             "path, not 'https:///admin'"),
+            ("SITE_URL", "https://shop.example:x", " must be an http or https URL with nothing "
+             "behind its path, not 'https://shop.example:x'"),
+            ("SENTRY", "no", " must be True or False, not 'no'"),
             ("RETENTION", [], " must be a dict, not []"),
             ("RETENTION", {"RUNNING": 60}, ': "RUNNING" is no final status'),
             ("RETENTION", {"FAILED": -1}, '["FAILED"] must be at least 0 and at most 3162240000 '
@@ -481,8 +528,15 @@ class TestSettings:
             "POLICY": "Give options of RetryPolicy only, each within its range.",
             "LEASE": "Give seconds or a timedelta, at least 5 s; the default is 60.",
             "SLICE": "Give seconds or a timedelta, above 0; the default is 1.",
-            "ALERTS": "Give a list of dotted paths of callables that take (task, attempt); [] for "
-            "no alert.",
+            "ON_FAILURE": "Give a list of dotted paths of callables that take (task, attempt, "
+            "**kwargs).",
+            "ALERTS": "Give a list of dotted paths of callables that take (alert), or of dicts of "
+            'such a path under "sink" and its options. The log is told in any case; [] is for the '
+            "log alone.",
+            "ALERT_COOLDOWN": "Give seconds or a timedelta, above 0; the default is 3600.",
+            "ALERT_RULES": 'Give a list of dicts, each with "rule" and its options.',
+            "SITE_URL": 'Give a URL such as "https://shop.example", or "" if there is none.',
+            "SENTRY": "Give True or False; the default is True.",
             "RETENTION": "Give a dict of SUCCEEDED, FAILED, DISCARDED to seconds or a timedelta; "
             "None is for ever.",
             "REDACT": "Give a list of regular expressions of argument names.",
@@ -498,13 +552,111 @@ class TestSettings:
             "POLICY": {"max_attempts": 6, "countdown": timedelta(seconds=5), "timeout": 30},
             "LEASE": 5,
             "SLICE": timedelta(milliseconds=500),
-            "ALERTS": ("tests.test_checks.alert",),
-            "RETENTION": {"SUCCEEDED": 0, "FAILED": None, "DISCARDED": timedelta(days=3000)},
+            "ON_FAILURE": [f"{HERE}.receive"],
+            "ALERTS": (
+                f"{HERE}.alert",
+                {"sink": f"{HERE}.alert", "name": "again"},
+                {"sink": f"{HERE}.page", "number": "1", "after": 5},
+                {"sink": "django_retrytasks.alerts.webhook", "url": "http://ops.example/x"},
+            ),
+            "ALERT_COOLDOWN": timedelta(minutes=30),
+            "ALERT_RULES": [
+                {"rule": "oldest_due", "over": 300},
+                {"rule": "failure_rate", "over": 0.2, "within": timedelta(days=7)},
+            ],
+            "SITE_URL": "http://shop.example:8000/app/",
+            "SENTRY": False,
+            "RETENTION": {"SUCCEEDED": 604800, "FAILED": None, "DISCARDED": timedelta(days=3000)},
             "REDACT": ["password", "^card_"],
         }
 
         with override_settings(RETRYTASKS=given):
             assert run_checks(tags=["retrytasks"]) == []
+
+    def test_a_sink_checks_its_options_and_nothing_shows_a_secret(self) -> None:
+        webhook = {"sink": "django_retrytasks.alerts.webhook", "url": "ops.example/s3cret"}
+
+        with override_settings(RETRYTASKS={"ALERTS": [webhook]}):
+            [error] = found("E010")
+
+        assert error.msg.startswith('RETRYTASKS["ALERTS"][0]: "url" must be ')
+        assert "s3cret" not in str(error)
+
+    @pytest.mark.parametrize("site_url", ["", "https://shop.example", "http://[::1]:8000"])
+    def test_the_site_may_be_anywhere(self, site_url: str) -> None:
+        with override_settings(RETRYTASKS={"SITE_URL": site_url}):
+            assert found("E010") == []
+
+
+class TestAlertRules:
+    def test_they_must_not_look_further_back_than_rows_are_kept(self) -> None:
+        day = timedelta(days=1)
+        rules = [
+            {"rule": "oldest_due", "over": 300},
+            {"rule": "silence", "name": f"{HERE}.send", "within": timedelta(hours=26)},
+            {"rule": "group_growth", "over": 9},
+        ]
+
+        with override_settings(
+            RETRYTASKS={"ALERT_RULES": rules, "RETENTION": {"SUCCEEDED": day, "FAILED": 60}}
+        ):
+            assert found("E013") == [
+                Error(
+                    'RETRYTASKS["ALERT_RULES"][1] looks back 93600 s, but SUCCEEDED Tasks are kept '
+                    "for 86400 s.",
+                    hint='Lower its "within", or raise RETRYTASKS["RETENTION"]["SUCCEEDED"] to as '
+                    "much or more.",
+                    id="retrytasks.E013",
+                )
+            ]
+
+    def test_a_rate_needs_both_that_failed_and_that_succeeded(self) -> None:
+        rules = [{"rule": "failure_rate", "over": 0.1, "within": 601}]
+
+        with override_settings(
+            RETRYTASKS={"ALERT_RULES": rules, "RETENTION": {"SUCCEEDED": 600, "FAILED": 0}}
+        ):
+            assert [one.msg.partition(", but ")[2] for one in found("E013")] == [
+                "FAILED Tasks are kept for 0 s.",
+                "SUCCEEDED Tasks are kept for 600 s.",
+            ]
+
+    def test_rows_that_are_kept_for_ever_are_there(self) -> None:
+        rules = [{"rule": "failure_rate", "over": 0.1, "within": timedelta(days=300)}]
+
+        with override_settings(
+            RETRYTASKS={"ALERT_RULES": rules, "RETENTION": {"SUCCEEDED": None, "FAILED": None}}
+        ):
+            assert found("E013") == []
+
+
+class TestOnFailure:
+    @pytest.mark.parametrize(
+        ("on_failure", "problem"),
+        [
+            ("nowhere.at_all", "No module named 'nowhere'"),
+            (f"{HERE}.recieve", f'Module "{HERE}" does not define a "recieve" attribute/class'),
+            (f"{HERE}.NO_ALERT", f"'{HERE}.NO_ALERT' is not callable"),
+            (f"{HERE}.receive_task", "too many positional arguments"),
+            (receive_task, "too many positional arguments"),
+        ],
+    )
+    def test_it_must_be_there_and_take_the_task_and_its_attempt(
+        self, on_failure: Any, problem: str
+    ) -> None:
+        with defined(on_failure=on_failure):
+            assert found("E012") == [
+                Error(
+                    f"{HERE}.send: on_failure: {problem}",
+                    hint="Give a callable that takes (task, attempt), or its dotted path.",
+                    id="retrytasks.E012",
+                )
+            ]
+
+    @pytest.mark.parametrize("on_failure", [None, receive, f"{HERE}.receive"])
+    def test_one_that_is_and_does_is_fine(self, on_failure: Any) -> None:
+        with defined(on_failure=on_failure):
+            assert found("E012") == []
 
 
 class TestBackends:
@@ -679,7 +831,7 @@ class TestPages:
         ids = sorted(set(re.findall(r'id="(retrytasks\.[EW]\d{3})"', source)))
 
         assert re.findall(r"^## (retrytasks\.[EW]\d{3})", page, re.MULTILINE) == ids
-        assert len(ids) == 24
+        assert len(ids) == 27
 
     def test_every_setting_has_its_section(self) -> None:
         page = (ROOT / "docs/reference/settings.md").read_text()
@@ -726,6 +878,7 @@ def bare_site(directory: Path, *, apps: list[str], orm: str | None = "default") 
             }
         },
         "Q_CLUSTER": {"orm": orm, "timeout": 60, "retry": 120, "save_limit": -1},
+        "RETRYTASKS": {"ALERTS": []},
     }
     lines = [f"{name} = {value!r}" for name, value in values.items()]
     (directory / "bare.py").write_text("\n".join(lines))
@@ -742,8 +895,8 @@ class TestMail:
 
         assert found("W013") == [
             Warning(
-                "ADMINS would be mailed each final failure twice: by the alert mail_admins, and by "
-                'Django\'s logger "django.tasks".',
+                "ADMINS would be mailed each final failure, whatever their number, by Django's "
+                'logger "django.tasks", beside the alert mail_admins.',
                 hint='Give the logger "django.tasks" handlers of its own in LOGGING and set its '
                 '"propagate" to False, or take mail_admins out of RETRYTASKS["ALERTS"].',
                 id="retrytasks.W013",
@@ -758,3 +911,30 @@ class TestMail:
         monkeypatch.setattr(logging.getLogger("django.tasks"), "propagate", False)
 
         assert [without_alert, found("W013")] == [[], []]
+
+    @override_settings(ADMINS=[])
+    def test_W014_alerts_would_be_mailed_to_nobody(self) -> None:
+        assert found("W014") == [
+            Warning(
+                "ADMINS is empty, and alerts are mailed to nobody else: final failures are told "
+                "to the log alone.",
+                hint='Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] is for the log '
+                "alone.",
+                id="retrytasks.W014",
+            )
+        ]
+
+    @override_settings(ADMINS=[])
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"DEBUG": True},
+            {"RETRYTASKS": {"ALERTS": []}},
+            {"RETRYTASKS": {"ALERTS": [MAIL_ADMINS, f"{HERE}.alert"]}},
+        ],
+    )
+    def test_in_development_and_where_others_are_told_nobody_is_missed(
+        self, given: dict[str, Any]
+    ) -> None:
+        with override_settings(**given):
+            assert found("W014") == []
