@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -15,6 +16,11 @@ class RetryTasksConfig(AppConfig):
         from . import checks  # noqa: F401
 
         post_migrate.connect(_ensure_sweep, sender=self)
+        # Where nothing has imported it, nobody has initialised it, and an import takes long.
+        if "sentry_sdk" in sys.modules:
+            from . import sentry
+
+            sentry.connect()
 
 
 def _ensure_sweep(using: str, **kwargs: Any) -> None:
