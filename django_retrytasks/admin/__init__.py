@@ -1,6 +1,7 @@
-"""Tasks and their attempts in the admin, to be looked at only.
+"""Tasks, their attempts and failure groups in the admin.
 
-A site with an admin of its own registers them there: ``site.register(Task, TaskAdmin)``.
+A site with an admin of its own registers them there: ``site.register(Task, TaskAdmin)`` and
+``site.register(FailureGroup, FailureGroupAdmin)``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from django_retrytasks.models import Attempt, DatabaseNow, Task
 
 from . import page, words
 from .filters import InternalFilter, QueueFilter
+from .groups import FailureGroupAdmin
 
 if TYPE_CHECKING:
     TaskModelAdmin = admin.ModelAdmin[Task]
 else:
     TaskModelAdmin = admin.ModelAdmin
 
-__all__ = ["TaskAdmin"]
+__all__ = ["FailureGroupAdmin", "TaskAdmin"]
 
 LAST_ERROR = "last_error_path"
 # A single value of these may take a megabyte; the list shows none of them.

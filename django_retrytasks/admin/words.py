@@ -12,17 +12,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from django_retrytasks import spans
 from django_retrytasks.models import Attempt, Status, Task
 
 # The name under which a Task carries the database's time, read along with it.
 NOW = "database_now"
-# Seconds from which a span is told in a unit, the seconds in one, and the words.
-UNITS = (
-    (2 * 86_400, 86_400, _("%(count)d d")),
-    (2 * 3_600, 3_600, _("%(count)d h")),
-    (2 * 60, 60, _("%(count)d min")),
-    (0, 1, _("%(count)d s")),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +159,17 @@ def time_tag(at: datetime, text: str = "") -> SafeString:
     )
 
 
+def ago(row: Any, at: datetime | None) -> SafeString:
+    """Return how long ago a past moment was, by the time read along with the row."""
+    if at is None:
+        return SafeString("-")
+    seconds = (_now(row) - at).total_seconds()
+    return time_tag(at, gettext("%(span)s ago") % {"span": span(seconds)})
+
+
 def span(seconds: float) -> str:
     """Return a duration in whole seconds, minutes, hours or days, not to be broken in two."""
-    seconds = max(0.0, seconds)
-    size, words = next((size, words) for least, size, words in UNITS if seconds >= least)
-    return str(words % {"count": round(seconds / size)}).replace(" ", "\u00a0")
+    return spans.span(seconds).replace(" ", "\u00a0")
 
 
 def run_time(seconds: float) -> str:
@@ -208,8 +208,8 @@ def _details(task: Task, phase: Phase) -> dict[str, Any]:
     }
 
 
-def _now(task: Task) -> datetime:
-    now: datetime = getattr(task, NOW)
+def _now(row: Any) -> datetime:
+    now: datetime = getattr(row, NOW)
     return now
 
 
