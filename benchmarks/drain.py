@@ -30,9 +30,9 @@ from django_q.tasks import async_task
 from django_tasks_db.models import DBTaskResult
 
 from benchmarks import tasks
-from django_retrytasks.models import Attempt, Task
+from django_retrytasks.models import Attempt, FailureGroup, Task
 
-TABLES = (Attempt, Task, DBTaskResult, OrmQ, QTask)
+TABLES = (Attempt, Task, FailureGroup, DBTaskResult, OrmQ, QTask)
 LIMIT = 600
 
 

@@ -22,3 +22,15 @@ def nothing_for_tasks_db() -> None:
 
 def nothing_for_django_q() -> None:
     """Return at once."""
+
+
+CAUSES = (
+    ArithmeticError, BufferError, ConnectionError, EOFError, IndexError, KeyError, LookupError,
+    MemoryError, NameError, OSError, PermissionError, ReferenceError, RuntimeError, TimeoutError,
+    TypeError, ValueError,
+)  # fmt: skip
+
+
+@retry_task(max_retries=0)
+def fails_of(cause: int) -> None:
+    raise CAUSES[cause]("no luck")
