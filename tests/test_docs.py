@@ -25,6 +25,7 @@ import django
 import pytest
 from django.core import mail
 from django.dispatch import Signal
+from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -40,14 +41,18 @@ from django_retrytasks import (
     signals,
     testing,
 )
+from django_retrytasks.alerts import check
 from django_retrytasks.backend import RetryTasksBackend
+from django_retrytasks.conf import Sink
 from django_retrytasks.contract import task_backends
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
+from django_retrytasks.rules import Rule
 from django_retrytasks.tasks import TaskOptions
 from django_retrytasks.worker import run
 
 from .cluster import wait_for
+from .receivers import receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -61,7 +66,7 @@ KEY = "retrytasks-tests"
 APART = (DOCS / "tutorial" / "first-task.md", DOCS / "how-to" / "testing.md")
 
 FENCE = re.compile(
-    r"(?P<no_run><!-- no-run: .+ -->\n+)?"
+    r"(?P<no_run><!-- no-run: [^\n]+ -->\n+)?"
     r"^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -164,8 +169,10 @@ class Book:
         ours = names.get("RETRYTASKS", {})
         assert set(ours) <= set(conf.NAMES)
         RetryPolicy(**ours.get("POLICY", {}))
-        for path in ours.get("ALERTS", ()):
-            assert callable(import_string(path))
+        for entry in ours.get("ALERTS", ()):
+            check(Sink.of(entry))
+        for entry in ours.get("ALERT_RULES", ()):
+            Rule.of(entry)
         for name in ("RETRYTASKS", "TASKS"):
             if name in names:
                 setattr(self._settings, name, names[name])
@@ -286,13 +293,15 @@ class TestReadme:
         assert [row[3] for row in table[:3]] == ["retry after 5 s"] * 3
         assert table[3][3] == "max retries reached: FAILED, log and alert"
         assert (task.status, task.stop_reason) == (Status.FAILED, StopReason.MAX_RETRIES)
-        assert alerts() == ["orders.tasks.send_email failed after 4 attempts: SMTPServerError"]
+        assert alerts() == ["send_email failed: SMTPServerError (attempt 4)"]
 
 
 class TestAlertsPage:
+    PAGE = DOCS / "how-to" / "alerts.md"
+
     @pytest.mark.django_db
-    def test_has_a_receiver_and_an_alert_that_hear_of_a_failure(self, new_book: NewBook) -> None:
-        book = new_book(DOCS / "how-to" / "alerts.md")
+    def test_has_a_receiver_and_a_sink_that_hear_of_a_failure(self, new_book: NewBook) -> None:
+        book = new_book(self.PAGE)
         book.read()
         import_string("tests.tasks.fails_once_for_all").enqueue()
 
@@ -300,8 +309,31 @@ class TestAlertsPage:
 
         failure = "tests.tasks.fails_once_for_all"
         assert book.module("orders.receivers").heard == [f"{failure}: builtins.ValueError"]
-        assert book.module("shop.alerts").sent == [f"{failure} failed after 1 attempts: not today"]
-        assert alerts() == [f"{failure} failed after 1 attempts: ValueError"]
+        assert alerts() == ["fails_once_for_all failed: ValueError (attempt 1)"]
+        assert mail.outbox[-1].to == ["ops@shop.example"]
+
+    @pytest.mark.django_db
+    def test_verifies_what_is_signed(self, new_book: NewBook, settings: Settings) -> None:
+        book = new_book(self.PAGE)
+        book.read()
+        is_genuine = book.module("ops.hooks").is_genuine
+        secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+        with receiving() as receiver:
+            sink = {"sink": "django_retrytasks.alerts.webhook", "url": receiver.url()}
+            settings.RETRYTASKS = {"ALERTS": [{**sink, "secret": secret}]}
+            import_string("tests.tasks.fails_once_for_all").enqueue()
+            run_to_the_end()
+
+        [posted] = receiver.posted
+        headers = {name: text for name, text in posted.headers.items() if "Webhook" in name}
+        request, forged = (
+            RequestFactory().post("/", body, content_type="application/json", headers=headers)
+            for body in (posted.body, posted.body + b" ")
+        )
+        assert is_genuine(request, secret)
+        assert not is_genuine(forged, secret)
+        assert not is_genuine(request, "whsec_AAAA")
 
 
 def alerts() -> list[str]:
