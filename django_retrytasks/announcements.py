@@ -29,6 +29,11 @@ Receiver = Callable[..., Any]
 Failure = tuple[str, int]
 """A Task's id and the number of the attempt that failed for good."""
 
+# What is read of many failures at once.
+ANNOUNCED = (
+    *("number", "finished_at"),
+    *(f"task__{name}" for name in ("name", "queue_name", "backend", "failure_group")),
+)
 # All of them, so that nothing a site sets for its own tasks quiets an announcement.
 POLICY: PolicyOptions = {
     "max_retries": lifecycle.ANNOUNCE_RETRIES,
@@ -53,7 +58,7 @@ def announce_failures(failed: Sequence[Failure]) -> None:
 
     Run a second time, after a crash, it enqueues nothing that it has enqueued before.
     """
-    attempts = [attempt for each in failed if (attempt := _attempt_of(*each))]
+    attempts = _attempts_of(failed)
     if not attempts:
         raise Discard("the failed Tasks have been deleted")
     calls = [call for attempt in attempts for call in _calls(attempt)]
@@ -92,6 +97,15 @@ def _calls(attempt: Attempt) -> Iterator[Task]:
     with suppress(NotImportable, NotATask):
         if resolve(attempt.task.name).on_failure is not None:
             yield _internal(call_on_failure, failure, attempt.task, _id_of(attempt, ""))
+
+
+def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
+    """Return the attempts of these failures, without their texts; deleted ones are left out."""
+    attempts = Attempt.objects.using(wakeups.alias()).select_related("task").only(*ANNOUNCED)
+    tasks = {uuid.UUID(task_id) for task_id, _ in failed}
+    found = attempts.filter(task__in=tasks, number__in={number for _, number in failed})
+    by_failure = {(str(attempt.task_id), attempt.number): attempt for attempt in found}
+    return [by_failure[pk, number] for pk, number in failed if (pk, number) in by_failure]
 
 
 def _attempt_of(task_id: str, number: int) -> Attempt | None:
