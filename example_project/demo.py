@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Watch a background task fail in three ways, be retried on schedule, and be announced.
 
-    python3 example_project/demo.py [--countdown SECONDS] [--keep] [--plain]
+    python3 example_project/demo.py [--storm] [--countdown SECONDS] [--keep] [--plain]
 
+With --storm: watch 500 tasks fail of one cause, and be announced by a handful of letters.
 It needs Python 3.11 or later and nothing else: all that it installs and writes is in
 example_project/.demo.
 """

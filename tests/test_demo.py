@@ -16,10 +16,11 @@ DEMO = Path(__file__).parent.parent / "example_project" / "demo.py"
 # Every process of the demo has this folder in its command line.
 HOME = DEMO.parent / ".demo" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 COMMAND = [sys.executable, str(DEMO), "--countdown", "1"]
+STORM = [sys.executable, str(DEMO), "--storm"]
 
 
 def test_demo_tells_the_story_and_prints_it_from_the_rows() -> None:
-    demo = subprocess.run(COMMAND, env=environment(), capture_output=True, text=True)
+    demo = run(COMMAND)
 
     lines = [line.split(maxsplit=3) for line in demo.stdout.splitlines()]
     assert demo.returncode == 0, demo.stdout + demo.stderr
@@ -27,6 +28,19 @@ def test_demo_tells_the_story_and_prints_it_from_the_rows() -> None:
     assert ["2", "TimeoutError", "1", "retry after 1 s"] in lines
     assert ["3", "SMTPDataError", "2", "retry after 1 s"] in lines
     assert ["4", "SMTPDataError", "3", "max_retries reached: FAILED, log and alert"] in lines
+    assert processes() == []
+
+
+def test_storm_of_500_failures_is_told_in_a_handful_of_letters() -> None:
+    demo = run(STORM)
+
+    cells = [line.split() for line in demo.stdout.splitlines() if "[shop]" in line]
+    told = [int(row[-2]) for row in cells if row[-1].isdigit()]
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert {1, 10, 100, 500} <= set(told)
+    assert told == sorted(told)
+    assert len(told) <= 7
+    assert "500 Tasks FAILED, 1 FailureGroup (failure_count 500" in demo.stdout
     assert processes() == []
 
 
@@ -63,6 +77,10 @@ def begun() -> Iterator[subprocess.Popen[str]]:
         assert any("attempt 1" in line for line in demo.stdout)
         yield demo
         demo.kill()
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(), capture_output=True, text=True)
 
 
 def environment() -> dict[str, str]:

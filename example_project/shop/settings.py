@@ -83,6 +83,9 @@ WORKERS = env.int("WORKERS", default=2)
 
 RETRYTASKS = {
     "POLICY": {"timeout": 30},  # seconds one attempt may take, where a task says nothing else
+    "ALERTS": ["shop.alerts.mail_admins"],
+    # Seconds between two alerts about failures of one cause, but for the 10th, the 100th and so on.
+    "ALERT_COOLDOWN": env.float("ALERT_COOLDOWN", default=3600.0),
 }
 
 Q_CLUSTER = {
@@ -108,12 +111,16 @@ MAIL_SERVER = {
     # Without a timeout a silent server holds a worker until the cluster kills it.
     "timeout": env.float("EMAIL_TIMEOUT", default=10.0),
 }
+# Alerts can go by a server of their own: one that is down tells nobody. Used by shop/alerts.py.
+ALERT_MAIL_SERVER = MAIL_SERVER | {
+    "host": env("ALERT_EMAIL_HOST", default=MAIL_SERVER["host"]),
+    "port": env.int("ALERT_EMAIL_PORT", default=MAIL_SERVER["port"]),
+}
 if django.VERSION >= (6, 1):
+    SMTP = "django.core.mail.backends.smtp.EmailBackend"
     MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": MAIL_SERVER,
-        },
+        "default": {"BACKEND": SMTP, "OPTIONS": MAIL_SERVER},
+        "alerts": {"BACKEND": SMTP, "OPTIONS": ALERT_MAIL_SERVER},
     }
 else:
     EMAIL_HOST = MAIL_SERVER["host"]

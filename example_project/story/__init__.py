@@ -1,1 +1,1 @@
-"""The story that demo.py tells: a mail server fails in three ways, and one letter is given up."""
+"""The stories that demo.py tells of a shop whose mail fails."""

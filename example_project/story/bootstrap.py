@@ -31,10 +31,13 @@ def main() -> int:
         go_inside()
     from .site import open_site
 
-    server = open_site(HOME, countdown=options.countdown)
-    from .plot import tell
+    servers = open_site(HOME, countdown=options.countdown, storm=options.storm)
+    from .plot import Plot
+    from .stage import tell
+    from .storm import Storm
 
-    return tell(server, HOME, plain=options.plain, keep=options.keep)
+    story = Storm if options.storm else Plot
+    return tell(story, servers, HOME, plain=options.plain, keep=options.keep)
 
 
 def read_options() -> argparse.Namespace:
@@ -42,16 +45,23 @@ def read_options() -> argparse.Namespace:
         description="Watch a background task fail in three ways, be retried, and be announced."
     )
     parser.add_argument(
+        "--storm",
+        action="store_true",
+        help="watch 500 tasks fail of one cause, a handful of alerts, and the recovery",
+    )
+    parser.add_argument(
         "--countdown",
         type=seconds,
-        default=5.0,
-        help="seconds between the attempts, from 1 to 60 (default: 5)",
+        help="seconds between the attempts, from 1 to 60 (default: 5, in the storm 0.5)",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the site and the cluster running until Ctrl-C"
     )
     parser.add_argument("--plain", action="store_true", help="print lines, no live table")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.countdown is None:
+        options.countdown = 0.5 if options.storm else 5.0
+    return options
 
 
 def seconds(text: str) -> float:

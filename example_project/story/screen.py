@@ -1,21 +1,24 @@
 """Two ways to show the story: a table that lives while it happens, and plain lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Protocol
 
 from django.utils import timezone
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from .rows import HEADINGS, Cells, Record, coming_line, past_lines, since
+from .smtp import News
 
 FULL_WIDTH = 104  # characters that the table takes with all its columns
-KEPT_WHOLE = ("message", "exception", "time")
+KEPT_WHOLE = ("message", "exception", "time", "arrived")
+BAR_WIDTH = 40
 STYLES = {"Retrying": "yellow", "Failed": "bold red", "Succeeded": "green"}
 
 
@@ -25,11 +28,14 @@ class Screen(Protocol):
     def live(self) -> AbstractContextManager[object]:
         """Show the story as it happens until the block is left."""
 
-    def update(self, records: Sequence[Record], news: Sequence[str]) -> None:
-        """Show the records as they are now, and what the mail server does and has done.
+    def update(self, records: Sequence[Record], news: Sequence[News]) -> None:
+        """Show the records as they are now, and what the mail servers do and have done.
 
         Meant to be called several times a second.
         """
+
+    def tally(self, counts: Mapping[str, int], news: Sequence[News]) -> None:
+        """Show how many there are of each kind, out of all, and the news, as `update` does."""
 
     def say(self, text: str) -> None: ...
 
@@ -46,12 +52,17 @@ class PlainScreen:
     def live(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def update(self, records: Sequence[Record], news: Sequence[str]) -> None:
-        for each in news:
-            self._print_once(each, f"{'mail server':<12}{each}")
+    def update(self, records: Sequence[Record], news: Sequence[News]) -> None:
+        self._print_news(news)
         for record in records:
             for cells in past_lines(record, self._start):
                 self._print_once(cells[:2], plain_line(cells))
+
+    def tally(self, counts: Mapping[str, int], news: Sequence[News]) -> None:
+        self._print_news(news)
+        hundreds = tuple(count // 100 for count in counts.values())
+        shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        self._print_once(hundreds, f"{'Tasks':<12}{shown}")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -61,6 +72,10 @@ class PlainScreen:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             self.say("  ".join(map(str.ljust, line, widths)).rstrip())
+
+    def _print_news(self, news: Sequence[News]) -> None:
+        for who, what in news:
+            self._print_once((who, what), f"{who:<12}{what}")
 
     def _print_once(self, key: object, text: str) -> None:
         if key not in self._printed:
@@ -87,9 +102,11 @@ class LiveScreen:
     def live(self) -> AbstractContextManager[object]:
         return self._live
 
-    def update(self, records: Sequence[Record], news: Sequence[str]) -> None:
-        lines = [Text.assemble("  mail server ", (each, "bold")) for each in news]
-        self._live.update(Group(self._progress(records), *lines), refresh=True)
+    def update(self, records: Sequence[Record], news: Sequence[News]) -> None:
+        self._show(self._progress(records), news)
+
+    def tally(self, counts: Mapping[str, int], news: Sequence[News]) -> None:
+        self._show(bars(counts), news)
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -97,8 +114,12 @@ class LiveScreen:
     def table(self, headings: Cells, rows: Iterable[Cells]) -> None:
         table = new_table(headings)
         for cells in rows:
-            table.add_row(*cells)
+            table.add_row(*map(Text, cells))
         self._console.print(table)
+
+    def _show(self, progress: RenderableType, news: Sequence[News]) -> None:
+        lines = [Text.assemble(f"  {who} ", (what, "bold")) for who, what in news]
+        self._live.update(Group(progress, *lines), refresh=True)
 
     def _progress(self, records: Sequence[Record]) -> Table:
         table = new_table(HEADINGS)
@@ -119,6 +140,16 @@ def new_table(headings: Cells) -> Table:
     for heading in headings:
         table.add_column(heading, no_wrap=heading in KEPT_WHOLE)
     return table
+
+
+def bars(counts: Mapping[str, int]) -> Table:
+    grid = Table.grid(padding=(0, 0, 0, 2))
+    total = sum(counts.values())
+    for kind, count in counts.items():
+        style = STYLES.get(kind, "cyan")
+        bar = ProgressBar(total, count, BAR_WIDTH, complete_style=style, finished_style=style)
+        grid.add_row(Text(kind, style), bar, str(count))
+    return grid
 
 
 def make_narrow(table: Table) -> None:

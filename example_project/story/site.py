@@ -1,5 +1,6 @@
 """The shop as the demo runs it: an empty database, a real cluster, and on request the admin."""
 
+import gc
 import os
 import secrets
 import socket
@@ -16,29 +17,43 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
 from .leash import leashed
-from .smtp import MailServer
+from .smtp import MailServer, Servers
 
 SITE = Path(__file__).resolve().parent.parent
 BROKEN = "ann@example.com"
 GREYLISTED = "bob@example.com"
 HEALTHY = "cyd@example.com"
+STORM = {
+    "ALERT_COOLDOWN": "10",  # seconds: long enough that a slow machine sends no letter more
+    "EMAIL_TIMEOUT": "10",  # seconds: nor takes a server that is slow for one that is silent
+}
 
 
-def open_site(home: Path, *, countdown: float) -> MailServer:
-    """Point the shop's settings at a mail server and a database of the demo's, and migrate that."""
-    server = MailServer(broken=BROKEN, greylisted=GREYLISTED)
+def open_site(home: Path, *, countdown: float, storm: bool) -> Servers:
+    """Point the shop's settings at mail servers and a database of the demo's, and migrate that.
+
+    In the storm the alerts go by a server of their own.
+    """
+    shop = MailServer("mail server", broken=BROKEN, greylisted=GREYLISTED)
+    alerts = MailServer("alert mail") if storm else shop
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "shop.settings",
-        "EMAIL_HOST": server.host,
-        "EMAIL_PORT": str(server.port),
+        "EMAIL_HOST": shop.host,
+        "EMAIL_PORT": str(shop.port),
+        "ALERT_EMAIL_HOST": alerts.host,
+        "ALERT_EMAIL_PORT": str(alerts.port),
         "EMAIL_TIMEOUT": "1.5",
         "EMAIL_COUNTDOWN": str(countdown),
+        **(STORM if storm else {}),
     }
     if not os.environ.get("DATABASE_URL"):
         os.environ["DATABASE_URL"] = fresh_sqlite(home / "shop.sqlite3")
     django.setup()
     call_command("migrate", verbosity=0)
-    return server
+    # Migrating leaves models behind whose finalizers run when they are collected: not later, for
+    # what a signal's handler raises in a finalizer is dropped, and with it a Ctrl-C.
+    gc.collect()
+    return Servers(shop=shop, alerts=alerts)
 
 
 def fresh_sqlite(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A mail server on loopback that fails in three ways, one after the other."""
+"""Mail servers on loopback, one of which fails in three ways, one after the other."""
 
 import asyncio
 import email
@@ -7,8 +7,12 @@ import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Thread
+from typing import NamedTuple
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+News = tuple[str, str]
+"""Who tells it, and what there is to tell."""
 
 
 class ServerState(StrEnum):
@@ -23,6 +27,7 @@ class Letter:
 
     recipients: tuple[str, ...]
     subject: str
+    text: str
 
     def __str__(self) -> str:
         return f"{self.subject!r} for {', '.join(self.recipients)}"
@@ -36,11 +41,12 @@ class MailServer:
     takes it over.
     """
 
-    def __init__(self, *, broken: str, greylisted: str) -> None:
+    def __init__(self, name: str, *, broken: str = "", greylisted: str = "") -> None:
         """Have letters to `broken` always refused, those to `greylisted` the first two times.
 
         Those that are not are in `letters`, oldest first.
         """
+        self.name = name
         self.state = ServerState.DOWN
         self.letters: list[Letter] = []
         self._postmaster = Postmaster(self.letters, broken, greylisted)
@@ -57,9 +63,10 @@ class MailServer:
         self.state = ServerState.UP
 
     @property
-    def news(self) -> list[str]:
-        """Return, in words, what the server does now and has received so far."""
-        return [str(self.state), *(f"received {letter}" for letter in self.letters)]
+    def news(self) -> list[News]:
+        """Return what the server does now and has received so far."""
+        words = [str(self.state), *(f"received {letter}" for letter in self.letters)]
+        return [(self.name, text) for text in words]
 
     def received(self, recipient: str) -> list[Letter]:
         return [letter for letter in self.letters if recipient in letter.recipients]
@@ -70,6 +77,13 @@ class MailServer:
             lambda: SMTP(self._postmaster, hostname="localhost", loop=loop), sock=self._socket
         )
         await server.serve_forever()
+
+
+class Servers(NamedTuple):
+    """The mail servers of the shop: the one of its own letters, and the one of its alerts."""
+
+    shop: MailServer
+    alerts: MailServer
 
 
 class Postmaster:
@@ -101,4 +115,9 @@ def read_letter(envelope: Envelope) -> Letter:
     message = email.message_from_bytes(
         envelope.original_content or b"", policy=email.policy.default
     )
-    return Letter(recipients=tuple(envelope.rcpt_tos), subject=str(message["Subject"]))
+    body = message.get_body(("plain",))
+    return Letter(
+        recipients=tuple(envelope.rcpt_tos),
+        subject=str(message["Subject"]),
+        text=body.get_content() if body else "",
+    )
