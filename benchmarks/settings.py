@@ -15,11 +15,35 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 
 SECRET_KEY = "for benchmarks only"
 USE_TZ = True
+ALLOWED_HOSTS = ["localhost"]
+STATIC_URL = "static/"
 INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
     "django_q",
     "django_retrytasks",
     "django_tasks_db",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
 ]
 TASKS = {
     "default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend", "QUEUES": []},
