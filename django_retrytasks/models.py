@@ -209,6 +209,7 @@ class Task(models.Model):
         "FailureGroup",
         # No constraint: its lock on the group's row would have every settle wait for another's.
         db_constraint=False,
+        db_index=False,
         on_delete=models.DO_NOTHING,
         null=True,
         related_name="tasks",
@@ -292,6 +293,12 @@ class Task(models.Model):
                 name="retrytasks_succeeded",
                 condition=Q(status=Status.SUCCEEDED),
             ),
+            # The Tasks of a cause, the latest last.
+            models.Index(
+                fields=("failure_group", "id"),
+                name="retrytasks_failed",
+                condition=Q(failure_group__isnull=False),
+            ),
         )
         constraints = (
             models.CheckConstraint(
@@ -340,6 +347,8 @@ class Attempt(models.Model):
 
     task = models.ForeignKey(
         Task,
+        # The unique constraint below begins with it.
+        db_index=False,
         on_delete=models.CASCADE,
         related_name="attempts",
         help_text=_("The Task it is a run of."),
@@ -458,6 +467,7 @@ class FailureGroup(models.Model):
     sample = models.ForeignKey(
         Task,
         db_constraint=False,
+        db_index=False,
         on_delete=models.DO_NOTHING,
         null=True,
         related_name="+",
