@@ -5,63 +5,214 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('retrytasks', '0001_initial'),
+        ("retrytasks", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='attempt',
-            name='task',
-            field=models.ForeignKey(db_index=False, help_text='The Task it is a run of.', on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='retrytasks.task'),
+            model_name="attempt",
+            name="task",
+            field=models.ForeignKey(
+                db_index=False,
+                help_text="The Task it is a run of.",
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="attempts",
+                to="retrytasks.task",
+            ),
         ),
         migrations.AlterField(
-            model_name='task',
-            name='suspect',
-            field=models.BooleanField(default=False, help_text='Whether it is claimed alone: a worker died holding it, or it tells others.'),
+            model_name="task",
+            name="suspect",
+            field=models.BooleanField(
+                default=False,
+                help_text="Whether it is claimed alone: a worker died holding it, or it tells others.",
+            ),
         ),
         migrations.CreateModel(
-            name='FailureGroup',
+            name="FailureGroup",
             fields=[
-                ('fingerprint', models.UUIDField(editable=False, help_text="Made from the task's name, the exception's class and where it was raised.", primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('FAILURE', 'Failure'), ('RULE', 'Rule')], default='FAILURE', help_text='What is counted in it.', max_length=7)),
-                ('name', models.CharField(blank=True, default='', help_text='Dotted path of the function. Empty where a rule is about no single one.', max_length=255)),
-                ('exception_class_path', models.CharField(blank=True, default='', help_text='Dotted path. Empty for a rule.', max_length=255)),
-                ('origin', models.CharField(blank=True, default='', help_text="The innermost line of the site's own code: function and text.", max_length=255)),
-                ('message', models.TextField(blank=True, default='', help_text='Message of the first failure, or the rule in words.')),
-                ('status', models.CharField(choices=[('OPEN', 'Open'), ('MUTED', 'Muted'), ('RESOLVED', 'Resolved')], default='OPEN', help_text='Open groups alert; muted and resolved ones do not.', max_length=8)),
-                ('muted_until', models.DateTimeField(help_text='When a muted group alerts again. Empty: not by itself.', null=True)),
-                ('resolved_at', models.DateTimeField(help_text='When it was last resolved.', null=True)),
-                ('regressed_at', models.DateTimeField(help_text='When it last failed after it had been resolved.', null=True)),
-                ('failure_count', models.PositiveBigIntegerField(default=0, help_text='Final failures so far; of a rule, sweeps that found it breached.')),
-                ('failed_attempt_count', models.PositiveBigIntegerField(default=0, help_text='Failed attempts so far, those that were retried included.')),
-                ('first_seen_at', models.DateTimeField(help_text='When the first attempt failed so.')),
-                ('last_seen_at', models.DateTimeField(help_text='When the last attempt failed so.')),
-                ('last_failed_at', models.DateTimeField(help_text='When the last Task failed so for good. Empty: none yet.', null=True)),
-                ('streak_count', models.PositiveBigIntegerField(default=0, help_text='Final failures since it last recovered or was resolved.')),
-                ('streak_started_at', models.DateTimeField(help_text='When the first of these failed.', null=True)),
-                ('alerted_count', models.PositiveBigIntegerField(default=0, help_text='How many of these the last alert told of; 0: none was sent.')),
-                ('alerted_at', models.DateTimeField(help_text='When that alert was decided on. Empty: none was sent.', null=True)),
-                ('recovered_at', models.DateTimeField(help_text='When it last recovered.', null=True)),
-                ('sample', models.ForeignKey(db_constraint=False, db_index=False, help_text='The latest failed Task, pruned or not. Empty for a rule.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='retrytasks.task')),
+                (
+                    "fingerprint",
+                    models.UUIDField(
+                        editable=False,
+                        help_text="Made from the task's name, the exception's class and where it was raised.",
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("FAILURE", "Failure"), ("RULE", "Rule")],
+                        default="FAILURE",
+                        help_text="What is counted in it.",
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Dotted path of the function. Empty where a rule is about no single one.",
+                        max_length=255,
+                    ),
+                ),
+                (
+                    "exception_class_path",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Dotted path. Empty for a rule.",
+                        max_length=255,
+                    ),
+                ),
+                (
+                    "origin",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="The innermost line of the site's own code: function and text.",
+                        max_length=255,
+                    ),
+                ),
+                (
+                    "message",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="Message of the first failure, or the rule in words.",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("OPEN", "Open"), ("MUTED", "Muted"), ("RESOLVED", "Resolved")],
+                        default="OPEN",
+                        help_text="Open groups alert; muted and resolved ones do not.",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "muted_until",
+                    models.DateTimeField(
+                        help_text="When a muted group alerts again. Empty: not by itself.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "resolved_at",
+                    models.DateTimeField(help_text="When it was last resolved.", null=True),
+                ),
+                (
+                    "regressed_at",
+                    models.DateTimeField(
+                        help_text="When it last failed after it had been resolved.", null=True
+                    ),
+                ),
+                (
+                    "failure_count",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Final failures so far; of a rule, sweeps that found it breached.",
+                    ),
+                ),
+                (
+                    "failed_attempt_count",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Failed attempts so far, those that were retried included.",
+                    ),
+                ),
+                (
+                    "first_seen_at",
+                    models.DateTimeField(help_text="When the first attempt failed so."),
+                ),
+                (
+                    "last_seen_at",
+                    models.DateTimeField(help_text="When the last attempt failed so."),
+                ),
+                (
+                    "last_failed_at",
+                    models.DateTimeField(
+                        help_text="When the last Task failed so for good. Empty: none yet.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "streak_count",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Final failures since it last recovered or was resolved.",
+                    ),
+                ),
+                (
+                    "streak_started_at",
+                    models.DateTimeField(help_text="When the first of these failed.", null=True),
+                ),
+                (
+                    "alerted_count",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="How many of these the last alert told of; 0: none was sent.",
+                    ),
+                ),
+                (
+                    "alerted_at",
+                    models.DateTimeField(
+                        help_text="When that alert was decided on. Empty: none was sent.", null=True
+                    ),
+                ),
+                (
+                    "recovered_at",
+                    models.DateTimeField(help_text="When it last recovered.", null=True),
+                ),
+                (
+                    "sample",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        help_text="The latest failed Task, pruned or not. Empty for a rule.",
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="retrytasks.task",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'failure group',
-                'verbose_name_plural': 'failure groups',
+                "verbose_name": "failure group",
+                "verbose_name_plural": "failure groups",
             },
         ),
         migrations.AddField(
-            model_name='task',
-            name='failure_group',
-            field=models.ForeignKey(db_constraint=False, db_index=False, help_text='Cause of its latest final failure; kept when it is re-driven.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='tasks', to='retrytasks.failuregroup'),
+            model_name="task",
+            name="failure_group",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                help_text="Cause of its latest final failure; kept when it is re-driven.",
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="tasks",
+                to="retrytasks.failuregroup",
+            ),
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(condition=models.Q(('status', 'SUCCEEDED')), fields=['name', 'finished_at'], name='retrytasks_succeeded'),
+            model_name="task",
+            index=models.Index(
+                condition=models.Q(("status", "SUCCEEDED")),
+                fields=["name", "finished_at"],
+                name="retrytasks_succeeded",
+            ),
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(condition=models.Q(('failure_group__isnull', False)), fields=['failure_group', 'id'], name='retrytasks_failed'),
+            model_name="task",
+            index=models.Index(
+                condition=models.Q(("failure_group__isnull", False)),
+                fields=["failure_group", "id"],
+                name="retrytasks_failed",
+            ),
         ),
     ]
