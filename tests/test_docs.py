@@ -534,7 +534,7 @@ class TestReference:
         assert ours == {"attempt_failed", "task_retrying", "task_succeeded", "task_failed"}
         assert ours <= documented("signals")
 
-    @pytest.mark.parametrize("model", apps.get_app_config("retrytasks").get_models())
+    @pytest.mark.parametrize("model", [*apps.get_app_config("retrytasks").get_models()])
     def test_gives_every_field_with_its_help_text(self, model: type[Model]) -> None:
         page = (REFERENCE / "models.md").read_text()
 
