@@ -88,7 +88,7 @@ class Alert:
         group = FailureGroup.objects.using(wakeups.alias()).filter(pk=notice.fingerprint).first()
         if group is None:
             raise Discard("the failure group has been deleted")
-        attempt = _last_attempt(notice.sample_id)
+        attempt = _last_attempt(notice.sample_id, group)
         return cls(
             id=id,
             kind=NoticeKind(notice.kind),
@@ -208,9 +208,11 @@ class Alert:
         }
 
 
-def _last_attempt(task_id: uuid.UUID | None) -> Attempt | None:
+def _last_attempt(task_id: uuid.UUID | None, group: FailureGroup) -> Attempt | None:
+    """Return the last attempt of a Task that failed as the group does: re-driven it may differ."""
     attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
-    return attempts.filter(task=task_id).exclude(exception_class_path="").last()
+    alike = attempts.filter(exception_class_path=group.exception_class_path)
+    return alike.filter(task=task_id).last()
 
 
 # ---- words

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.utils.module_loading import import_string
@@ -20,7 +19,7 @@ from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from .exceptions import Discard, NotATask, NotImportable
 from .failures import Notice
 from .models import Attempt, Task, uuid7
-from .policy import PolicyOptions
+from .policy import PolicyOptions, StopReason
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
 from .transactions import writing
@@ -29,10 +28,13 @@ Receiver = Callable[..., Any]
 Failure = tuple[str, int]
 """A Task's id and the number of the attempt that failed for good."""
 
+# Over a minute by the policy below.
+DEPLOY_RETRIES = 4
 # What is read of many failures at once.
+READ = ("name", "queue_name", "backend", "priority", "stop_reason", "failure_group")
 ANNOUNCED = (
     *("number", "finished_at"),
-    *(f"task__{name}" for name in ("name", "queue_name", "backend", "failure_group")),
+    *(f"task__{name}" for name in READ),
 )
 # All of them, so that nothing a site sets for its own tasks quiets an announcement.
 POLICY: PolicyOptions = {
@@ -68,13 +70,14 @@ def announce_failures(failed: Sequence[Failure]) -> None:
         _enqueue_alerts(failures.take_due(groups))
 
 
-@retry_task(**POLICY)
-def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
+@retry_task(bind=True, **POLICY)
+def call_receiver(self: RetryTaskContext, receiver: str, task_id: str, attempt_number: int) -> None:
     """Call the receiver of this name; it is retried alone when it raises."""
     attempt = _attempt_of(task_id, attempt_number)
-    if attempt is None:
-        raise Discard("the failed Task has been deleted")
-    for call in _called(receiver):
+    calls = list(_called(receiver))
+    if not calls:
+        _give_time(self, f"no receiver {receiver}")
+    for call in calls:
         call(signal=task_failed, sender=Task, task=attempt.task, attempt=attempt)
 
 
@@ -82,8 +85,6 @@ def call_receiver(receiver: str, task_id: str, attempt_number: int) -> None:
 def call_on_failure(task_id: str, attempt_number: int) -> None:
     """Call the ``on_failure`` of a Task's function; it is retried alone when it raises."""
     attempt = _attempt_of(task_id, attempt_number)
-    if attempt is None:
-        raise Discard("the failed Task has been deleted")
     told = resolve(attempt.task.name).failure_receiver
     if told is not None:
         _synchronous(told)(attempt.task, attempt)
@@ -93,10 +94,23 @@ def _calls(attempt: Attempt) -> Iterator[Task]:
     """Yield the Tasks that tell of a failure, with the same ids however often they are made."""
     failure = [str(attempt.task_id), attempt.number]
     for name in dict.fromkeys([*_connected(), *conf.get().ON_FAILURE]):
-        yield _internal(call_receiver, [name, *failure], attempt.task, _id_of(attempt, name))
-    with suppress(NotImportable, NotATask):
-        if resolve(attempt.task.name).on_failure is not None:
-            yield _internal(call_on_failure, failure, attempt.task, _id_of(attempt, ""))
+        yield _call(call_receiver, [name, *failure], attempt, name)
+    if _may_have_on_failure(attempt.task):
+        yield _call(call_on_failure, failure, attempt, "")
+
+
+def _call(to: RetryTask[..., Any], args: Sequence[Any], attempt: Attempt, receiver: str) -> Task:
+    # At the priority of the failed Task: there is one for each failure and receiver.
+    pk, priority = _id_of(attempt, receiver), attempt.task.priority
+    return _internal(to, args, attempt.task, pk, priority)
+
+
+def _may_have_on_failure(task: Task) -> bool:
+    """Whether a Task's function has an ``on_failure``; or may have, where its code is not here."""
+    try:
+        return resolve(task.name).on_failure is not None
+    except (NotImportable, NotATask):
+        return task.stop_reason != StopReason.NOT_IMPORTABLE
 
 
 def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
@@ -108,9 +122,12 @@ def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
     return [by_failure[pk, number] for pk, number in failed if (pk, number) in by_failure]
 
 
-def _attempt_of(task_id: str, number: int) -> Attempt | None:
+def _attempt_of(task_id: str, number: int) -> Attempt:
     attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
-    return attempts.filter(task=uuid.UUID(task_id), number=number).first()
+    found: Attempt | None = attempts.filter(task=uuid.UUID(task_id), number=number).first()
+    if found is None:
+        raise Discard("the failed Task has been deleted")
+    return found
 
 
 def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
@@ -154,8 +171,9 @@ def review() -> None:
     """
     for group in rules.breached():
         failures.count_breach(group)
-    with writing():
-        _enqueue_alerts([*failures.take_overdue(), *failures.take_recovered()])
+    for take in (failures.take_overdue, failures.take_recovered):
+        with writing():
+            _enqueue_alerts(take())
 
 
 @retry_task(bind=True, **POLICY)
@@ -163,14 +181,15 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
     """Send one alert to one sink; it is retried alone when it raises."""
     found = next((one for one in conf.get().sinks if one.name == sink), None)
     if found is None:
-        raise Discard(f'RETRYTASKS["ALERTS"] has no "{sink}" any more')
+        _give_time(self, f'no "{sink}" in RETRYTASKS["ALERTS"]')
     alert = Alert.of(Notice(**notice), id=self.request.id)
     _synchronous(import_string(found.path))(alert, **found.options)
 
 
 def _enqueue_alerts(notices: Sequence[Notice]) -> None:
     """Enqueue one Task per notice and sink."""
-    samples = Task.objects.using(wakeups.alias()).in_bulk([n.sample_id for n in notices])
+    rows = Task.objects.using(wakeups.alias()).only("queue_name", "backend")
+    samples = rows.in_bulk([notice.sample_id for notice in notices])
     alerts = [
         _internal(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
         for notice in notices
@@ -182,11 +201,19 @@ def _enqueue_alerts(notices: Sequence[Notice]) -> None:
 # ---- shared steps
 
 
+def _give_time(context: RetryTaskContext, lack: str) -> NoReturn:
+    """Give up on what is not here, after a minute: in a deploy this worker may be an old one."""
+    if context.retry_count < DEPLOY_RETRIES:
+        raise LookupError(f"this worker knows {lack}")
+    raise Discard(f"{lack} any more")
+
+
 def _internal(
     to: RetryTask[..., Any],
     args: Sequence[Any],
     beside: Task | None,
     pk: uuid.UUID | None = None,
+    priority: int = lifecycle.ANNOUNCE_PRIORITY,
 ) -> Task:
     """Return an internal Task, to run in the queue of the Task it is about.
 
@@ -198,7 +225,7 @@ def _internal(
         args=list(args),
         kwargs={},
         queue_name=beside.queue_name if beside else DEFAULT_TASK_QUEUE_NAME,
-        priority=lifecycle.ANNOUNCE_PRIORITY,
+        priority=priority,
         backend=beside.backend if beside else DEFAULT_TASK_BACKEND_ALIAS,
         internal=True,
         suspect=True,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from django.db import connections
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from . import conf, wakeups
@@ -27,12 +28,8 @@ from .transactions import writing
 QUIET = timedelta(minutes=5)
 GROUP = FailureGroup.Status
 DATABASE_NOW = "database_now"
-NO_STREAK: dict[str, Any] = {
-    "streak_count": 0,
-    "streak_started_at": None,
-    "alerted_count": 0,
-    "alerted_at": None,
-}
+CHUNK = 1000
+NO_STREAK: dict[str, Any] = {"streak_count": 0, "streak_started_at": None, "alerted_count": 0}
 
 
 class NoticeKind(StrEnum):
@@ -116,8 +113,18 @@ def _add(group: FailureGroup, *, finals: int, attempts: int, sample: uuid.UUID |
     row = _groups().filter(pk=group.pk)
     if not row.update(**changes):
         group.first_seen_at = group.last_seen_at = DatabaseNow()
-        _groups().bulk_create([group], ignore_conflicts=True)
+        _make_sure_of(group)
         row.update(**changes)
+
+
+def _make_sure_of(group: FailureGroup) -> None:
+    """Store a group, unless it is there: then its row is locked.
+
+    To ignore the conflict would leave a shared lock on MariaDB, and two who hold it a deadlock.
+    """
+    has_target = connections[wakeups.alias()].features.supports_update_conflicts_with_target
+    key = ["fingerprint"] if has_target else None
+    _groups().bulk_create([group], update_conflicts=True, update_fields=["name"], unique_fields=key)
 
 
 def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[str, Any]:
@@ -144,13 +151,13 @@ def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[st
 # ---- telling
 
 
-def take_due(fingerprints: Collection[uuid.UUID]) -> list[Notice]:
+def take_due(fingerprints: Iterable[uuid.UUID]) -> list[Notice]:
     """Return what there is to tell of these groups now, and note that it is told.
 
     To be called in the transaction that stores the notices.
     """
     cooldown = conf.get().cooldown
-    locked = _locked(_groups().filter(pk__in=fingerprints))
+    locked = _locked(_groups().filter(pk__in=list(fingerprints)))
     due = [(group, now) for group, now in locked if group.alert_is_due(now, cooldown)]
     for group, now in due:
         told = {"alerted_count": group.streak_count, "alerted_at": now}
@@ -159,10 +166,13 @@ def take_due(fingerprints: Collection[uuid.UUID]) -> list[Notice]:
 
 
 def take_overdue() -> list[Notice]:
-    """Do as :func:`take_due` for all groups: what failed within a cooldown is told after it."""
+    """Do as :func:`take_due` for all groups: what failed within a cooldown is told after it.
+
+    At most a thousand groups; the next sweep goes on.
+    """
     untold = _groups().failing().exclude(streak_count=F("alerted_count"))
     told_before = Q(alerted_at=None) | Q(alerted_at__lte=DatabaseNow() - conf.get().cooldown)
-    return take_due(list(untold.filter(told_before).values_list("pk", flat=True)))
+    return take_due(untold.filter(told_before).values_list("pk", flat=True)[:CHUNK])
 
 
 def take_recovered() -> list[Notice]:
@@ -170,21 +180,23 @@ def take_recovered() -> list[Notice]:
 
     A group has recovered when a Task of its function has succeeded after its last failure and
     nothing failed since for five minutes, or for ``ALERT_COOLDOWN`` if that is less; a rule, when
-    it has not been breached for as long. To be called in the transaction that stores the notices.
+    it has not been breached for as long. A muted one has not until the mute is over. To be called
+    in the transaction that stores the notices.
     """
     quiet = DatabaseNow() - min(QUIET, conf.get().cooldown)
     succeeded = Task.objects.filter(
         name=OuterRef("name"), status=Status.SUCCEEDED, finished_at__gt=OuterRef("last_failed_at")
     )
     is_over = Q(kind=FailureGroup.Kind.RULE) | Exists(succeeded)
-    locked = _locked(_groups().failing().filter(is_over, last_failed_at__lte=quiet))
+    over = _groups().failing().audible().filter(is_over, last_failed_at__lte=quiet)
+    # Found first, then locked by key: MariaDB locks what it walks over as well.
+    locked = _locked(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
     ended = _groups().filter(pk__in=[group.pk for group, _ in locked])
     ended.update(recovered_at=DatabaseNow(), **NO_STREAK)
-    told = [(group, now) for group, now in locked if group.alerted_count]
     return [
         replace(_notice(group, now), kind=NoticeKind.RECOVERED)
-        for group, now in told
-        if not group.is_silent(now)
+        for group, now in locked
+        if group.alerted_count
     ]
 
 
@@ -221,7 +233,7 @@ def mute(fingerprints: Iterable[uuid.UUID], until: datetime | None = None) -> in
 def resolve(fingerprints: Iterable[uuid.UUID]) -> int:
     """Take groups for mended; return how many. A failure opens each again, as a regression."""
     resolved = {"status": GROUP.RESOLVED, "muted_until": None, "resolved_at": DatabaseNow()}
-    return _set(fingerprints, **resolved, **NO_STREAK)
+    return _set(fingerprints, **resolved, **NO_STREAK, alerted_at=None)
 
 
 def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
@@ -231,16 +243,22 @@ def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
 
 def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
     with writing():
-        return int(_groups().filter(pk__in=list(fingerprints)).update(**values))
+        locked = _locked(_groups().filter(pk__in=list(fingerprints)))
+        pks = [group.pk for group, _ in locked]
+        return int(_groups().filter(pk__in=pks).update(**values))
 
 
 # ---- prune
 
 
 def prune(kept: timedelta) -> int:
-    """Delete groups that failed last longer ago, muted ones and those with Tasks excepted."""
+    """Delete groups that failed last longer ago, muted ones and those with Tasks excepted.
+
+    And no sooner than their alerts have been sent, and their cooldown is over.
+    """
+    kept = max(kept, conf.get().cooldown + timedelta(days=1))
     old = _groups().exclude(status=GROUP.MUTED).filter(last_seen_at__lt=DatabaseNow() - kept)
-    found = list(old.filter(tasks=None).values_list("pk", flat=True)[:1000])
+    found = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
     with writing():
         deleted, _ = old.filter(pk__in=found).delete()
     return deleted

@@ -43,7 +43,9 @@ def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.U
     if origin or class_path in _PATHS_ENOUGH:
         message = ""
     parts = json.dumps([name, class_path, origin, normalized(message)])
-    return as_uuid(int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16]), version=8)
+    value = int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16])
+    # MariaDB refuses a UUID of version 8 whose ninth byte is 0x80: one bit more is always set.
+    return as_uuid(value | 1 << 61, version=8)
 
 
 def as_uuid(value: int, *, version: int) -> uuid.UUID:

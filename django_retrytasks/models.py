@@ -391,6 +391,12 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
         """Groups whose failures go on: none has recovered, nor been resolved, since its last."""
         return self.filter(streak_count__gt=0)
 
+    def audible(self) -> FailureGroupQuerySet:
+        """Groups of which there is to be told: those neither resolved nor muted still."""
+        statuses = FailureGroup.Status
+        is_unmuted = Q(status=statuses.MUTED, muted_until__lte=DatabaseNow())
+        return self.filter(Q(status=statuses.OPEN) | is_unmuted)
+
 
 class FailureGroup(models.Model):
     """Failures of one cause; or breaches of one of ``ALERT_RULES``, one for each sweep.
@@ -484,7 +490,7 @@ class FailureGroup(models.Model):
         default=0, help_text=_("How many of these the last alert told of; 0: none was sent.")
     )
     alerted_at = models.DateTimeField(
-        null=True, help_text=_("When that alert was decided on. Empty: none was sent.")
+        null=True, help_text=_("When an alert was last decided on. Empty: none since resolved.")
     )
     recovered_at = models.DateTimeField(null=True, help_text=_("When it last recovered."))
 
@@ -516,8 +522,8 @@ class FailureGroup(models.Model):
     def alert_is_due(self, now: datetime, cooldown: timedelta) -> bool:
         """Whether failures not yet told of are to be told of now.
 
-        The first of a streak are, then the 10th, 100th, 1,000th and so on, and whatever has failed
-        once ``cooldown`` has passed since the last alert.
+        Whatever has failed is, once ``cooldown`` has passed since the last alert, that of an
+        earlier streak included; before that the 10th failure of the streak, the 100th and so on.
         """
         if self.is_silent(now) or self.streak_count == self.alerted_count:
             return False

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
-from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -304,9 +303,7 @@ def _start_of_latest(finished: TaskQuerySet) -> datetime | None:
 def _audible(pks: list[uuid.UUID]) -> FailureGroupQuerySet:
     """Return groups but for those that are resolved, or muted still."""
     rows: FailureGroupQuerySet = FailureGroup.objects.using(wakeups.alias())
-    is_open = Q(status=FailureGroup.Status.OPEN)
-    is_unmuted = Q(status=FailureGroup.Status.MUTED, muted_until__lte=DatabaseNow())
-    return rows.filter(is_open | is_unmuted, pk__in=pks).order_by("pk")
+    return rows.audible().filter(pk__in=pks).order_by("pk")
 
 
 def _shown(number: float) -> str:

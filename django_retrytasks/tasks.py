@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from functools import cached_property
 from typing import (
     TYPE_CHECKING,
@@ -34,7 +33,7 @@ from .contract import (
     Task,
     task_backends,
 )
-from .exceptions import Duration, as_seconds
+from .exceptions import Duration, as_seconds, nearest
 from .policy import PolicyOptions, RetryPolicy, policy_options
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             if name not in parameters:
                 raise TypeError(
                     f"{self.func.__qualname__}: sensitive names {name!r}, which is no parameter. "
-                    f"{_nearest(name, list(parameters))}"
+                    f"{nearest(name, parameters)}"
                 )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -374,11 +373,6 @@ def _check_on_failure(
     raise TypeError(
         f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
     )
-
-
-def _nearest(name: str, parameters: Sequence[str]) -> str:
-    near = get_close_matches(name, parameters, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Parameters: {', '.join(parameters)}"
 
 
 def _refuse_code(options: Mapping[str, Any], name: str) -> None:

@@ -82,8 +82,10 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
 
 def sweep() -> None:
     """Run the sweep, and review what there is to alert about: what django-q2's Schedule calls."""
-    lifecycle.sweep()
-    import_string(REVIEW_ENTRY)()
+    try:
+        lifecycle.sweep()
+    finally:
+        import_string(REVIEW_ENTRY)()
 
 
 def _run_batch(lanes: Sequence[Lane]) -> bool:

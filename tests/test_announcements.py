@@ -4,10 +4,12 @@ import uuid
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from django_retrytasks import lifecycle, retry_task
 from django_retrytasks.alerts import Alert
 from django_retrytasks.announcements import announce_failures
+from django_retrytasks.attempts import AttemptRun
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import task_failed
 from tests import tasks
@@ -192,6 +194,53 @@ class TestReceivers:
         assert len(heard) == 1
         astray = Task.objects.get(internal=True, status=Status.FAILED)
         assert astray.args[0] == "nowhere.at_all"
+
+    def test_an_alert_taken_out_of_the_settings_is_given_up_after_some_tries(
+        self, driver: Driver, settings: Any
+    ) -> None:
+        settings.RETRYTASKS = {"ALERTS": [f"{HERE}.alert"]}
+        tasks.fails_once_for_all.enqueue()
+        [task] = driver.claim().tasks
+        lifecycle.settle([AttemptRun(task, timezone.now).ending()])
+        announce_failures.func(Task.objects.get(name=lifecycle.ANNOUNCE_ENTRY).args[0])
+        settings.RETRYTASKS = {"ALERTS": []}
+
+        driver.drain()
+
+        given_up = Task.objects.get(internal=True, status=Status.DISCARDED)
+        outcomes = [attempt.outcome for attempt in driver.attempts(given_up)]
+        assert outcomes == ["FAILED"] * 4 + ["DISCARDED"]
+
+    @pytest.mark.parametrize("stop_reason", ["MAX_RETRIES", "NOT_IMPORTABLE"])
+    def test_a_worker_without_the_code_leaves_on_failure_to_one_that_has_it(
+        self, driver: Driver, stop_reason: str
+    ) -> None:
+        result = tells_directly.enqueue()
+        driver.attempt(result)
+        Task.objects.filter(pk=result.id).update(
+            name="tests.of_tomorrow.task", stop_reason=stop_reason
+        )
+        driver.make_due(*Task.objects.filter(name=lifecycle.ANNOUNCE_ENTRY))
+        driver.run_due()
+        Task.objects.filter(pk=result.id).update(name=tells_directly.module_path)
+
+        driver.drain()
+
+        assert len(heard) == (stop_reason == "MAX_RETRIES")
+
+    def test_its_calls_wait_as_its_task_did_and_its_alerts_do_not(
+        self, driver: Driver, settings: Any
+    ) -> None:
+        settings.RETRYTASKS = {"ALERTS": [f"{HERE}.alert"], "ON_FAILURE": [f"{HERE}.hear"]}
+        tasks.fails_once_for_all.using(priority=-7).enqueue()
+        driver.drain()
+
+        priorities = Task.objects.filter(internal=True).values_list("name", "priority")
+        assert {name.rpartition(".")[2]: priority for name, priority in priorities} == {
+            "announce_failures": 100,
+            "call_receiver": -7,
+            "send_alert": 100,
+        }
 
     @pytest.mark.parametrize("task", [tells_directly, tells_by_path])
     def test_that_of_one_function_alone_is_called_for_its_failures(

@@ -6,12 +6,13 @@ import html
 import io
 import uuid
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,9 +21,11 @@ from django.utils import timezone
 from django_retrytasks import failures, lifecycle, retry_task, worker
 from django_retrytasks.alerts import Alert
 from django_retrytasks.attempts import AttemptRun
+from django_retrytasks.failures import Failed
 from django_retrytasks.models import FailureGroup, Status, Task
+from django_retrytasks.reports import report
 from tests import tasks
-from tests.driver import Driver
+from tests.driver import Driver, in_another_session
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +80,15 @@ def fail(driver: Driver, count: int = 1) -> None:
 def sweep(driver: Driver) -> None:
     worker.sweep()
     driver.drain()
+
+
+def recover(driver: Driver) -> None:
+    """Have a Task succeed after six quiet minutes, and the sweep find it."""
+    time_goes_by(timedelta(minutes=6))
+    mood["fails"] = False
+    fail(driver)
+    sweep(driver)
+    mood["fails"] = True
 
 
 class TestCounting:
@@ -284,18 +296,52 @@ class TestRecovery:
 
         assert len(alerts) == 1
 
-    def test_a_failure_after_it_is_told_at_once(self, driver: Driver) -> None:
+    def test_a_failure_long_after_it_is_told_at_once(self, driver: Driver) -> None:
         fail(driver)
-        time_goes_by(timedelta(minutes=6))
-        mood["fails"] = False
-        fail(driver)
-        sweep(driver)
-        mood["fails"] = True
+        recover(driver)
+        time_goes_by(timedelta(hours=1))
 
         fail(driver)
 
         assert alerts[2:] == [("FAILING", 1, 1)]
         assert the_group().failure_count == 2
+
+    def test_one_that_comes_and_goes_is_told_of_once_in_a_cooldown(self, driver: Driver) -> None:
+        for _ in range(19):  # for 114 minutes
+            fail(driver)
+            recover(driver)
+
+        assert [kind for kind, _, _ in alerts] == ["FAILING", "RECOVERED"] * 2
+        assert the_group().failure_count == 19
+
+    def test_ten_failures_soon_after_it_are_told(self, driver: Driver) -> None:
+        fail(driver)
+        recover(driver)
+
+        for _ in range(10):
+            fail(driver)
+
+        assert alerts[2:] == [("FAILING", 10, 10)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cause_that_many_workers_meet_at_once_is_counted_by_all(driver: Driver) -> None:
+    if not connection.features.has_select_for_update:
+        pytest.skip("there is one writer at a time")
+    result = sends.enqueue()
+    error = report(ConnectionError("refused"))
+    barrier = Barrier(4)
+
+    def count() -> None:
+        barrier.wait(20)
+        with transaction.atomic():
+            failures.count([Failed(task=driver.row(result), error=error, is_final=True)])
+
+    sessions = [in_another_session(count) for _ in range(4)]
+    for session in sessions:
+        session.result()
+
+    assert the_group().failure_count == 4
 
 
 class TestOperators:
@@ -324,18 +370,20 @@ class TestOperators:
         assert alerts[1:] == [("STILL_FAILING", 6, 5)]
         assert (the_group().status, the_group().muted_until) == (GROUP.OPEN, None)
 
-    def test_a_muted_group_recovers_in_silence(self, driver: Driver) -> None:
+    def test_what_failed_during_a_mute_is_told_after_it_and_then_that_it_is_over(
+        self, driver: Driver
+    ) -> None:
         fail(driver)
-        failures.mute([the_group().pk])
-        time_goes_by(timedelta(minutes=6))
-        mood["fails"] = False
-        fail(driver)
+        failures.mute([the_group().pk], timezone.now() + timedelta(hours=2))
+        fail(driver, 5)
+        recover(driver)
+        assert len(alerts) == 1
+        assert the_group().status == GROUP.MUTED
 
+        time_goes_by(timedelta(hours=2))
         sweep(driver)
 
-        assert len(alerts) == 1
-        assert the_group().streak_count == 0
-        assert the_group().status == GROUP.MUTED
+        assert alerts[1:] == [("STILL_FAILING", 6, 5), ("RECOVERED", 6, 0)]
 
     def test_a_resolved_group_that_fails_again_is_a_regression(self, driver: Driver) -> None:
         fail(driver, 3)
@@ -386,6 +434,23 @@ class TestOperators:
         worker.sweep()
 
         assert FailureGroup.objects.count() == 0
+
+    @pytest.mark.parametrize("kept", [0, 600])
+    def test_a_short_retention_loses_no_alert(
+        self, driver: Driver, settings: Any, kept: int
+    ) -> None:
+        settings.RETRYTASKS = {"ALERTS": [f"{HERE}.hear"], "RETENTION": {"FAILED": kept}}
+        sends.enqueue()
+        driver.run_due()
+        time_goes_by(timedelta(minutes=11))
+
+        for _ in range(2):
+            worker.sweep()
+        driver.drain()
+        fail(driver)
+
+        assert alerts == [("FAILING", 1, 1)]
+        assert the_group().failure_count == 2
 
     def test_a_muted_group_is_not_forgotten(self, driver: Driver) -> None:
         fail(driver)

@@ -139,17 +139,17 @@ class TestSensitive:
             (
                 {"sensitive": ("note", "acount")},
                 transfer,
-                "transfer: sensitive names 'acount', which is no parameter. Did you mean 'account'",
+                "transfer: sensitive names 'acount', which is no parameter. Did you mean .account",
             ),
             (
                 {"sensitive": ("iban",)},
                 transfer,
-                "'iban', which is no parameter. Parameters: account, amount, note$",
+                "'iban', which is no parameter. Choose from: account, amount, note\\.$",
             ),
             (
                 {"sensitive": ("self",), "bind": True},
                 bound_transfer,
-                "'self', which is no parameter. Parameters: account$",
+                "'self', which is no parameter. Choose from: account\\.$",
             ),
         ],
     )

@@ -50,10 +50,10 @@ class FailingFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("Yes")), ("no", _("No"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
             case "yes":
-                return queryset.filter(streak_count__gt=0)
+                return queryset.failing()
             case "no":
                 return queryset.filter(streak_count=0)
         return queryset
