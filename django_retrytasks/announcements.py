@@ -18,6 +18,7 @@ from .context import RetryTaskContext
 from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from .exceptions import Discard, NotATask, NotImportable
 from .failures import Notice
+from .lanes import ANNOUNCE_PRIORITY
 from .models import Attempt, Task, uuid7
 from .policy import PolicyOptions, StopReason
 from .signals import task_failed
@@ -102,7 +103,7 @@ def _calls(attempt: Attempt) -> Iterator[Task]:
 def _call(to: RetryTask[..., Any], args: Sequence[Any], attempt: Attempt, receiver: str) -> Task:
     # At the priority of the failed Task: there is one for each failure and receiver.
     pk, priority = _id_of(attempt, receiver), attempt.task.priority
-    return _internal(to, args, attempt.task, pk, priority)
+    return internal_task(to, args, attempt.task, pk, priority)
 
 
 def _may_have_on_failure(task: Task) -> bool:
@@ -191,7 +192,7 @@ def _enqueue_alerts(notices: Sequence[Notice]) -> None:
     rows = Task.objects.using(wakeups.alias()).only("queue_name", "backend")
     samples = rows.in_bulk([notice.sample_id for notice in notices])
     alerts = [
-        _internal(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
+        internal_task(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
         for notice in notices
         for sink in conf.get().sinks
     ]
@@ -208,12 +209,12 @@ def _give_time(context: RetryTaskContext, lack: str) -> NoReturn:
     raise Discard(f"{lack} any more")
 
 
-def _internal(
+def internal_task(
     to: RetryTask[..., Any],
     args: Sequence[Any],
-    beside: Task | None,
+    beside: Task | None = None,
     pk: uuid.UUID | None = None,
-    priority: int = lifecycle.ANNOUNCE_PRIORITY,
+    priority: int = ANNOUNCE_PRIORITY,
 ) -> Task:
     """Return an internal Task, to run in the queue of the Task it is about.
 

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from django.db.models import Max
 
-from . import lifecycle, wakeups
-from .lifecycle import Lane
+from . import wakeups
+from .lanes import Lane, Paused, all_lanes, paused_now
 from .models import Attempt, DatabaseNow, Status, Task, TaskQuerySet
 
 # Due Tasks are counted up to so many in each lane: a count walks the index.
@@ -29,7 +29,9 @@ class QueueHealth:
     due_count: int
     """Tasks that might run now; at most 10,000 of each priority are counted."""
     lag: float
-    """Seconds for which its oldest due Task has been due; 0 if none is."""
+    """Seconds for which its oldest due Task has been due; 0 if none is, or the queue is paused."""
+    is_paused: bool
+    """Whether its Tasks wait until it is resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Health:
 
     queues: Sequence[QueueHealth]
     """Every queue that holds unfinished Tasks, by name."""
+    paused_names: Sequence[str]
+    """Functions whose Tasks wait until they are resumed."""
     running_count: int
     """Tasks under a claim, those of dead workers included until their lease ends."""
     last_claim_at: datetime | None
@@ -54,10 +58,12 @@ class Health:
 def check() -> Health:
     """Look at the work of all clusters."""
     by_queue: dict[str, list[Lane]] = defaultdict(list)
-    for lane in lifecycle.all_lanes():
+    for lane in all_lanes():
         by_queue[lane[0]].append(lane)
+    paused = paused_now()
     return Health(
-        queues=[_queue_health(name, lanes) for name, lanes in sorted(by_queue.items())],
+        queues=[_queue_health(name, lanes, paused) for name, lanes in sorted(by_queue.items())],
+        paused_names=sorted(paused.names),
         running_count=running().count(),
         last_claim_at=_last_claim_at(),
         swept_at=wakeups.swept_at(),
@@ -78,9 +84,13 @@ def running() -> TaskQuerySet:
     return rows.filter(internal__in=(False, True), status=Status.RUNNING)
 
 
-def _queue_health(name: str, lanes: Sequence[Lane]) -> QueueHealth:
-    due_count = sum(_due(lane)[:COUNT_LIMIT].count() for lane in lanes)
-    return QueueHealth(queue_name=name, due_count=due_count, lag=lag(lanes))
+def _queue_health(name: str, lanes: Sequence[Lane], paused: Paused) -> QueueHealth:
+    return QueueHealth(
+        queue_name=name,
+        due_count=sum(_due(lane)[:COUNT_LIMIT].count() for lane in lanes),
+        lag=lag(lane for lane in lanes if not paused.skips(lane)),
+        is_paused=name in paused.queue_names,
+    )
 
 
 def _lag_of_lane(lane: Lane) -> float:

@@ -23,17 +23,16 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, failures, wakeups
+from . import conf, failures, lanes, wakeups
+from .exceptions import Duration, as_seconds
 from .failures import Failed
-from .models import FINAL, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
+from .lanes import ANNOUNCE_PRIORITY, NOTHING_PAUSED, Lane, Paused
+from .models import FINAL, UNFINISHED, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
 from .policy import Decision, StopReason
 from .reports import ErrorReport, storable
 from .transactions import writing
 
 logger = logging.getLogger("django_retrytasks")
-
-Lane = tuple[str, int]
-"""A queue's name and a priority."""
 
 Waiting = tuple[Task, wakeups.Wake]
 """A Task that waits and when to wake a cluster for it."""
@@ -41,7 +40,6 @@ Waiting = tuple[Task, wakeups.Wake]
 CHUNK = 1000
 INLINE_ENTRY = "django_retrytasks.worker.run_inline"
 ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failures"
-ANNOUNCE_PRIORITY = 100
 ANNOUNCE_RETRIES = 20
 DATABASE_NOW = "database_now"
 DECISION_LIMIT = 255
@@ -51,7 +49,10 @@ COMING_LIMIT = 600
 PRUNE_SECONDS = 10.0
 # The lease of a Task that is run in the calling process.
 INLINE_LEASE = timedelta(days=1)
+# How often one claim parks what is paused before it makes do with what it has found.
+PARK_ROUNDS = 20
 STARTS = ("started_at", "last_attempted_at")
+WAITING = (Status.PENDING, Status.RETRYING)
 # Internal Tasks are of no interest once done.
 INTERNAL_RETENTION = timedelta(hours=1)
 
@@ -197,41 +198,6 @@ def _ring(waiting: Sequence[Waiting]) -> None:
 # ---- claim
 
 
-def lanes(key: str) -> list[Lane]:
-    """Return the lanes of a cluster that hold unfinished Tasks, highest priority first.
-
-    Each is found by a seek in the claim's index, so the cost does not grow with the Tasks waiting.
-    """
-    found = [lane for lane in all_lanes() if wakeups.key_for(lane[0]) == key]
-    return sorted(found, key=lambda lane: -lane[1])
-
-
-def all_lanes() -> Iterator[Lane]:
-    """Walk the lanes of all clusters that hold unfinished Tasks."""
-    for queue_name in queue_names():
-        for priority in _distinct(_unfinished().filter(queue_name=queue_name), "priority"):
-            yield queue_name, priority
-
-
-def queue_names() -> Iterator[str]:
-    """Walk the queues that hold unfinished Tasks, in alphabetical order."""
-    return _distinct(_unfinished(), "queue_name")
-
-
-def _unfinished() -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
-    return rows.unfinished()
-
-
-def _distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
-    """Walk the distinct values of an indexed column by one seek each (a loose index scan)."""
-    values = rows.order_by(name).values_list(name, flat=True)
-    value = values.first()
-    while value is not None:
-        yield value
-        value = values.filter(**{f"{name}__gt": value}).first()
-
-
 def next_coming(among: Sequence[Lane]) -> tuple[datetime, datetime] | None:
     """Return when the next waiting Task of these lanes comes due, and the database's time."""
     rows = Task.objects.using(wakeups.alias()).exclude(status=Status.RUNNING)
@@ -262,18 +228,21 @@ def ring_for_due(key: str, among: Sequence[Lane], *, least: int = 1) -> bool:
     return bool(count)
 
 
-def claim(among: Sequence[Lane], *, limit: int, worker: str) -> Claim:
+def claim(
+    among: Sequence[Lane], *, limit: int, worker: str, paused: Paused = NOTHING_PAUSED
+) -> Claim:
     """Take due Tasks of these lanes: highest priority first, then the oldest run_after.
 
     Args:
         among: lanes, highest priority first.
         limit: how many Tasks at most.
         worker: who takes them.
+        paused: what is parked, not taken, where it is found.
 
     Lapsed claims are due as well: such a Task comes back with status RUNNING, to be settled as
     lost by its new holder. A suspect Task is taken alone.
     """
-    return _claim(lambda: _due(among, limit), worker, _lease())
+    return _claim(lambda: _due_unpaused(among, limit, paused), worker, _lease())
 
 
 def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
@@ -281,8 +250,7 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
     No heartbeat extends its lease, so that is a long one.
     """
-    waiting = (Status.PENDING, Status.RETRYING)
-    rows = _lockable().filter(pk__in=list(ids), status__in=waiting)
+    rows = _lockable().filter(pk__in=list(ids), status__in=WAITING)
     first = rows.order_by("-priority", "run_after")[:1]
     return _claim(lambda: list(first), worker, INLINE_LEASE)
 
@@ -316,6 +284,17 @@ def still_held(claim: Claim) -> Claim:
     if len(found) < len(claim.tasks):
         return Claim()
     return replace(claim, at=min(found.values()))
+
+
+def _due_unpaused(among: Sequence[Lane], limit: int, paused: Paused) -> list[Task]:
+    """Return due Tasks to run; those that are paused are parked, many at a time."""
+    found = _due(among, limit)
+    for _ in range(PARK_ROUNDS):
+        if not any(map(paused.holds, found)):
+            return found
+        lanes.park([task for task in _due(among, CHUNK) if paused.holds(task)])
+        found = _due(among, limit)
+    return [task for task in found if not paused.holds(task)]
 
 
 def _due(among: Sequence[Lane], limit: int) -> list[Task]:
@@ -560,11 +539,14 @@ def _give_back(task: Task, **changes: Any) -> None:
     _by_pk([task]).held(task.claim_token).update(**values)
 
 
-# ---- re-drive, discard
+# ---- what operators do
 
 
-def redrive(ids: Iterable[uuid.UUID]) -> int:
-    """Run failed Tasks again, ids and attempts kept, the retries anew; return how many."""
+def redrive(ids: Iterable[uuid.UUID], *, arguments: tuple[str, str] | None = None) -> int:
+    """Run failed Tasks again, ids and attempts kept, the retries anew; return how many.
+
+    ``arguments``, as `codec.dumps_arguments` returns them, take the place of their own.
+    """
     values: dict[str, Any] = {
         "status": Status.PENDING,
         "stop_reason": "",
@@ -574,33 +556,72 @@ def redrive(ids: Iterable[uuid.UUID]) -> int:
         "started_at": None,
         "finished_at": None,
     }
-    with writing():
-        tasks = _lock_in(ids, (Status.FAILED,))
-        now = {"run_after": DatabaseNow(), "queued_at": DatabaseNow()}
-        _by_pk(tasks).update(**values, **now)
-        _wake_for([(task, wakeups.now()) for task in tasks])
-    _log_all(logging.INFO, "re-driven", tasks)
-    return len(tasks)
+    if arguments:
+        values |= zip(("args", "kwargs"), map(Encoded, arguments), strict=True)
+    return _change(ids, (Status.FAILED,), "re-driven", wakeups.now(), **values, **_due_at())
+
+
+def run_now(ids: Iterable[uuid.UUID]) -> int:
+    """Have waiting Tasks run at once, not when their countdown is over; return how many."""
+    return _change(ids, WAITING, "made due", wakeups.now(), **_due_at())
+
+
+def snooze(ids: Iterable[uuid.UUID], countdown: Duration) -> int:
+    """Have waiting Tasks wait for ``countdown`` seconds from now, uncharged; return how many.
+
+    Raises:
+        TypeError, ValueError: ``countdown`` is no duration from 0 to 366 days.
+    """
+    wait = as_seconds("countdown", countdown)
+    moment = timezone.now() + timedelta(seconds=wait)
+    return _change(ids, WAITING, "snoozed", wakeups.Wake(moment, moment), **_due_at(wait))
 
 
 def discard(ids: Iterable[uuid.UUID]) -> int:
     """Drop Tasks that wait or have failed, not those that run; return how many."""
-    values: dict[str, Any] = {
+    return _change(ids, (*WAITING, Status.FAILED), "discarded", **_discarded())
+
+
+def cancel(ids: Iterable[uuid.UUID]) -> int:
+    """Drop Tasks that wait or run; return how many.
+
+    The function of one that runs is not interrupted: it goes on to its end, and what comes of it
+    is refused.
+    """
+    return _change(ids, UNFINISHED, "cancelled", **_discarded(), claim_token=None)
+
+
+def _due_at(seconds: float = 0) -> dict[str, Any]:
+    moment = DatabaseNow() + timedelta(seconds=seconds)
+    return {"run_after": moment, "queued_at": moment}
+
+
+def _discarded() -> dict[str, Any]:
+    return {
         "status": Status.DISCARDED,
         "stop_reason": StopReason.DISCARDED,
         "run_after": None,
+        "finished_at": DatabaseNow(),
         "wakeup_id": None,
     }
+
+
+def _change(
+    ids: Iterable[uuid.UUID],
+    statuses: Sequence[Status],
+    words: str,
+    wake: wakeups.Wake | None = None,
+    **values: Any,
+) -> int:
+    """Change Tasks that have one of these statuses, and ring for them; return how many."""
     with writing():
-        tasks = _lock_in(ids, (Status.PENDING, Status.RETRYING, Status.FAILED))
-        _by_pk(tasks).update(**values, finished_at=DatabaseNow())
-    _log_all(logging.INFO, "discarded", tasks)
+        rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
+        tasks = list(rows.select_for_update().order_by("pk"))
+        _by_pk(tasks).update(**values)
+        if wake:
+            _wake_for([(task, wake) for task in tasks])
+    _log_all(logging.INFO, words, tasks)
     return len(tasks)
-
-
-def _lock_in(ids: Iterable[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
-    rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
-    return list(rows.select_for_update().order_by("pk"))
 
 
 # ---- sweep
@@ -613,7 +634,7 @@ def sweep() -> None:
     and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
     at once are.
     """
-    for queue_name, priority in all_lanes():
+    for queue_name, priority in lanes.running_lanes():
         key = wakeups.key_for(queue_name)
         ring_for_due(key, [(queue_name, priority)], least=0)
         coming = _coming(Task.objects.using(wakeups.alias()).of_lane(queue_name, priority))

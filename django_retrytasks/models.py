@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
@@ -127,6 +127,9 @@ class Status(models.TextChoices):
     # Set by discard, or by settle when the function raised Discard. Final.
     DISCARDED = "DISCARDED", _("Discarded")
 
+
+# The run_after of Tasks that wait for their queue or function to be resumed.
+PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
 UNFINISHED = (Status.PENDING, Status.RUNNING, Status.RETRYING)
 FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
@@ -278,6 +281,15 @@ class Task(models.Model):
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
+        # One for each verb of an operator: to view, or to change, is not enough.
+        permissions = (
+            ("redrive_task", _("Can re-drive failed tasks")),
+            ("run_now_task", _("Can have waiting tasks run at once")),
+            ("snooze_task", _("Can snooze waiting tasks")),
+            ("discard_task", _("Can discard tasks")),
+            ("cancel_task", _("Can cancel tasks")),
+            ("pause_task", _("Can pause and resume queues and functions")),
+        )
         indexes = (
             # What claim reads: due Tasks of a lane. Finished Tasks are outside it where the
             # database has partial indexes.
@@ -293,6 +305,8 @@ class Task(models.Model):
                 name="retrytasks_succeeded",
                 condition=Q(status=Status.SUCCEEDED),
             ),
+            # The Tasks of a function, the latest last; and the functions there are, by seeks.
+            models.Index(fields=("name", "id"), name="retrytasks_named"),
             # The Tasks of a cause, the latest last.
             models.Index(
                 fields=("failure_group", "id"),
@@ -315,6 +329,11 @@ class Task(models.Model):
     def is_finished(self) -> bool:
         """Whether its status is final."""
         return self.status in FINAL
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits because its queue or its function is paused."""
+        return self.run_after is not None and self.run_after.year == PARKED.year
 
     @property
     def was_started(self) -> bool:
@@ -530,3 +549,103 @@ class FailureGroup(models.Model):
         if self.alerted_at is None or now - self.alerted_at >= cooldown:
             return True
         return len(str(self.streak_count)) > len(str(self.alerted_count))
+
+
+class Pause(models.Model):
+    """A queue, or a function, whose due Tasks wait until it is resumed."""
+
+    queue_name = models.CharField(
+        max_length=100, blank=True, default="", help_text=_("The queue. Empty for a function.")
+    )
+    name = models.CharField(
+        max_length=255, blank=True, default="", help_text=_("The function. Empty for a queue.")
+    )
+    paused_at = models.DateTimeField(help_text=_("Since when."))
+    paused_by = models.CharField(
+        max_length=150, blank=True, default="", help_text=_("Who paused it.")
+    )
+    reason = models.TextField(blank=True, default="", help_text=_("Why, in words."))
+
+    class Meta:
+        verbose_name = _("pause")
+        verbose_name_plural = _("pauses")
+        constraints = (
+            models.UniqueConstraint(fields=("queue_name", "name"), name="retrytasks_paused_once"),
+            models.CheckConstraint(
+                condition=Q(queue_name="") ^ Q(name=""), name="retrytasks_pauses_one_thing"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.queue_name
+
+
+class Operation(models.Model):
+    """One of an operator's verbs for many Tasks, done in chunks by an internal Task."""
+
+    class Verb(models.TextChoices):
+        REDRIVE = "REDRIVE", _("Re-drive")
+        RUN_NOW = "RUN_NOW", _("Run now")
+        SNOOZE = "SNOOZE", _("Snooze")
+        DISCARD = "DISCARD", _("Discard")
+        CANCEL = "CANCEL", _("Cancel")
+
+    class Status(models.TextChoices):
+        # Set by start: its internal Task goes through the Tasks selected.
+        RUNNING = "RUNNING", _("Running")
+        # Set when it has gone through all of them. Final.
+        DONE = "DONE", _("Done")
+        # Set by stop, or by a canary that failed: what is done stays done. Final.
+        STOPPED = "STOPPED", _("Stopped")
+
+    id = models.UUIDField(
+        primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")
+    )
+    verb = models.CharField(max_length=7, choices=Verb, help_text=_("What is done to each Task."))
+    countdown = models.FloatField(
+        null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")
+    )
+    selection = models.JSONField(help_text=_("Which Tasks: what is asked of them, by name."))
+    newest = models.UUIDField(
+        editable=False, help_text=_("The last Task that may be one of them, in order of ids.")
+    )
+    cursor = models.UUIDField(
+        null=True, editable=False, help_text=_("The last Task gone through. Empty: none yet.")
+    )
+    per_minute = models.PositiveIntegerField(
+        null=True, help_text=_("Tasks a minute at most. Empty: no limit.")
+    )
+    canary = models.PositiveSmallIntegerField(
+        default=0, help_text=_("Tasks to do first; the others only if all of these succeed.")
+    )
+    canary_ids = models.JSONField(
+        default=list, editable=False, help_text=_("The Tasks that were done first.")
+    )
+    status = models.CharField(
+        max_length=7, choices=Status, default=Status.RUNNING, help_text=_("How far it is.")
+    )
+    stopped_because = models.CharField(
+        max_length=255, blank=True, default="", help_text=_("Why it was stopped, in words.")
+    )
+    matched_count = models.PositiveIntegerField(
+        help_text=_("Tasks selected when it was started, counted up to 100,000.")
+    )
+    done_count = models.PositiveIntegerField(default=0, help_text=_("Tasks changed so far."))
+    skipped_count = models.PositiveIntegerField(
+        default=0, help_text=_("Tasks that had another status when their turn came.")
+    )
+    started_by = models.CharField(
+        max_length=150, blank=True, default="", help_text=_("Who started it.")
+    )
+    reason = models.TextField(blank=True, default="", help_text=_("Why, in words."))
+    started_at = models.DateTimeField(help_text=_("When it was started."))
+    finished_at = models.DateTimeField(
+        null=True, help_text=_("When it was done or stopped. Empty while it runs.")
+    )
+
+    class Meta:
+        verbose_name = _("operation")
+        verbose_name_plural = _("operations")
+
+    def __str__(self) -> str:
+        return f"{self.get_verb_display()} {self.pk}"

@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from . import conf, health, lifecycle, wakeups
+from . import conf, health, wakeups
 from .backend import resolve
 from .exceptions import as_count, as_seconds, nearest
+from .lanes import running_lanes
 from .models import (
     DatabaseNow,
     FailureGroup,
@@ -164,7 +165,7 @@ class OldestDue(Rule):
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each queue that is late."""
-        lanes = [lane for lane in lifecycle.all_lanes() if self.queue_name in (None, lane[0])]
+        lanes = [lane for lane in running_lanes() if self.queue_name in (None, lane[0])]
         late = {lane[0] for lane in lanes if health.lag([lane]) > self.over}
         for queue_name in sorted(late):
             text = _('The oldest due Task of queue "%(queue)s" has waited for more than %(over)s s')

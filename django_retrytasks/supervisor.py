@@ -24,6 +24,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import Error, connections
 
 from . import health, lifecycle, wakeups
+from .lanes import lanes_of
 from .models import DatabaseNow
 
 logger = logging.getLogger("django_retrytasks")
@@ -213,7 +214,7 @@ class Supervisor:
 
     def _look(self, cluster: Cluster) -> Look | None:
         try:
-            lag = health.lag(lifecycle.lanes(self._key))
+            lag = health.lag(lanes_of(self._key))
             look = Look(lag=lag, claims=cluster.claims() if lag else frozenset())
         except Error as error:
             self._lose_database(error)
@@ -223,7 +224,7 @@ class Supervisor:
 
     def _ring(self) -> None:
         try:
-            lifecycle.ring_for_due(self._key, lifecycle.lanes(self._key))
+            lifecycle.ring_for_due(self._key, lanes_of(self._key))
         except Error as error:
             self._lose_database(error)
 

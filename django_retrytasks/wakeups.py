@@ -122,6 +122,13 @@ def waiting_count(key: str) -> int:
     return int(rows.count())
 
 
+def waits_until(wakeup_id: int | None) -> datetime | None:
+    """Return the host time from which a wake-up is visible; None where it waits no longer."""
+    rows = OrmQ.objects.using(alias()).filter(pk=wakeup_id)
+    lock: datetime | None = rows.values_list("lock", flat=True).first()
+    return lock
+
+
 def set_guard(seconds: float | None) -> None:
     """Have django-q2's guard end this worker if it is still busy in ``seconds``; None: never.
 

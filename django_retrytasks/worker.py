@@ -23,7 +23,8 @@ from .attempts import AttemptRun, refused, worker_name
 from .backend import result_of, sender_of
 from .contract import task_finished
 from .exceptions import NotATask, NotImportable
-from .lifecycle import Claim, ClaimInDoubt, Ending, Lane, Settled
+from .lanes import Lane, Paused, lanes_of, paused_now
+from .lifecycle import Claim, ClaimInDoubt, Ending, Settled
 from .models import Attempt, Status, Task
 from .reports import report
 from .signals import attempt_failed, task_retrying, task_succeeded
@@ -57,11 +58,14 @@ def run(key: str, due: float | None = None) -> None:
     """
     until = time.monotonic() + conf.get().slice
     half = until - conf.get().slice / 2
-    lanes = _persist(lambda: lifecycle.lanes(key), CLAIM_PATIENCE)
-    worked = _run_batch(lanes) or (_wait_for_coming(key, lanes, due) and _run_batch(lanes))
+    paused = _persist(paused_now, CLAIM_PATIENCE)
+    lanes = _persist(lambda: lanes_of(key, paused), CLAIM_PATIENCE)
+    worked = _run_batch(lanes, paused) or (
+        _wait_for_coming(key, lanes, due) and _run_batch(lanes, paused)
+    )
     rung = False
     while worked and time.monotonic() < until:
-        worked = _run_batch(lanes)
+        worked = _run_batch(lanes, paused)
         if worked and not rung and time.monotonic() > half:
             # In time for the cluster to have the next wake-up at hand when this slice is over.
             rung = _ring_for_due(key, lanes)
@@ -88,9 +92,9 @@ def sweep() -> None:
         import_string(REVIEW_ENTRY)()
 
 
-def _run_batch(lanes: Sequence[Lane]) -> bool:
+def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
     """Claim due Tasks and run them; return whether there were any."""
-    claim = _claim(lanes)
+    claim = _claim(lanes, paused)
     if not claim.tasks:
         return False
     batch = Batch(claim)
@@ -105,7 +109,7 @@ def _ring_for_due(key: str, lanes: Sequence[Lane], *, least: int = 1) -> bool:
     return _persist(lambda: lifecycle.ring_for_due(key, lanes, least=least), CLAIM_PATIENCE)
 
 
-def _claim(lanes: Sequence[Lane]) -> Claim:
+def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
     """Claim due Tasks; where a claim's commit went unanswered, see first whether it holds."""
     limit, worker, doubtful = _pace.limit, worker_name(), Claim()
 
@@ -114,7 +118,7 @@ def _claim(lanes: Sequence[Lane]) -> Claim:
         if doubtful.tasks and (claim := lifecycle.still_held(doubtful)).tasks:
             return claim
         try:
-            return lifecycle.claim(lanes, limit=limit, worker=worker)
+            return lifecycle.claim(lanes, limit=limit, worker=worker, paused=paused)
         except ClaimInDoubt as error:
             doubtful = error.claim
             raise

@@ -107,7 +107,9 @@ class TestCheck:
         with CaptureQueriesContext(connection) as queries:
             health.check()
 
-        statements = [query["sql"] for query in queries if "retrytasks_" in query["sql"]]
+        # That of the pauses is small, and read whole.
+        told = [query["sql"] for query in queries if "retrytasks_pause" not in query["sql"]]
+        statements = [sql for sql in told if "retrytasks_" in sql]
 
         assert len(statements) > 5
         assert [sql for sql in statements if reads_through(sql)] == []
@@ -149,7 +151,7 @@ class TestCommand:
         read = json.loads(told("--json", "--max-lag", "60"))
 
         assert read.keys() == {
-            *("ok", "lag", "queues", "running_count", "last_claim_at", "swept_at")
+            *("ok", "lag", "queues", "paused_names", "running_count", "last_claim_at", "swept_at")
         }
         assert read["ok"] is True
         [queue] = read["queues"]
