@@ -159,6 +159,11 @@ class TestUsage:
             run("redrive", "abc")
 
     @pytest.mark.parametrize("words", [("redrive",), ("discard",)])
+    def test_an_id_or_a_selection_is_required(self, words: tuple[str, ...]) -> None:
+        with pytest.raises(CommandError, match="give ids, or what selects Tasks"):
+            run(*words)
+
+    @pytest.mark.parametrize("words", [("mute",), ("resolve",), ("stop",)])
     def test_an_id_is_required(self, words: tuple[str, ...]) -> None:
         with pytest.raises(CommandError, match="the following arguments are required: id"):
             run(*words)

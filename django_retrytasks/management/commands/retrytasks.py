@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from getpass import getuser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,10 +19,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error
 from django.utils import timezone
 
-from django_retrytasks import failures, health, lifecycle, wakeups, worker
+from django_retrytasks import failures, health, lanes, lifecycle, operations, wakeups, worker
 from django_retrytasks.backend import resolve
 from django_retrytasks.exceptions import RetryTasksError
-from django_retrytasks.models import FailureGroup
+from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import class_path
 from django_retrytasks.supervisor import Supervisor
@@ -36,6 +37,8 @@ class Verb:
     done: str
     skips: str
     ids: str = "Id of a Task, as logs show it."
+    of_many: str = ""
+    """The same verb of operations, where there is one."""
 
 
 GROUPS = "Fingerprint of a failure group, as the subcommand failures shows it."
@@ -46,13 +49,36 @@ VERBS = {
         help="Run failed Tasks again: ids and attempts are kept, the retries count anew.",
         act=lifecycle.redrive,
         done="re-driven",
+        of_many=Operation.Verb.REDRIVE,
         skips="not failed, or no such Task",
     ),
     "discard": Verb(
         help="Drop Tasks that wait or have failed; those that run are left alone.",
         act=lifecycle.discard,
         done="discarded",
+        of_many=Operation.Verb.DISCARD,
         skips="running, succeeded or discarded already, or no such Task",
+    ),
+    "run-now": Verb(
+        help="Have waiting Tasks run at once, not when their countdown is over.",
+        act=lifecycle.run_now,
+        done="made due",
+        of_many=Operation.Verb.RUN_NOW,
+        skips="not waiting, or no such Task",
+    ),
+    "snooze": Verb(
+        help="Have waiting Tasks wait longer; no retry is spent.",
+        act=lifecycle.snooze,
+        done="snoozed",
+        of_many=Operation.Verb.SNOOZE,
+        skips="not waiting, or no such Task",
+    ),
+    "cancel": Verb(
+        help="Drop Tasks that wait or run; what runs goes on, and its outcome is refused.",
+        act=lifecycle.cancel,
+        done="cancelled",
+        of_many=Operation.Verb.CANCEL,
+        skips="finished already, or no such Task",
     ),
     "mute": Verb(
         help="Have failure groups alert no more; their failures are counted all the same.",
@@ -78,6 +104,27 @@ VERBS = {
 }
 
 
+STOP = Verb(
+    help="Stop operations: what is done stays done.",
+    act=lambda ids: sum(operations.stop(pk, f"by {getuser()}") for pk in ids),
+    done="stopped",
+    skips="over already, or no such operation",
+)
+
+# What selects Tasks, as selections.py calls it, and what it asks for.
+SELECTED = {
+    "failure_group": ("--group", "FINGERPRINT", "Those that failed last by this cause."),
+    "name": ("--task", "PATH", "Those of this function."),
+    "queue_name": ("--queue", "NAME", "Those of this queue."),
+    "error": ("--error", "CLASS", "Those whose last failure was of this class, a dotted path."),
+    "status": ("--status", "STATUS", "Those of this status."),
+}
+
+PAUSING = {
+    "pause": "Have the due Tasks of a queue or of a function wait, uncharged, until it is resumed.",
+    "resume": "Have a paused queue or function go on.",
+}
+
 # A cluster takes some seconds to start, and must not be taken for frozen meanwhile.
 LEAST_STALL = 5
 
@@ -97,10 +144,35 @@ class Command(BaseCommand):
         subcommands.add_parser("sweep", help=text, description=text)
         for name, verb in VERBS.items():
             command = subcommands.add_parser(name, help=verb.help, description=verb.help)
-            command.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=verb.ids)
+            many = "*" if verb.of_many else "+"
+            command.add_argument("ids", nargs=many, type=uuid_of, metavar="id", help=verb.ids)
+            if verb.of_many:
+                _add_selection_arguments(command)
             if name == "mute":
                 text = "Until so many seconds from now. Default: until reopened."
                 command.add_argument("--for", dest="seconds", type=seconds, help=text)
+            if name == "snooze":
+                text = "How many seconds from now they are due."
+                command.add_argument(
+                    "--for", dest="seconds", type=seconds, required=True, help=text
+                )
+        for name, text in PAUSING.items():
+            command = subcommands.add_parser(name, help=text, description=text)
+            what = command.add_mutually_exclusive_group(required=True)
+            what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
+            what.add_argument(
+                "--task", metavar="PATH", default="", help="A function's dotted path."
+            )
+            if name == "pause":
+                command.add_argument("--reason", default="", help="Why, for others to read.")
+        text = "List the operations: what was done to many Tasks, and how far it is."
+        subcommands.add_parser("operations", help=text, description=text)
+        text = "Stop operations: what is done stays done."
+        stopping = subcommands.add_parser("stop", help=text, description=text)
+        text = "Id of an operation, as the subcommand operations shows it."
+        stopping.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=text)
+        text = "List what is paused, since when, by whom and why."
+        subcommands.add_parser("pauses", help=text, description=text)
         text = "List the failure groups: those that fail still, or all, the latest failure first."
         listing = subcommands.add_parser("failures", help=text, description=text)
         listing.add_argument("--all", action="store_true", help="Those that are over as well.")
@@ -122,12 +194,24 @@ class Command(BaseCommand):
                 wait = options["seconds"]
                 until = None if wait is None else timezone.now() + timedelta(seconds=wait)
                 self._change(VERBS["mute"], set(options["ids"]), until=until)
+            case "operations":
+                for line in _operated():
+                    self.stdout.write(line)
+            case "stop":
+                self._change(STOP, set(options["ids"]))
+            case "pause" | "resume":
+                self._pause(subcommand, options)
+            case "pauses":
+                for line in _paused():
+                    self.stdout.write(line)
             case "health":
                 self._health(options["max_lag"], as_json=options["json"])
             case "cluster":
                 self._cluster(options["name"], options["max_stall"], options["grace"])
-            case _:
+            case "resolve" | "reopen":
                 self._change(VERBS[subcommand], set(options["ids"]))
+            case _:
+                self._change_tasks(VERBS[subcommand], options)
 
     def _schedule(self, path: str) -> None:
         try:
@@ -161,6 +245,38 @@ class Command(BaseCommand):
         for line in _listed(shown):
             self.stdout.write(line)
 
+    def _pause(self, verb: str, options: dict[str, Any]) -> None:
+        what = {"queue_name": options["queue"], "name": options["task"]}
+        shown = options["queue"] or options["task"]
+        if verb == "pause":
+            done = lanes.pause(**what, by=getuser(), reason=options["reason"])
+            self.stdout.write(f"{shown} is paused" if done else f"{shown} was paused already")
+        elif lanes.resume(**what):
+            self.stdout.write(f"{shown} goes on")
+        else:
+            raise CommandError(f"{shown} was not paused")
+
+    def _change_tasks(self, verb: Verb, options: dict[str, Any]) -> None:
+        selection = {key: options[key] for key in SELECTED if options[key] is not None}
+        if bool(selection) == bool(options["ids"]):
+            raise CommandError("give ids, or what selects Tasks, such as --group; one of the two")
+        wait = {} if options.get("seconds") is None else {"countdown": options["seconds"]}
+        try:
+            if not selection:
+                self._change(verb, set(options["ids"]), **wait)
+            elif options["dry_run"]:
+                count = operations.count(verb.of_many, selection)
+                self.stdout.write(f"{count} would be {verb.done}")
+            else:
+                chosen = {key: options[key] for key in ("per_minute", "canary", "reason")}
+                self._start(verb, selection, **wait, **chosen)
+        except (TypeError, ValueError) as error:
+            raise CommandError(str(error)) from error
+
+    def _start(self, verb: Verb, selection: dict[str, str], **options: Any) -> None:
+        found = operations.start(verb.of_many, selection, by=getuser(), **options)
+        self.stdout.write(f"operation {found.pk} began: {found.matched_count} to be {verb.done}")
+
     def _change(self, verb: Verb, ids: set[uuid.UUID], **options: Any) -> None:
         done = verb.act(ids, **options)
         skipped = len(ids) - done
@@ -189,6 +305,18 @@ def seconds(text: str, *, least: float = 0) -> float:
     if not least <= value < math.inf:
         raise ArgumentTypeError(f"{text!r} is no duration: give seconds, {_seconds(least)} or more")
     return value
+
+
+def _add_selection_arguments(parser: CommandParser) -> None:
+    for key, (option, metavar, text) in SELECTED.items():
+        parser.add_argument(option, dest=key, metavar=metavar, help=text)
+    text = "Only tell how many there are; at most 100,000 are counted."
+    parser.add_argument("--dry-run", action="store_true", help=text)
+    text = "How many a minute at most. Default: no limit."
+    parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
+    text = "How many to run first; the others only if all of these succeed. Default: 0."
+    parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
+    parser.add_argument("--reason", default="", help="Why, for others to read.")
 
 
 def _add_health_arguments(parser: CommandParser) -> None:
@@ -235,10 +363,27 @@ def _as_json(found: health.Health, late: bool) -> str:
 def _as_text(found: health.Health) -> Iterable[str]:
     yield f"{'queue':<20}  {'due':>6}  {'oldest due for':>14}"
     for queue in found.queues:
-        yield f"{queue.queue_name:<20}  {queue.due_count:>6}  {queue.lag:>12.1f} s"
+        paused = "  paused" if queue.is_paused else ""
+        yield f"{queue.queue_name:<20}  {queue.due_count:>6}  {queue.lag:>12.1f} s{paused}"
+    for name in found.paused_names:
+        yield f"paused: {name}"
     yield f"running: {found.running_count}"
     yield f"last claim: {_moment(found.last_claim_at)}"
     yield f"last sweep: {_moment(found.swept_at)}"
+
+
+def _operated() -> Iterable[str]:
+    for row in Operation.objects.using(wakeups.alias()).order_by("-started_at"):
+        done = f"{row.done_count} of {row.matched_count} done, {row.skipped_count} skipped"
+        because = f" ({row.stopped_because})" if row.stopped_because else ""
+        yield f"{row.pk}  {row.verb:<7}  {row.status:<7}  {done}{because}"
+
+
+def _paused() -> Iterable[str]:
+    for row in Pause.objects.using(wakeups.alias()).order_by("paused_at"):
+        kind = "queue" if row.queue_name else "task"
+        about = ", ".join(text for text in (row.paused_by, row.reason) if text)
+        yield f"{kind} {row}, since {_moment(row.paused_at)}" + (f": {about}" if about else "")
 
 
 def _listed(groups: Iterable[FailureGroup]) -> Iterable[str]:

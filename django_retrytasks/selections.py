@@ -1,0 +1,133 @@
+"""Which Tasks: what may be asked of them, by names that are plain text.
+
+One definition for the filters of the admin, for the command and for operations, which store it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from .exceptions import nearest
+from .models import DatabaseNow, Status, TaskQuerySet, uuid7
+
+Selection = Mapping[str, str]
+"""What is asked, by the names in `NARROWS`."""
+
+# How long a Task that is not run may have been due until it is called stuck.
+STUCK_AFTER = timedelta(minutes=5)
+WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+
+
+def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
+    """Return those of the Tasks for which all of it holds.
+
+    Internal Tasks are left out unless "internal" is "yes" (they alone) or "all".
+
+    Raises:
+        ValueError: an unknown name, or a value that cannot be; the message names it.
+    """
+    for name, value in {"internal": "no", **selection}.items():
+        if name not in NARROWS:
+            raise ValueError(f"nothing is known of {name!r}. {nearest(name, NARROWS)}")
+        rows = NARROWS[name](rows, value)
+    return rows
+
+
+def as_of_now(selection: Selection) -> Selection:
+    """Return a selection that stays as it is while time passes: "within" is told by "since"."""
+    fixed = dict(selection)
+    if "within" in fixed:
+        starts = [_start_of(fixed.pop("within"))]
+        starts += [_moment(fixed["since"])] if "since" in fixed else []
+        fixed["since"] = max(starts).isoformat()
+    return fixed
+
+
+def _by_status(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    if value not in Status.values:
+        raise ValueError(f"there is no status {value!r}. {nearest(value, Status.values)}")
+    return rows.filter(status=value)
+
+
+def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    try:
+        return rows.filter(failure_group=uuid.UUID(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no fingerprint of a failure group") from None
+
+
+def _by_error(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    return rows.filter(failure_group__exception_class_path=value)
+
+
+def _by_retried(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    if value not in ("yes", "no"):
+        raise ValueError(f"retried is yes or no, not {value!r}")
+    return rows.filter(attempt_count__gt=1) if value == "yes" else rows.filter(attempt_count__lte=1)
+
+
+def _by_stuck(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    if value != "yes":
+        raise ValueError(f"stuck can only be asked for by yes, not by {value!r}")
+    return rows.filter(run_after__lt=DatabaseNow() - STUCK_AFTER)
+
+
+def _by_within(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    return _enqueued_since(rows, _start_of(value))
+
+
+def _by_since(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    return _enqueued_since(rows, _moment(value))
+
+
+def _enqueued_since(rows: TaskQuerySet, at: datetime) -> TaskQuerySet:
+    # By the key, which begins with the moment: no index holds enqueued_at.
+    first = uuid7(max(0, int(at.timestamp() * 1000)), bytes(10))
+    return rows.filter(pk__gte=first)
+
+
+def _start_of(within: str) -> datetime:
+    if within not in WITHIN:
+        raise ValueError(f"there is no time window {within!r}. {nearest(within, WITHIN)}")
+    return datetime.now(UTC) - WITHIN[within]
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment: write 2026-01-31T12:00:00+00:00") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    return rows if value == "all" else rows.filter(internal__in=(value == "yes",))
+
+
+def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
+    term = value.strip()
+    try:
+        return rows.filter(pk=uuid.UUID(term))
+    except ValueError:
+        begins = Q(name__startswith=term) | Q(name__contains=f".{term}")
+        return rows.filter(begins) if term else rows
+
+
+NARROWS: dict[str, Callable[[Any, str], Any]] = {
+    "status": _by_status,
+    "name": lambda rows, value: rows.filter(name=value),
+    "queue_name": lambda rows, value: rows.filter(queue_name=value),
+    "failure_group": _by_group,
+    "error": _by_error,
+    "retried": _by_retried,
+    "stuck": _by_stuck,
+    "within": _by_within,
+    "since": _by_since,
+    "search": _by_search,
+    "internal": _by_internal,
+}
