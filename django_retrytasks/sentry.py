@@ -6,7 +6,6 @@ text, secrets left out. Imported only where ``sentry_sdk`` is in use.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from sentry_sdk import Scope
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import iter_event_frames
 
-from . import conf
-from .fingerprints import fingerprint, is_own, origin_of
+from . import conf, tracebacks
+from .fingerprints import fingerprint, origin_of
 from .models import Attempt, Task
 from .redaction import CUT, shown_arguments
 from .signals import task_failed
@@ -32,23 +31,6 @@ __all__ = ["capture_attempt", "capture_failure", "connect"]
 LOGGER = "django_retrytasks"
 # They log each failed Task as an error, on Django 5.2 by the backport.
 DJANGO_LOGGERS = ("django.tasks", "django_tasks")
-
-# The parts of a traceback's text.
-CHAINED = re.compile(
-    r"\n(?:The above exception was the direct cause of the following exception"
-    r"|During handling of the above exception, another exception occurred):\n\n"
-)
-GROUP_MARGIN = re.compile(r"^ {2}[|+] ", re.MULTILINE)
-RAISED = re.compile(
-    r"(?:.*Traceback \(most recent call last\):\n)?"
-    r"(?P<stack>(?: .*\n)*)"
-    r"(?P<path>[\w.<>]+)(?:: |\n|\Z)(?P<message>(?s:.*))"
-)
-FRAME = re.compile(
-    r'^ {2}File "(?P<filename>.*)", line (?P<lineno>\d+), in (?P<function>.*)'
-    r"(?:\n {4}(?P<line>\S.*))?",
-    re.MULTILINE,
-)
 
 
 def connect() -> None:
@@ -197,23 +179,21 @@ def _exceptions(attempt: Attempt) -> list[dict[str, Any]]:
     """Return an attempt's exception and those that led to it, the first one first."""
     # The lines on both sides of a gap are parts of lines: they belong to no frame.
     text = CUT.sub(lambda gap: gap[0].replace("\n", "\n  "), attempt.traceback)
-    chain = [RAISED.match(part) for part in CHAINED.split(GROUP_MARGIN.sub("", text))]
-    if chain[-1] is None:
-        chain[-1] = RAISED.match(f"{attempt.exception_class_path}: {attempt.exception_message}")
-    return [_exception(raised) for raised in chain if raised]
+    last = f"{attempt.exception_class_path}: {attempt.exception_message}"
+    return [_exception(raised) for raised in tracebacks.chain(text, last)]
 
 
-def _exception(raised: re.Match[str]) -> dict[str, Any]:
-    module, _, name = raised["path"].removeprefix("builtins.").rpartition(".")
+def _exception(raised: tracebacks.Raised) -> dict[str, Any]:
+    module, _, name = raised.path.removeprefix("builtins.").rpartition(".")
     frames = [
         {
-            "filename": found["filename"],
-            "function": found["function"],
-            "lineno": int(found["lineno"]),
-            "context_line": found["line"],
-            "in_app": is_own(found["filename"]),
+            "filename": frame.filename,
+            "function": frame.function,
+            "lineno": frame.lineno,
+            "context_line": frame.line,
+            "in_app": frame.is_own,
         }
-        for found in FRAME.finditer(raised["stack"])
+        for frame in raised.frames
     ]
-    exception = {"type": name, "module": module or None, "value": raised["message"].rstrip()}
+    exception = {"type": name, "module": module or None, "value": raised.message}
     return exception | ({"stacktrace": {"frames": frames}} if frames else {})
