@@ -58,6 +58,13 @@ def shown_arguments(task: Task, definition: RetryTask[..., Any] | None = None) -
     return _arguments(task, definition, lambda value: stars)
 
 
+def hides_any(task: Task, definition: RetryTask[..., Any] | None = None) -> bool:
+    """Whether :func:`shown_arguments` replaces any of a Task's arguments."""
+    hidden: list[Any] = []
+    _arguments(task, definition, hidden.append)
+    return bool(hidden)
+
+
 def secrets_of(task: Task, definition: RetryTask[..., Any] | None = None) -> list[str]:
     """Return the texts of what :func:`shown_arguments` hides, the longest first; never raises.
 

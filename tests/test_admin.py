@@ -12,13 +12,15 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.models import DateTimeField, ExpressionWrapper, Value
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from django_retrytasks import lifecycle
-from django_retrytasks.admin import TaskAdmin
-from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
+from django_retrytasks import lanes, lifecycle
+from django_retrytasks.admin import TaskAdmin, changelist, overview
+from django_retrytasks.admin.filters import selection_of
+from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup, Status, Task, uuid7
+from django_retrytasks.selections import as_of_now
 from tests import tasks
 from tests.driver import Driver
 
@@ -58,7 +60,7 @@ def rows(client: Client, query: str = "") -> list[str]:
 def queues(client: Client, query: str = "") -> list[str]:
     """Return the choices of the filter by queue, "All" left out."""
     choices = raw(client, LIST + query).partition('data-filter-title="queue"')[2]
-    return re.findall(r'"\?queue=(\w+)"', choices.partition("</details>")[0])
+    return re.findall(r'"\?queue_name=(\w+)"', choices.partition("</details>")[0])
 
 
 def put(of: Any, **values: Any) -> None:
@@ -71,6 +73,11 @@ def seconds_from_now(seconds: float) -> Any:
     return ExpressionWrapper(moved, output_field=DateTimeField())
 
 
+def id_of_hours_ago(hours: float) -> Any:
+    at = datetime.now(UTC) - timedelta(hours=hours)
+    return uuid7(int(at.timestamp() * 1000), bytes(10))
+
+
 def fail_thrice(driver: Driver) -> Any:
     result = tasks.always_fails.enqueue()
     for _ in range(3):
@@ -79,14 +86,48 @@ def fail_thrice(driver: Driver) -> Any:
 
 
 class TestList:
-    def test_a_row_tells_status_name_time_attempts_error_and_queue(
+    def test_a_row_tells_status_name_time_attempts_error_arguments_duration_and_queue(
         self, driver: Driver, admin_client: Client
     ) -> None:
-        put(fail_thrice(driver), run_after=seconds_from_now(600))
+        result = tasks.always_fails.enqueue(message="größe")
+        for _ in range(3):
+            driver.attempt(result)
+        last = driver.attempts(result)[-1]
+        started = last.finished_at - timedelta(seconds=2.5)
+        put(result, run_after=seconds_from_now(600), last_attempted_at=started)
 
         assert rows(admin_client) == [
-            "Retrying t.t.always_fails next retry in 10 min 3 / 4 ConnectionError default"
+            "Retrying t.t.always_fails next retry in 10 min 3 / 4 ConnectionError "
+            'message="größe" 2.50 s default'
         ]
+
+    def test_a_running_task_lasts_since_its_start(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        put(driver.task_in(Status.RUNNING), last_attempted_at=seconds_from_now(-600))
+
+        assert rows(admin_client)[0].endswith(" value=1 10 min default")
+
+    def test_a_task_that_never_started_has_no_duration(self, admin_client: Client) -> None:
+        tasks.succeeds.enqueue()
+
+        assert rows(admin_client)[0].endswith(" 0 / 4 - default")
+
+    def test_arguments_are_cut_redacted_and_not_read_where_they_are_long(
+        self, admin_client: Client, settings: Any
+    ) -> None:
+        settings.RETRYTASKS = {"REDACT": ["^token$"]}
+        tasks.echoes.enqueue("y" * 5000)
+        tasks.echoes.enqueue("x" * 500)
+        tasks.echoes.enqueue({"token": "hunter2"})
+
+        long, cut, secret = sorted(
+            re.findall(r" 0 / 4 (.*) - default$", row)[0] for row in rows(admin_client)
+        )
+
+        assert secret == 'value={"token": "********************"}'
+        assert re.fullmatch(r'value="x{72}…', cut)
+        assert long == "many: see its page"
 
     @pytest.mark.parametrize(
         ("status", "values", "words"),
@@ -187,9 +228,7 @@ class TestList:
         driver.task_in(Status.SUCCEEDED)
         driver.task_in(Status.PENDING)
 
-        assert [row.split()[0] for row in rows(admin_client, "?status__exact=SUCCEEDED")] == [
-            "Succeeded"
-        ]
+        assert [row.split()[0] for row in rows(admin_client, "?status=SUCCEEDED")] == ["Succeeded"]
 
     def test_filters_by_a_queue_with_unfinished_tasks(self, admin_client: Client) -> None:
         tasks.succeeds.enqueue()
@@ -197,12 +236,12 @@ class TestList:
         put(tasks.succeeds.using(queue_name="mail").enqueue(), priority=5)
 
         assert queues(admin_client) == ["default", "mail"]
-        assert len(rows(admin_client, "?queue=mail")) == 2
+        assert len(rows(admin_client, "?queue_name=mail")) == 2
 
     def test_offers_the_queue_asked_for_though_nothing_waits_in_it(
         self, admin_client: Client
     ) -> None:
-        assert queues(admin_client, "?queue=old") == ["old"]
+        assert queues(admin_client, "?queue_name=old") == ["old"]
 
     def test_finds_one_task_by_its_id(self, admin_client: Client) -> None:
         wanted = tasks.echoes.enqueue()
@@ -246,9 +285,265 @@ class TestList:
         with CaptureQueriesContext(connection) as queries:
             rows(admin_client)
 
-        sql = " ".join(query["sql"] for query in queries)
-        assert "last_error_path" in sql
-        assert not re.search(r"\b(args|kwargs|options|return_value|traceback)\b", sql)
+        sql = [query["sql"] for query in queries]
+        assert "last_error_path" in " ".join(sql)
+        assert not re.search(r"\b(options|return_value|traceback)\b", " ".join(sql))
+        # They are read by key, and only where they are short.
+        [read] = [one for one in sql if re.search(r"\bk?w?args\b", one)]
+        assert " <= 4000" in read
+        assert " IN (" in read
+
+
+class TestSelection:
+    """What the URL of the list asks for, and what it says of it to others."""
+
+    def names(self, client: Client, query: str) -> list[str]:
+        return sorted(row.split()[1] for row in rows(client, query))
+
+    def test_filters_by_name_error_and_failure_group(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        tasks.succeeds.enqueue()
+        tasks.fails_once_for_all.enqueue()
+        tasks.discards.enqueue()
+        driver.run_due()
+        group = FailureGroup.objects.get()
+
+        for query in (
+            "?name=tests.tasks.fails_once_for_all",
+            f"?error={group.exception_class_path}",
+            f"?failure_group={group.pk}",
+            f"?failure_group__exact={group.pk}",
+        ):
+            assert self.names(admin_client, query) == ["t.t.fails_once_for_all"]
+
+    def test_filters_by_whether_it_was_retried(self, driver: Driver, admin_client: Client) -> None:
+        fail_thrice(driver)
+        tasks.succeeds.enqueue()
+
+        assert self.names(admin_client, "?retried=yes") == ["t.t.always_fails"]
+        assert self.names(admin_client, "?retried=no") == ["t.t.succeeds"]
+
+    def test_filters_by_how_long_it_has_been_due(self, admin_client: Client) -> None:
+        put(tasks.succeeds.enqueue(), run_after=seconds_from_now(-301))
+        put(tasks.echoes.enqueue(), run_after=seconds_from_now(-200))
+
+        assert self.names(admin_client, "?stuck=yes") == ["t.t.succeeds"]
+
+    @pytest.mark.parametrize(("within", "most"), [("hour", 1), ("day", 24), ("week", 168)])
+    def test_filters_by_when_it_was_enqueued(
+        self, admin_client: Client, within: str, most: int
+    ) -> None:
+        put(tasks.succeeds.enqueue(), id=id_of_hours_ago(most - 0.01))
+        put(tasks.echoes.enqueue(), id=id_of_hours_ago(most + 0.01))
+        since = datetime.now(UTC) - timedelta(hours=most)
+
+        assert self.names(admin_client, f"?within={within}") == ["t.t.succeeds"]
+        assert self.names(admin_client, f"?since={since:%Y-%m-%dT%H:%M:%SZ}") == ["t.t.succeeds"]
+
+    def test_several_filters_and_a_search_hold_together(self, admin_client: Client) -> None:
+        tasks.succeeds.enqueue()
+        tasks.succeeds.using(queue_name="mail").enqueue()
+        tasks.echoes.using(queue_name="mail").enqueue(1)
+
+        query = "?queue_name=mail&status=PENDING&q=succ"
+        assert self.names(admin_client, query) == ["t.t.succeeds"]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "status=DONE",
+            "failure_group=7",
+            "within=year",
+            "since=monday",
+            "retried=maybe",
+            "stuck=no",
+            "nonsense=1",
+        ],
+    )
+    def test_what_cannot_be_is_refused_as_the_admin_does(
+        self, admin_client: Client, query: str
+    ) -> None:
+        response = admin_client.get(f"{LIST}?{query}")
+
+        assert response.status_code == 302
+        assert response["Location"] == f"{LIST}?e=1"
+
+    def test_offers_names_errors_and_shows_a_failure_group_asked_for(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        tasks.fails_once_for_all.enqueue()
+        driver.run_due()
+        group = FailureGroup.objects.get()
+
+        plain = raw(admin_client, LIST)
+        asked = raw(admin_client, f"{LIST}?failure_group={group.pk}")
+
+        assert '"?name=tests.tasks.fails_once_for_all"' in plain
+        assert '"?name=django_retrytasks.' not in plain
+        assert f'"?error={group.exception_class_path}"' in plain
+        assert 'data-filter-title="failure group"' not in plain
+        assert 'data-filter-title="failure group"' in asked
+        assert html.escape(str(group)) in asked
+
+    @pytest.mark.parametrize(
+        ("query", "selection"),
+        [
+            ("", {}),
+            ("?status=FAILED&p=2&e=1&chart=hour&name=", {"status": "FAILED"}),
+            ("?q=+ech+&internal=all", {"search": "ech", "internal": "all"}),
+        ],
+    )
+    def test_a_url_is_a_selection(self, query: str, selection: dict[str, str]) -> None:
+        assert selection_of(RequestFactory().get(LIST + query)) == selection
+
+    def test_a_url_that_says_more_is_no_selection(self) -> None:
+        with pytest.raises(ValueError, match="no selection can say priority__gt: filter by"):
+            selection_of(RequestFactory().get(f"{LIST}?priority__gt=3&status=FAILED"))
+
+    def test_a_time_window_stays_where_it_is_once_it_is_stored(self) -> None:
+        before = datetime.now(UTC) - timedelta(hours=1)
+        fixed = as_of_now({"within": "hour", "status": "FAILED"})
+        later, earlier = before + timedelta(minutes=5), before - timedelta(minutes=5)
+
+        assert set(fixed) == {"since", "status"}
+        assert before <= datetime.fromisoformat(fixed["since"]) < before + timedelta(minutes=1)
+        for since, kept in ((later, True), (earlier, False)):
+            told = as_of_now({"within": "hour", "since": since.isoformat()})["since"]
+            assert (told == since.isoformat()) == kept
+
+
+class TestCount:
+    def test_counts_and_pages_no_further_than_a_limit_and_says_so(
+        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(changelist, "COUNT_LIMIT", 2)
+        monkeypatch.setattr(TaskAdmin, "list_per_page", 1)
+        tasks.succeeds.enqueue_many([()] * 2)
+        exact = raw(admin_client, LIST)
+
+        tasks.succeeds.enqueue()
+
+        capped = raw(admin_client, LIST)
+        assert "There are more than" not in exact
+        assert "There are more than 2: only the first 2 can be paged through." in capped
+        assert f"{LIST}?e=1" in admin_client.get(f"{LIST}?p=3")["Location"]
+
+    def test_no_query_counts_without_a_limit(self, driver: Driver, admin_client: Client) -> None:
+        fail_thrice(driver)
+
+        with CaptureQueriesContext(connection) as queries:
+            raw(admin_client, LIST)
+
+        counts = [q["sql"] for q in queries if "COUNT(" in q["sql"]]
+        grouped_or_running = re.compile(r"GROUP BY|= 'RUNNING'")
+        assert len(counts) > 3
+        assert all(" LIMIT " in sql or grouped_or_running.search(sql) for sql in counts), counts
+
+
+class TestOverview:
+    def numbers(self, client: Client) -> dict[str, str]:
+        listed = raw(client, LIST).partition('class="rt-numbers"')[2].partition("</dl>")[0]
+        found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", listed)
+        return {label: html.unescape(re.sub(r"<[^>]+>", "", value)) for label, value in found}
+
+    def chart(self, client: Client, query: str = "") -> list[list[str]]:
+        """Return the rows of the table behind the chart."""
+        table = raw(client, LIST + query).partition('<table class="rt-ended-table">')[2]
+        body = table.partition("<tbody>")[2].partition("</tbody>")[0]
+        return [re.findall(r">(\d+)</td>", row) for row in body.split("<tr>")[1:]]
+
+    def banners(self, client: Client) -> list[str]:
+        return re.findall(r'<p class="rt-banner [\w-]+">(.*?)</p>', raw(client, LIST))
+
+    def test_tells_the_numbers_that_matter(self, driver: Driver, admin_client: Client) -> None:
+        put(driver.task_in(Status.PENDING), run_after=seconds_from_now(-300))
+        driver.task_in(Status.PENDING)
+        put(driver.task_in(Status.RUNNING), claimed_at=seconds_from_now(-30))
+        driver.task_in(Status.RETRYING)
+        driver.task_in(Status.FAILED)
+        put(driver.task_in(Status.FAILED), finished_at=seconds_from_now(-90_000))
+        Task.objects.filter(internal=True).delete()
+        Task.objects.filter(status=Status.FAILED).update(claimed_at=seconds_from_now(-30))
+
+        assert self.numbers(admin_client) == {
+            "Due now": "2",
+            "Oldest due": "5\xa0min",
+            "Running": "1",
+            "Retrying": "1",
+            "Failed in 24 h": "1",
+            "Last claim": "30\xa0s ago",
+        }
+
+    def test_an_empty_site_has_an_overview(self, admin_client: Client) -> None:
+        assert self.numbers(admin_client)["Last claim"] == "never"
+        assert self.banners(admin_client) == []
+        assert self.chart(admin_client) == []
+
+    def test_the_chart_counts_what_ended_in_each_hour_or_minute(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        at_once, retried, failed = (driver.task_in(Status.SUCCEEDED) for _ in range(3))
+        put(at_once, finished_at=seconds_from_now(-7200))
+        put(retried, finished_at=seconds_from_now(-7200), attempt_count=2)
+        put(failed, status=Status.FAILED)
+        put(driver.task_in(Status.SUCCEEDED), finished_at=seconds_from_now(-90_000))
+        put(driver.task_in(Status.SUCCEEDED), internal=True)
+
+        assert self.chart(admin_client) == [["1", "1", "0"], ["0", "0", "1"]]
+        assert self.chart(admin_client, "?chart=hour") == [["0", "0", "1"]]
+        assert self.chart(admin_client, "?chart=nonsense") == self.chart(admin_client)
+        assert raw(admin_client, LIST).count("<rect ") == 3
+
+    def test_the_chart_says_from_when_on_it_counts(
+        self, driver: Driver, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(overview, "COUNT_LIMIT", 1)
+        for hours in (1, 2, 3):
+            put(driver.task_in(Status.SUCCEEDED), finished_at=seconds_from_now(-3600 * hours))
+
+        assert len(self.chart(admin_client)) == 2
+        assert "Counted since " in raw(admin_client, LIST)
+
+    def test_says_when_tasks_are_due_and_nobody_claims(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        waits = driver.task_in(Status.PENDING)
+        put(waits, run_after=seconds_from_now(-30))
+        fresh = self.banners(admin_client)
+        put(waits, run_after=seconds_from_now(-300))
+        idle = self.banners(admin_client)
+        runs = driver.task_in(Status.RUNNING)
+        claims = self.banners(admin_client)
+        put(runs, claimed_at=seconds_from_now(-300))
+
+        assert [fresh, claims] == [[], []]
+        assert idle == [
+            "Tasks have been due for 5\xa0min and no worker claims: is qcluster running?"
+        ]
+        assert self.banners(admin_client) == [
+            "Tasks have been due for 5\xa0min: all workers are busy, or none claims."
+        ]
+
+    def test_says_what_is_paused_by_whom_and_why(self, admin_client: Client) -> None:
+        lanes.pause(queue_name="mail", by="ann", reason="<bounces>")
+        lanes.pause(name="tests.tasks.echoes")
+        put(tasks.succeeds.using(queue_name="mail").enqueue(), run_after=seconds_from_now(-300))
+
+        assert self.banners(admin_client) == [
+            "The queue mail is paused (ann): &lt;bounces&gt;",
+            "The function tests.tasks.echoes is paused",
+        ]
+        assert self.numbers(admin_client)["Due now"] == "0"
+
+    def test_costs_few_queries(self, driver: Driver, admin_client: Client) -> None:
+        fail_thrice(driver)
+        raw(admin_client, LIST)
+
+        with CaptureQueriesContext(connection) as queries:
+            raw(admin_client, LIST)
+
+        assert len(queries) <= 32, [query["sql"][:150] for query in queries]
 
 
 class TestPage:
@@ -260,7 +555,8 @@ class TestPage:
 
         assert re.search(
             r"Retrying Attempt 3 of 4 failed; next retry in 10 min at [\d: -]{8,19} "
-            r"ConnectionError: no luck Attempts Attempt 1 Failed retry 1 of 3 in 5 s ",
+            r"Run now Snooze Discard Cancel ConnectionError: no luck Attempts "
+            r"Attempt 1 Failed retry 1 of 3 in 5 s ",
             text,
         )
 

@@ -6,57 +6,53 @@ A site with an admin of its own registers them there: ``site.register(Task, Task
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import QuerySet
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import wakeups
-from django_retrytasks.models import Attempt, DatabaseNow, Task
+from django_retrytasks import selections, wakeups
+from django_retrytasks.models import DatabaseNow, Status, Task
 
 from . import page, words
-from .filters import InternalFilter, QueueFilter
+from .actions import TaskActions
+from .changelist import LAST_ERROR, LAST_FINISHED, PREVIEW, CappedPaginator, TaskChangeList
+from .filters import FILTERS
 from .groups import FailureGroupAdmin
+from .operations import OperationAdmin, PauseAdmin
 
 if TYPE_CHECKING:
     TaskModelAdmin = admin.ModelAdmin[Task]
 else:
     TaskModelAdmin = admin.ModelAdmin
 
-__all__ = ["FailureGroupAdmin", "TaskAdmin"]
-
-LAST_ERROR = "last_error_path"
-# A single value of these may take a megabyte; the list shows none of them.
-BIG_COLUMNS = ("args", "kwargs", "options", "return_value")
-
-
-class TaskChangeList(ChangeList):
-    """The list of Tasks: no big columns, and the last error read along with each row."""
-
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet[Any]:
-        tasks = super().get_queryset(request, exclude_parameters).defer(*BIG_COLUMNS)
-        failures = Attempt.objects.filter(task=OuterRef("pk")).exclude(exception_class_path="")
-        latest = failures.order_by("-number").values("exception_class_path")[:1]
-        last_error = Subquery(latest, output_field=CharField())
-        rows: QuerySet[Any] = tasks.annotate(**{LAST_ERROR: last_error})
-        return rows
+__all__ = ["FailureGroupAdmin", "OperationAdmin", "PauseAdmin", "TaskAdmin"]
 
 
 @admin.register(Task)
-class TaskAdmin(TaskModelAdmin):
+class TaskAdmin(TaskActions, TaskModelAdmin):
     """Browse Tasks: the list, and one Task with its attempts. Nothing can be changed here."""
 
-    list_display = ("state", "short_name", "timing", "attempts_used", "last_error", "queue")
+    list_display = (
+        "state",
+        "short_name",
+        "timing",
+        "attempts_used",
+        "last_error",
+        "arguments",
+        "duration",
+        "queue",
+    )
     list_display_links = ("short_name",)
-    list_filter = ("status", QueueFilter, InternalFilter)
+    list_filter = FILTERS
+    paginator = CappedPaginator
     ordering = ("-id",)
     search_fields = ("id", "name")
     search_help_text = _("An id, or how a function's path or name begins.")
@@ -68,6 +64,7 @@ class TaskAdmin(TaskModelAdmin):
 
     class Media:
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+        js = (Script("retrytasks/admin.js", defer=True),)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -89,18 +86,19 @@ class TaskAdmin(TaskModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find an id by its index, else names of which the path or a part of it begins so."""
-        term = search_term.strip()
-        try:
-            return queryset.filter(pk=uuid.UUID(term)), False
-        except ValueError:
-            begins = Q(name__startswith=term) | Q(name__contains=f".{term}")
-            return (queryset.filter(begins) if term else queryset), False
+        asked = {"internal": "all", "search": search_term}
+        return selections.select(queryset, asked), False  # type: ignore[arg-type]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["page"] = page.of(context["original"])
+        task = context["original"]
+        context |= {"page": page.of(task), "links": self.get_links(task)}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_links(self, task: Task) -> Sequence[tuple[str, str]]:
+        """Return links, as labels and URLs, to show beside the headline of a Task's page."""
+        return []
 
     @admin.display(description=_("status"))
     def state(self, task: Task) -> SafeString:
@@ -109,6 +107,10 @@ class TaskAdmin(TaskModelAdmin):
     @admin.display(description=_("name"))
     def short_name(self, task: Task) -> SafeString:
         return format_html('<span title="{}">{}</span>', task.name, words.short_path(task.name))
+
+    @admin.display(description=_("arguments"))
+    def arguments(self, task: Task) -> SafeString:
+        return format_html("<code>{}</code>", getattr(task, PREVIEW, ""))
 
     @admin.display(description=_("attempts"))
     def attempts_used(self, task: Task) -> str:
@@ -126,3 +128,12 @@ class TaskAdmin(TaskModelAdmin):
     @admin.display(description=_("when"))
     def timing(self, task: Task) -> SafeString:
         return words.timing(task)
+
+    @admin.display(description=_("duration"))
+    def duration(self, task: Task) -> str:
+        """Return how long its last attempt ran, or how long it has been running."""
+        is_running = task.status == Status.RUNNING
+        ended_at = getattr(task, words.NOW if is_running else LAST_FINISHED)
+        if task.last_attempted_at is None or ended_at is None:
+            return "-"
+        return words.run_time(max(0.0, (ended_at - task.last_attempted_at).total_seconds()))

@@ -1,28 +1,180 @@
-"""The filters beside the list of Tasks: none of them reads the whole table for its choices."""
+"""The filters beside the list of Tasks: none of them reads the whole table for its choices.
+
+Each is a part of a selection and has its name, so that a URL of the list is a selection. The list
+narrows by all of it at once, where it makes its queryset.
+"""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IS_FACETS_VAR, IS_POPUP_VAR, TO_FIELD_VAR
+from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import lifecycle
+from django_retrytasks import lanes, wakeups
+from django_retrytasks.models import FailureGroup, Status
+from django_retrytasks.selections import NARROWS, Selection
+from django_retrytasks.tasks import defined_tasks
 
-QUEUES_SHOWN = 50
+from .words import short_path
+
+CHOICES_SHOWN = 50
+# Which chart stands above the list.
+CHART_VAR = "chart"
+# What the list's URL says of how the Tasks are shown, not of which.
+MANNERS = {
+    ALL_VAR,
+    CHART_VAR,
+    ERROR_FLAG,
+    IS_FACETS_VAR,
+    IS_POPUP_VAR,
+    ORDER_VAR,
+    PAGE_VAR,
+    TO_FIELD_VAR,
+}
 
 
-class InternalFilter(admin.SimpleListFilter):
+def selection_of(request: HttpRequest) -> Selection:
+    """Return what the list's URL selects.
+
+    Raises:
+        ValueError: it narrows the list by what no selection can say; the message names it.
+    """
+    more = sorted(set(request.GET) - {SEARCH_VAR, *NARROWS, *MANNERS})
+    if more:
+        raise ValueError(f"no selection can say {', '.join(more)}: filter by something else")
+    return known_selection_of(request)
+
+
+def known_selection_of(request: HttpRequest) -> Selection:
+    """Return what the list's URL selects, without what no selection can say."""
+    asked = {**request.GET.dict(), "search": request.GET.get(SEARCH_VAR, "").strip()}
+    return {name: value for name, value in asked.items() if value and name in NARROWS}
+
+
+class SelectionFilter(admin.SimpleListFilter):
+    """A part of the selection."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(name, name) for name in sorted({*self.names(), *self.asked()})]
+
+    def names(self) -> Iterable[str]:
+        """Return the values to choose from, where these are names."""
+        return ()
+
+    def asked(self) -> list[str]:
+        """Return the value asked for, as a list of one, if there is one."""
+        return [value] if (value := self.used_parameters.get(str(self.parameter_name))) else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+
+class StatusFilter(SelectionFilter):
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return Status.choices
+
+
+class NameFilter(SelectionFilter):
+    """Offer the site's own tasks known to this process, and those that failed of late."""
+
+    title = _("name")
+    parameter_name = "name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        choices = super().lookups(request, model_admin)
+        return [(name, short_path(name)) for name, _same in choices]
+
+    def names(self) -> Iterable[str]:
+        failed = _of_latest_groups("name")
+        defined = (task.module_path for task in defined_tasks())
+        own = (name for name in defined if not name.startswith("django_retrytasks."))
+        return islice(dict.fromkeys([*failed, *own]), CHOICES_SHOWN)
+
+
+class ErrorFilter(SelectionFilter):
+    """Offer the exceptions of the failure groups seen last."""
+
+    title = _("error of its final failure")
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        choices = super().lookups(request, model_admin)
+        return [(path, path.removeprefix("builtins.")) for path, _same in choices]
+
+    def names(self) -> Iterable[str]:
+        return _of_latest_groups("exception_class_path")
+
+
+class QueueFilter(SelectionFilter):
+    """Offer the queues that hold unfinished Tasks."""
+
+    title = _("queue")
+    parameter_name = "queue_name"
+
+    def names(self) -> Iterable[str]:
+        return islice(lanes.queue_names(), CHOICES_SHOWN)
+
+
+class RetriedFilter(SelectionFilter):
+    title = _("retried")
+    parameter_name = "retried"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("Yes")), ("no", _("No"))]
+
+
+class StuckFilter(SelectionFilter):
+    title = _("stuck")
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("Due for more than 5 minutes"))]
+
+
+class WithinFilter(SelectionFilter):
+    title = _("enqueued")
+    parameter_name = "within"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("hour", _("Past hour")), ("day", _("Past 24 hours")), ("week", _("Past 7 days"))]
+
+
+class SinceFilter(SelectionFilter):
+    """Not offered, only shown when a link asks for it."""
+
+    title = _("enqueued since")
+    parameter_name = "since"
+
+
+class FailureGroupFilter(SelectionFilter):
+    """Not offered, only shown when a link asks for it."""
+
+    title = _("failure group")
+    parameter_name = "failure_group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(value, _group_called(value)) for value in self.asked()]
+
+
+class InternalFilter(SelectionFilter):
     """Hide the Tasks that announce other Tasks, unless asked for."""
 
     title = _("internal")
     parameter_name = "internal"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return [("no", _("No")), ("yes", _("Yes")), ("all", _("All"))]
 
     def value(self) -> str:
@@ -38,22 +190,29 @@ class InternalFilter(admin.SimpleListFilter):
                 "display": title,
             }
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "all":
-            return queryset
-        return queryset.filter(internal=self.value() == "yes")
+
+FILTERS = (
+    StatusFilter,
+    WithinFilter,
+    RetriedFilter,
+    StuckFilter,
+    QueueFilter,
+    NameFilter,
+    ErrorFilter,
+    SinceFilter,
+    FailureGroupFilter,
+    InternalFilter,
+)
 
 
-class QueueFilter(admin.SimpleListFilter):
-    """Offer the queues that hold unfinished Tasks, and the one that is asked for."""
+def _of_latest_groups(field: str) -> list[str]:
+    groups = FailureGroup.objects.using(wakeups.alias()).exclude(exception_class_path="")
+    values = groups.order_by("-last_seen_at").values_list(field, flat=True)
+    return list(values[:CHOICES_SHOWN])
 
-    title = _("queue")
-    parameter_name = "queue"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        asked = self.used_parameters.get(self.parameter_name)
-        names = {*islice(lifecycle.queue_names(), QUEUES_SHOWN), *([asked] if asked else [])}
-        return [(name, name) for name in sorted(names)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(queue_name=self.value()) if self.value() else queryset
+def _group_called(value: str) -> str:
+    with suppress(ValueError):
+        groups = FailureGroup.objects.using(wakeups.alias()).filter(pk=uuid.UUID(value))
+        return str(groups.first() or value)
+    return value

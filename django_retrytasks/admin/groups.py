@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
-from django_retrytasks import failures, wakeups
+from django_retrytasks import conf, tracebacks, wakeups
 from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup
 
-from . import page, words
+from . import page, recent, words
+from .actions import GroupActions
 
 if TYPE_CHECKING:
     FailureGroupModelAdmin = admin.ModelAdmin[FailureGroup]
 else:
     FailureGroupModelAdmin = admin.ModelAdmin
 
+# The name under which a group of the list carries its counts of late.
+RECENT = "recent"
 COUNTS = ("failure_count", "failed_attempt_count", "streak_count", "alerted_count")
 TIMES = (
     "first_seen_at",
@@ -59,11 +59,23 @@ class FailingFilter(admin.SimpleListFilter):
         return queryset
 
 
+class FailureGroupChangeList(ChangeList):
+    """The list of groups, what failed of late counted for all of its rows by one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        groups = list(self.result_list)
+        self.result_list = groups
+        counted = recent.of(groups, getattr(groups[0], words.NOW)) if groups else {}
+        for group in groups:
+            setattr(group, RECENT, counted.get(group.pk, recent.NONE))
+
+
 @admin.register(FailureGroup)
-class FailureGroupAdmin(FailureGroupModelAdmin):
+class FailureGroupAdmin(GroupActions, FailureGroupModelAdmin):
     """Browse failure groups; who may change them can mute, resolve and reopen them."""
 
-    list_display = ("state", "what", "origin_shown", "failure_count", "last_failed", "first_seen")
+    list_display = ("state", "what", "of_late", "failure_count", "last_failed")
     list_display_links = ("what",)
     list_filter = ("status", FailingFilter, "kind")
     ordering = ("-last_seen_at",)
@@ -71,11 +83,11 @@ class FailureGroupAdmin(FailureGroupModelAdmin):
     search_help_text = _("Part of a function's path, an exception's name or its message.")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    sortable_by = ("failure_count", "last_failed", "first_seen")
-    actions = ("mute_for_a_day", "mute", "resolve", "reopen")
+    sortable_by = ("failure_count", "last_failed")
 
     class Media:
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+        js = (Script("retrytasks/admin.js", defer=True),)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -86,9 +98,8 @@ class FailureGroupAdmin(FailureGroupModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may say of a group that it is muted, resolved or open."""
-        return request.user.has_perm("retrytasks.change_failuregroup")
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return FailureGroupChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FailureGroup]:
         rows = super().get_queryset(request).using(wakeups.alias())
@@ -99,11 +110,17 @@ class FailureGroupAdmin(FailureGroupModelAdmin):
     ) -> HttpResponse:
         group = context["original"]
         attempts = Attempt.objects.using(wakeups.alias()).filter(task=group.sample_id)
+        sample = attempts.exclude(traceback="").last()
+        counted = recent.of([group], getattr(group, words.NOW)).get(group.pk, recent.NONE)
         context |= {
             "pill": _pill(group),
-            "sample": attempts.exclude(traceback="").last(),
-            "tasks_url": self._url("changelist") + f"?failure_group__exact={group.pk}",
-            "sample_url": self._url("change", group.sample_id),
+            "headline": words.group_headline(group),
+            "alerts": [words.last_alert(group), words.next_alert(group, conf.get().cooldown)],
+            "recent": counted,
+            "chart": recent.chart(counted),
+            "sample": sample,
+            "own_traceback": tracebacks.own_part(sample.traceback) if sample else "",
+            "history": page.history_of(group),
             "sections": [
                 (_("Counts"), page.fields_of(group, COUNTS)),
                 (_("Times"), page.fields_of(group, TIMES)),
@@ -112,53 +129,36 @@ class FailureGroupAdmin(FailureGroupModelAdmin):
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _url(self, page: str, *args: Any) -> str:
-        site = self.admin_site.name
-        return reverse(f"admin:retrytasks_task_{page}", args=args, current_app=site)
-
-    @admin.action(description=_("Mute for a day"), permissions=["manage"])
-    def mute_for_a_day(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        until = timezone.now() + timedelta(days=1)
-        self._say(request, queryset, lambda pks: failures.mute(pks, until))
-
-    @admin.action(description=_("Mute until reopened"), permissions=["manage"])
-    def mute(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, queryset, failures.mute)
-
-    @admin.action(description=_("Resolve"), permissions=["manage"])
-    def resolve(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, queryset, failures.resolve)
-
-    @admin.action(description=_("Reopen"), permissions=["manage"])
-    def reopen(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, queryset, failures.reopen)
-
-    def _say(
-        self, request: HttpRequest, queryset: QuerySet[FailureGroup], verb: Callable[[Any], int]
-    ) -> None:
-        count = verb(queryset.values_list("pk", flat=True))
-        text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
-
     @admin.display(description=_("status"))
     def state(self, group: FailureGroup) -> SafeString:
         return _pill(group)
 
     @admin.display(description=_("cause"))
     def what(self, group: FailureGroup) -> SafeString:
-        return format_html('<span title="{}">{}</span>', group.message, _what(group))
+        origin = format_html('<code class="rt-origin">{}</code>', group.origin)
+        return format_html(
+            '<span title="{}">{}</span>{}',
+            group.message,
+            _what(group),
+            origin if group.origin else "",
+        )
 
-    @admin.display(description=_("origin"))
-    def origin_shown(self, group: FailureGroup) -> SafeString:
-        return format_html("<code>{}</code>", group.origin) if group.origin else SafeString("")
+    @admin.display(description=_("in 1 h / 24 h / 7 d"))
+    def of_late(self, group: FailureGroup) -> SafeString | str:
+        if group.kind == FailureGroup.Kind.RULE:
+            return page.NOTHING
+        counted = getattr(group, RECENT)
+        numbers = f"{counted.hour} / {counted.day} / {counted.week}"
+        return format_html("{}{}", numbers, recent.chart(counted))
 
     @admin.display(description=_("last failed"), ordering="last_failed_at")
     def last_failed(self, group: FailureGroup) -> SafeString:
-        return words.ago(group, group.last_failed_at)
-
-    @admin.display(description=_("first seen"), ordering="first_seen_at")
-    def first_seen(self, group: FailureGroup) -> SafeString:
-        return words.ago(group, group.first_seen_at)
+        return format_html(
+            '{}<span class="rt-first">{} {}</span>',
+            words.ago(group, group.last_failed_at),
+            _("first:"),
+            words.ago(group, group.first_seen_at),
+        )
 
 
 def _pill(group: FailureGroup) -> SafeString:

@@ -1,19 +1,19 @@
-"""What the admin says of a Task in a few words. Whatever stems from the Task is escaped."""
+"""What the admin says of a Task, or of a failure group, in a few words; all of it is escaped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import spans
-from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 
 # The name under which a Task carries the database's time, read along with it.
 NOW = "database_now"
@@ -40,6 +40,11 @@ RETRIES = Phase(
     short=_("next retry in %(span)s"),
     long=_("next retry in %(span)s at %(clock)s"),
     moment="run_after",
+)
+PARKED = Phase(
+    short=_("paused for %(span)s"),
+    long=_("paused: it was due %(span)s ago, and waits for its queue or function to be resumed"),
+    moment="queued_at",
 )
 DUE = Phase(
     short=_("due for %(span)s"),
@@ -140,12 +145,84 @@ def phase_of(task: Task) -> Phase:
     """Return where it stands by the database's clock."""
     if task.is_finished:
         return FINAL[Status(task.status)]
+    if task.is_parked:
+        return PARKED
     ahead = task.run_after is not None and task.run_after > _now(task)
     if task.status == Status.RUNNING:
         held = RUNS if task.was_started else CLAIMED
         return held if ahead else SILENT
     waits = RETRIES if task.status == Status.RETRYING else STARTS
     return waits if ahead else DUE
+
+
+def group_headline(group: FailureGroup) -> str:
+    """Return in a sentence how many failed, in what time, and how long ago the last did."""
+    if group.last_failed_at is None:
+        words = gettext("No Task failed for good; failed attempts: %(count)d, the last %(ago)s ago")
+        details = {"count": group.failed_attempt_count, "ago": _since(group, group.last_seen_at)}
+        return words % details
+    details = {"failures": _failures(group), "ago": _since(group, group.last_failed_at)}
+    if group.streak_count > 1 and group.streak_started_at:
+        lasted = (group.last_failed_at - group.streak_started_at).total_seconds()
+        words = gettext("%(failures)s in %(span)s, the last %(ago)s ago")
+        return words % {**details, "span": span(lasted)}
+    if group.streak_count:
+        return gettext("%(failures)s, %(ago)s ago") % details
+    if group.status == FailureGroup.Status.RESOLVED and group.resolved_at:
+        ago = _since(group, group.resolved_at)
+        return gettext("Resolved %(ago)s ago, after %(failures)s") % {**details, "ago": ago}
+    if group.recovered_at:
+        ago = _since(group, group.recovered_at)
+        return gettext("Recovered %(ago)s ago, after %(failures)s") % {**details, "ago": ago}
+    return gettext("%(failures)s, the last %(ago)s ago") % details
+
+
+def last_alert(group: FailureGroup) -> str:
+    """Return in a sentence when it last alerted, in this streak."""
+    if not group.streak_count:
+        return ""
+    if group.alerted_at is None:
+        return gettext("No alert has told of these failures.")
+    words = gettext("The last alert was %(ago)s ago, when the count was %(count)d.")
+    return words % {"ago": _since(group, group.alerted_at), "count": group.alerted_count}
+
+
+def next_alert(group: FailureGroup, cooldown: timedelta) -> str:
+    """Return in a sentence when it alerts next, by the rule of ``alert_is_due``."""
+    now = _now(group)
+    if group.status == FailureGroup.Status.RESOLVED:
+        return gettext("Resolved: the next failure opens it again, and alerts.")
+    if group.is_silent(now):
+        until = group.muted_until
+        if until is None:
+            return gettext("Muted: it alerts no more until it is reopened.")
+        return gettext("Muted: it alerts no more until %(clock)s.") % {"clock": clock(until, now)}
+    if group.alert_is_due(now, cooldown):
+        return gettext("The next alert is due: the sweep sends it within a minute.")
+    if group.alerted_at is None or now - group.alerted_at >= cooldown:
+        return gettext("The next failure alerts at once.")
+    details = {
+        "clock": clock(group.alerted_at + cooldown, now),
+        "count": 10 ** len(str(group.alerted_count)),
+    }
+    if group.streak_count == group.alerted_count:
+        words = gettext("It alerts next at a count of %(count)d, or if it fails after %(clock)s.")
+    else:
+        words = gettext("It alerts next at a count of %(count)d, or at %(clock)s.")
+    return words % details
+
+
+def _failures(group: FailureGroup) -> str:
+    count = group.streak_count or group.failure_count
+    if group.kind == FailureGroup.Kind.RULE:
+        words = ngettext("%(count)d breach", "%(count)d breaches", count)
+    else:
+        words = ngettext("%(count)d failure", "%(count)d failures", count)
+    return words % {"count": count}
+
+
+def _since(row: Any, at: datetime) -> str:
+    return span((_now(row) - at).total_seconds())
 
 
 def time_tag(at: datetime, text: str = "") -> SafeString:
@@ -163,8 +240,7 @@ def ago(row: Any, at: datetime | None) -> SafeString:
     """Return how long ago a past moment was, by the time read along with the row."""
     if at is None:
         return SafeString("-")
-    seconds = (_now(row) - at).total_seconds()
-    return time_tag(at, gettext("%(span)s ago") % {"span": span(seconds)})
+    return time_tag(at, gettext("%(span)s ago") % {"span": _since(row, at)})
 
 
 def span(seconds: float) -> str:

@@ -1,0 +1,454 @@
+"""What operators do from the admin: to Tasks, and to failure groups.
+
+Each asks for a permission of its own, and is written to the admin's log with its reason.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import django
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext, ngettext_lazy, override
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from django_retrytasks import failures, operations
+from django_retrytasks.models import FailureGroup, Operation, Status, Task
+from django_retrytasks.selections import Selection
+from django_retrytasks.transactions import writing
+
+from .confirm import ConfirmForm, preview_of
+from .filters import selection_of
+
+if TYPE_CHECKING:
+    OfTasks = admin.ModelAdmin[Task]
+    OfGroups = admin.ModelAdmin[FailureGroup]
+else:
+    OfTasks = OfGroups = object
+
+VERB = Operation.Verb
+GROUP = FailureGroup.Status
+
+# The verbs, as methods and URLs have them.
+ACTIONS = tuple(verb.lower() for verb in VERB)
+DONE = {
+    VERB.REDRIVE: ngettext_lazy("%(count)d Task re-driven.", "%(count)d Tasks re-driven.", "count"),
+    VERB.RUN_NOW: ngettext_lazy("%(count)d Task made due.", "%(count)d Tasks made due.", "count"),
+    VERB.SNOOZE: ngettext_lazy("%(count)d Task snoozed.", "%(count)d Tasks snoozed.", "count"),
+    VERB.DISCARD: ngettext_lazy("%(count)d Task discarded.", "%(count)d Tasks discarded.", "count"),
+    VERB.CANCEL: ngettext_lazy("%(count)d Task cancelled.", "%(count)d Tasks cancelled.", "count"),
+}
+# What each verb does, for who is asked.
+MEANING = {
+    VERB.REDRIVE: _("Failed Tasks run again, their ids and attempts kept, their retries anew."),
+    VERB.RUN_NOW: _("Waiting Tasks run at once, not when their countdown is over."),
+    VERB.SNOOZE: _("Waiting Tasks wait longer; no retry is spent."),
+    VERB.DISCARD: _("Tasks that wait or have failed are dropped."),
+    VERB.CANCEL: _(
+        "Tasks that wait or run are dropped. A function that runs is not interrupted; what comes "
+        "of it is refused."
+    ),
+}
+# What Django's admin calls the list's query, where another page is to lead back to it.
+FILTERS = "_changelist_filters"
+MUTES = ("mute_for_an_hour", "mute_for_a_day", "mute")
+# What an operator says of a failure group, and where it stands when that makes a difference.
+SAYINGS: dict[str, Callable[[Iterable[uuid.UUID]], int]] = {
+    "mute_for_an_hour": lambda pks: failures.mute(pks, timezone.now() + timedelta(hours=1)),
+    "mute_for_a_day": lambda pks: failures.mute(pks, timezone.now() + timedelta(days=1)),
+    "mute": failures.mute,
+    "resolve": failures.resolve,
+    "reopen": failures.reopen,
+}
+SAID_OF = {
+    GROUP.OPEN: (*MUTES, "resolve"),
+    GROUP.MUTED: ("resolve", "reopen"),
+    GROUP.RESOLVED: (*MUTES, "reopen"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """A link to a page that asks first; or, if it ``posts``, what is done at once."""
+
+    title: Any
+    url: str
+    posts: bool = False
+
+
+def log(
+    request: HttpRequest, rows: Sequence[Model], what: Any, reason: str, flag: int = CHANGE
+) -> None:
+    """Write what the user does to the admin's log, an entry for each row; in plain English.
+
+    Args:
+        rows: what it is done to, of one model.
+        what: in a word.
+        reason: as the user gave it; "" where there is none.
+        flag: as :class:`django.contrib.admin.models.LogEntry` has it.
+    """
+    with override(None):
+        message = f"{what}: {reason}" if reason else str(what)
+    if rows:
+        entries: Any = LogEntry.objects
+        entries.log_actions(request.user.pk, rows, flag, message)
+
+
+class TaskActions(OfTasks):
+    """Re-drive, run now, snooze, discard and cancel: one Task, those selected, all that match.
+
+    Some are changed at once. All that the list's filters match are changed by an operation, which
+    has a page of its own.
+    """
+
+    actions = ACTIONS
+
+    # ---- who may
+
+    def has_redrive_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may re-drive Tasks."""
+        return request.user.has_perm("retrytasks.redrive_task")
+
+    def has_run_now_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may have waiting Tasks run at once."""
+        return request.user.has_perm("retrytasks.run_now_task")
+
+    def has_snooze_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may snooze Tasks."""
+        return request.user.has_perm("retrytasks.snooze_task")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may discard Tasks."""
+        return request.user.has_perm("retrytasks.discard_task")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may cancel Tasks."""
+        return request.user.has_perm("retrytasks.cancel_task")
+
+    def _may(self, request: HttpRequest, verb: str) -> bool:
+        return bool(getattr(self, f"has_{verb.lower()}_permission")(request))
+
+    # ---- where it begins: the list's actions, the buttons of a page
+
+    @admin.action(description=_("Re-drive"), permissions=["redrive"])
+    def redrive(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, VERB.REDRIVE)
+
+    @admin.action(description=_("Run now"), permissions=["run_now"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, VERB.RUN_NOW)
+
+    @admin.action(description=_("Snooze"), permissions=["snooze"])
+    def snooze(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, VERB.SNOOZE)
+
+    @admin.action(description=_("Discard"), permissions=["discard"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, VERB.DISCARD)
+
+    @admin.action(description=_("Cancel"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, VERB.CANCEL)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        task = context["original"]
+        context["buttons"] = [
+            Button(title=verb.label, url=_task_url(self.admin_site, "do", task.pk, verb.lower()))
+            for verb in VERB
+            if task.status in operations.CHANGES[verb] and self._may(request, verb)
+        ]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("all/<slug:word>/", self._all_view, name="retrytasks_task_all"),
+            path("selected/<slug:word>/", self._selected_view, name="retrytasks_task_selected"),
+            path("<uuid:pk>/do/<slug:word>/", self._one_view, name="retrytasks_task_do"),
+        ]
+        for pattern in own:
+            pattern.callback = self.admin_site.admin_view(pattern.callback)
+        return [*own, *super().get_urls()]
+
+    # ---- asking, and doing it
+
+    def _ask(self, request: HttpRequest, verb: VERB) -> HttpResponse | None:
+        """Answer the list, or on Django 6.1 a Task's page, where an action was chosen."""
+        if request.POST.get("select_across", "0") != "0":
+            return self._ask_for_all(request, verb)
+        ids = _chosen(request)
+        return self._confirm_some(request, verb, ids, self._form(request, verb, ids, None))
+
+    def _ask_for_all(self, request: HttpRequest, verb: VERB) -> HttpResponse | None:
+        try:
+            selection = selection_of(request)
+        except ValueError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
+        url = _task_url(self.admin_site, "all", verb.lower())
+        return HttpResponseRedirect(f"{url}?{urlencode(selection)}")
+
+    def _all_view(self, request: HttpRequest, word: str) -> HttpResponse:
+        verb = self._allowed(request, word)
+        selection = request.GET.dict()
+        try:
+            rows = operations.matching(verb, selection)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        form = ConfirmForm(_data(request), verb=verb, in_background=True)
+        if form.is_valid():
+            return self._start(request, verb, selection, form)
+        return self._confirm(request, verb, rows, form, {"is_all": True})
+
+    def _selected_view(self, request: HttpRequest, word: str) -> HttpResponse:
+        url = f"{_task_url(self.admin_site, 'changelist')}?{_filters_of(request)}"
+        return self._some_view(request, word, _chosen(request), url)
+
+    def _one_view(self, request: HttpRequest, word: str, pk: uuid.UUID) -> HttpResponse:
+        url = _task_url(self.admin_site, "change", pk)
+        return self._some_view(request, word, [pk], url)
+
+    def _some_view(
+        self, request: HttpRequest, word: str, ids: Sequence[uuid.UUID], afterwards: str
+    ) -> HttpResponse:
+        verb = self._allowed(request, word)
+        form = self._form(request, verb, ids, _data(request))
+        if not form.is_valid():
+            return self._confirm_some(request, verb, ids, form)
+        self._do(request, verb, ids, form)
+        return HttpResponseRedirect(afterwards)
+
+    def _form(
+        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], data: Any
+    ) -> ConfirmForm:
+        alone = self.get_queryset(request).filter(pk__in=ids).first() if len(ids) == 1 else None
+        return ConfirmForm(data, verb=verb, task=alone)
+
+    def _allowed(self, request: HttpRequest, word: str) -> VERB:
+        """Return the verb that a URL names, if the user may do it, and see what it is done to."""
+        if word not in ACTIONS:
+            raise Http404
+        verb = VERB(word.upper())
+        if not (self.has_view_permission(request) and self._may(request, verb)):
+            raise PermissionDenied
+        return verb
+
+    def _confirm_some(
+        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
+    ) -> HttpResponse:
+        rows = self.get_queryset(request).filter(pk__in=ids, status__in=operations.CHANGES[verb])
+        query = urlencode({FILTERS: _filters_of(request)})
+        url = f"{_task_url(self.admin_site, 'selected', verb.lower())}?{query}"
+        if len(ids) == 1:
+            url = _task_url(self.admin_site, "do", ids[0], verb.lower())
+        return self._confirm(request, verb, rows, form, {"ids": ids, "form_url": url})
+
+    def _confirm(
+        self,
+        request: HttpRequest,
+        verb: VERB,
+        rows: QuerySet[Task],
+        form: ConfirmForm,
+        about: dict[str, Any],
+    ) -> HttpResponse:
+        preview = preview_of(rows)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": verb.label,
+            "original": verb.label,
+            "has_view_permission": True,
+            "media": self.media,
+            "meaning": MEANING[verb],
+            "preview": preview,
+            "form": form,
+            "errors": form.errors,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "back_url": _task_url(self.admin_site, "changelist"),
+            **about,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/retrytasks/confirm.html", context)
+
+    def _do(
+        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
+    ) -> None:
+        rows = self.get_queryset(request).order_by().filter(pk__in=ids)
+        options = form.options()
+        with writing():
+            changed = operations.do(verb, rows.values_list("pk", flat=True), **options)
+            log(request, changed, _what(verb, options), form.cleaned_data["reason"])
+        left = rows.exclude(pk__in=[task.pk for task in changed])
+        statuses = left.values_list("status", flat=True)
+        skipped = Counter(str(Status(status).label) for status in statuses)
+        skipped[gettext("gone")] = len(ids) - len(changed) - skipped.total()
+        done = DONE[verb] % {"count": len(changed)}
+        level = messages.WARNING if skipped.total() else messages.SUCCESS
+        self.message_user(request, f"{done} {_told(+skipped)}".strip(), level)
+
+    def _start(
+        self, request: HttpRequest, verb: VERB, selection: Selection, form: ConfirmForm
+    ) -> HttpResponse:
+        options, reason = form.options(), form.cleaned_data["reason"]
+        by = request.user.get_username()
+        with writing():
+            operation = operations.start(verb, selection, by=by, reason=reason, **options)
+            log(request, [operation], _what(verb, options), reason, ADDITION)
+        self.message_user(request, gettext("The operation began."), messages.SUCCESS)
+        shown = self.admin_site.is_registered(Operation)
+        if shown and request.user.has_perm("retrytasks.view_operation"):
+            return HttpResponseRedirect(operation_url(self.admin_site, "change", operation.pk))
+        return HttpResponseRedirect(_task_url(self.admin_site, "changelist"))
+
+
+class GroupActions(OfGroups):
+    """Mute, resolve and reopen failure groups, from the list and from a group's page.
+
+    Who may change groups may do so. A group's page also leads to the re-drive of all its Tasks.
+    """
+
+    actions = tuple(SAYINGS)
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may say of a group that it is muted, resolved or open."""
+        return request.user.has_perm("retrytasks.change_failuregroup")
+
+    @admin.action(description=_("Mute for an hour"), permissions=["manage"])
+    def mute_for_an_hour(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, "mute_for_an_hour", queryset)
+
+    @admin.action(description=_("Mute for a day"), permissions=["manage"])
+    def mute_for_a_day(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, "mute_for_a_day", queryset)
+
+    @admin.action(description=_("Mute until reopened"), permissions=["manage"])
+    def mute(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, "mute", queryset)
+
+    @admin.action(description=_("Resolve"), permissions=["manage"])
+    def resolve(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, "resolve", queryset)
+
+    @admin.action(description=_("Reopen"), permissions=["manage"])
+    def reopen(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, "reopen", queryset)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        group = context["original"]
+        context["buttons"] = [*self._redrives(request, group), *self._said_of(request, group)]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _redrives(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
+        may = ("retrytasks.redrive_task", "retrytasks.view_task")
+        if group.kind == FailureGroup.Kind.RULE or not request.user.has_perms(may):
+            return []
+        query = urlencode({"failure_group": group.pk})
+        url = f"{_task_url(self.admin_site, 'all', 'redrive')}?{query}"
+        return [Button(title=_("Re-drive all"), url=url)]
+
+    def _said_of(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
+        if not self.has_manage_permission(request):
+            return []
+        name, site = "admin:retrytasks_failuregroup_say", self.admin_site.name
+        return [
+            Button(
+                title=_description(self, word),
+                url=reverse(name, args=(group.pk, word), current_app=site),
+                posts=True,
+            )
+            for word in SAID_OF[GROUP(group.status)]
+        ]
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(require_POST(self._say_view))
+        own = path("<uuid:pk>/say/<slug:word>/", view, name="retrytasks_failuregroup_say")
+        return [own, *super().get_urls()]
+
+    def _say_view(self, request: HttpRequest, pk: uuid.UUID, word: str) -> HttpResponse:
+        if word not in SAYINGS:
+            raise Http404
+        if not self.has_manage_permission(request):
+            raise PermissionDenied
+        self._say(request, word, self.get_queryset(request).filter(pk=pk))
+        name, site = "admin:retrytasks_failuregroup_change", self.admin_site.name
+        return HttpResponseRedirect(reverse(name, args=(pk,), current_app=site))
+
+    def _say(self, request: HttpRequest, word: str, queryset: QuerySet[FailureGroup]) -> None:
+        groups = list(queryset)
+        with writing():
+            count = SAYINGS[word]([group.pk for group in groups])
+            log(request, groups, _description(self, word), request.POST.get("reason", ""))
+        text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+
+if django.VERSION >= (6, 1):
+    # There a Task's page offers its actions by itself.
+    for _word in ACTIONS:
+        getattr(TaskActions, _word).locations = list(admin.ActionLocation)
+
+
+def operation_url(site: admin.AdminSite, page: str, *args: Any) -> str:
+    """Return the address of a page about operations."""
+    return reverse(f"admin:retrytasks_operation_{page}", args=args, current_app=site.name)
+
+
+def _task_url(site: admin.AdminSite, page: str, *args: Any) -> str:
+    return reverse(f"admin:retrytasks_task_{page}", args=args, current_app=site.name)
+
+
+def _filters_of(request: HttpRequest) -> str:
+    """Return the query of the list from which the user came."""
+    return request.GET.get(FILTERS, request.GET.urlencode())
+
+
+def _chosen(request: HttpRequest) -> list[uuid.UUID]:
+    """Return the ids of the Tasks that were ticked."""
+    try:
+        return list(dict.fromkeys(map(uuid.UUID, request.POST.getlist(ACTION_CHECKBOX_NAME))))
+    except ValueError:
+        raise BadRequest("an id of a Task is expected") from None
+
+
+def _data(request: HttpRequest) -> Any:
+    return request.POST if request.method == "POST" else None
+
+
+def _what(verb: VERB, options: dict[str, Any]) -> str:
+    """Return the verb and what was asked with it, such as "Snooze (countdown 60)"."""
+    with override(None):
+        name = str(verb.label)
+    # Arguments are not written here: they may hold secrets.
+    numbers = [f"{key} {value:g}" for key, value in options.items() if key != "arguments"]
+    asked = ", ".join(["changed arguments"] * ("arguments" in options) + numbers)
+    return f"{name} ({asked})" if asked else name
+
+
+def _told(skipped: Counter[str]) -> str:
+    """Return how many were skipped, and why: the status they have."""
+    if not skipped:
+        return ""
+    why = ", ".join(f"{count} {status}" for status, count in skipped.items())
+    return gettext("%(count)d skipped: %(why)s.") % {"count": skipped.total(), "why": why}
+
+
+def _description(of: Any, word: str) -> Any:
+    return getattr(of, word).short_description

@@ -1,0 +1,128 @@
+"""The list of Tasks: which rows, how many, and what is read along with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Length
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.text import Truncator
+from django.utils.translation import gettext
+
+from django_retrytasks import redaction, selections, wakeups
+from django_retrytasks.models import Attempt, Task
+from django_retrytasks.reports import storable
+
+from . import overview
+from .filters import CHART_VAR, known_selection_of
+
+if TYPE_CHECKING:
+    TaskPaginator = Paginator[Task]
+else:
+    TaskPaginator = Paginator
+
+LAST_ERROR = "last_error_path"
+LAST_FINISHED = "last_attempt_finished_at"
+PREVIEW = "arguments_preview"
+# A single value of these may take a megabyte.
+BIG_COLUMNS = ("args", "kwargs", "options", "return_value")
+# Characters of stored arguments up to which they are read, and of their preview.
+ARGUMENTS_READ = 4000
+PREVIEW_WIDTH = 80
+COUNT_LIMIT = 10_000
+
+
+class CappedPaginator(TaskPaginator):
+    """Counts no further than to 10,001, and pages through 10,000."""
+
+    @cached_property
+    def is_capped(self) -> bool:
+        """Whether there are more than 10,000."""
+        return self.counted > COUNT_LIMIT
+
+    @cached_property
+    def counted(self) -> int:
+        """Return how many there are, counted up to 10,001."""
+        rows: Any = self.object_list
+        return int(rows.order_by().values("pk")[: COUNT_LIMIT + 1].count())
+
+    @cached_property
+    def count(self) -> int:
+        return min(self.counted, COUNT_LIMIT)
+
+
+class TaskChangeList(ChangeList):
+    """The Tasks of a selection, the last error read along with each row."""
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        lookups: dict[str, Any] = super().get_filters_params(params)
+        return {name: value for name, value in lookups.items() if name != CHART_VAR}
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        found: Any = super().get_queryset(request, exclude_parameters)
+        try:
+            # The search is done by then: get_search_results() is the admin's hook for it.
+            rows = selections.select(found, {**known_selection_of(request), "search": ""})
+        except ValueError as error:
+            raise IncorrectLookupParameters(error) from error
+        attempts = Attempt.objects.filter(task=OuterRef("pk"))
+        errors = attempts.exclude(exception_class_path="").order_by("-number")
+        last = attempts.filter(number=OuterRef("attempt_count"))
+        told: QuerySet[Any] = rows.defer(*BIG_COLUMNS).annotate(
+            **{
+                LAST_ERROR: _first(errors, "exception_class_path", CharField()),
+                LAST_FINISHED: _first(last, "finished_at", DateTimeField()),
+            }
+        )
+        return told
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.is_capped = getattr(self.paginator, "is_capped", False)
+        if self.is_capped:
+            # The search form would tell a count that is none.
+            self.full_result_count = self.result_count
+        shown = list(self.result_list)
+        previews = _previews([task.pk for task in shown])
+        for task in shown:
+            setattr(task, PREVIEW, previews.get(task.pk, gettext("many: see its page")))
+        self.result_list: Any = shown
+
+    @cached_property
+    def overview(self) -> overview.Overview:
+        """Return what stands above the list."""
+        asked = self.params.get(CHART_VAR, "")
+        links = {name: self.get_query_string({CHART_VAR: name}) for name in overview.SCALES}
+        return overview.read(asked, links)
+
+
+def _first(attempts: QuerySet[Attempt], field: str, output_field: Any) -> Subquery:
+    return Subquery(attempts.values(field)[:1], output_field=output_field)
+
+
+def _previews(pks: list[Any]) -> Mapping[Any, str]:
+    """Return the redacted arguments of Tasks in a line each; those that are long are not read."""
+    rows = Task.objects.using(wakeups.alias()).filter(pk__in=pks).only("name", "args", "kwargs")
+    size = Length(F("args")) + Length(F("kwargs"))
+    return {
+        task.pk: _preview(task) for task in rows.alias(size=size).filter(size__lte=ARGUMENTS_READ)
+    }
+
+
+def _preview(task: Task) -> str:
+    arguments = redaction.shown_arguments(task).items()
+    line = ", ".join(f"{name}={_written(value)}" for name, value in arguments)
+    return Truncator(storable(line, 2 * ARGUMENTS_READ)).chars(PREVIEW_WIDTH)
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,183 @@
+"""What the page shows that asks an operator whether it is to be done, and what it asks for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Min, QuerySet
+from django.utils.formats import number_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_retrytasks import codec, operations, redaction
+from django_retrytasks.backend import resolve
+from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks.models import Operation, Status, Task
+from django_retrytasks.reports import storable
+
+from . import words
+from .page import VALUE_LIMIT
+
+# Of so many Tasks the names are counted; so many names are shown.
+NAMES_FROM = 10_000
+NAMES_SHOWN = 50
+# So many Tasks are proposed for a canary.
+CANARY = 10
+# Seconds.
+LONGEST = 366 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What would be changed: how many, since when, and the names with their counts."""
+
+    count: int
+    oldest: str
+    names: Sequence[tuple[str, str]]
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there may be more than were counted."""
+        return self.count >= operations.COUNT_LIMIT
+
+    @property
+    def is_of_all_names(self) -> bool:
+        """Whether the names are those of all."""
+        return self.count <= NAMES_FROM
+
+    def __str__(self) -> str:
+        count = _grouped(self.count)
+        return gettext("%(count)s or more") % {"count": count} if self.is_capped else count
+
+
+def preview_of(rows: QuerySet[Task]) -> Preview:
+    """Return what would be changed, in two queries that read 100,000 rows at most."""
+    rows = rows.order_by()
+    counted = rows[: operations.COUNT_LIMIT].aggregate(count=Count("pk"), oldest=Min("enqueued_at"))
+    names = Counter(rows.values_list("name", flat=True)[:NAMES_FROM])
+    oldest = counted["oldest"]
+    return Preview(
+        count=counted["count"],
+        oldest=words.time_tag(oldest) if oldest else "",
+        names=[(name, _grouped(count)) for name, count in names.most_common(NAMES_SHOWN)],
+    )
+
+
+def _grouped(number: int) -> str:
+    return number_format(number, use_l10n=True, force_grouping=True)
+
+
+class ConfirmForm(forms.Form):
+    """The reason, and what else a verb needs.
+
+    A rate and a canary are asked for where it goes on in the background; a failed Task's arguments,
+    as JSON, where it is re-driven alone.
+    """
+
+    countdown = forms.FloatField(
+        label=_("Seconds"),
+        min_value=0,
+        max_value=LONGEST,
+        help_text=_("How long they are to wait from now."),
+    )
+    canary = forms.IntegerField(
+        label=_("Canary"),
+        required=False,
+        initial=CANARY,
+        min_value=0,
+        max_value=operations.CHUNK,
+        help_text=_("So many first, the others only if all of these succeed. Empty: no canary."),
+    )
+    per_minute = forms.IntegerField(
+        label=_("Per minute"),
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        help_text=_("So many a minute at most. Empty: no limit."),
+    )
+    arguments = forms.CharField(
+        label=_("Arguments"),
+        required=False,
+        max_length=VALUE_LIMIT,
+        widget=forms.Textarea(attrs={"rows": 8, "cols": 60, "spellcheck": "false"}),
+        help_text=_("As JSON. What is changed here takes the place of its own arguments."),
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        help_text=_("Why, for others to read."),
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        verb: str,
+        in_background: bool = False,
+        task: Task | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.task: Any = task
+        self.initial["arguments"] = (
+            _editable(task) if task and verb == Operation.Verb.REDRIVE else ""
+        )
+        if not self.initial["arguments"]:
+            del self.fields["arguments"]
+        if verb != Operation.Verb.SNOOZE:
+            del self.fields["countdown"]
+        if not in_background:
+            del self.fields["per_minute"]
+        if not in_background or verb not in operations.RUNS:
+            del self.fields["canary"]
+
+    def clean_arguments(self) -> tuple[str, str] | None:
+        """Return them encoded, None if they are as before."""
+        given = self.cleaned_data["arguments"].strip() or self.initial["arguments"]
+        try:
+            encoded = _encoded(self.task, given)
+        except Exception as error:  # of the JSON, of a tagged type's constructor, of the signature
+            raise ValidationError(f"{type(error).__name__}: {error}") from None
+        return None if encoded == _encoded(self.task, self.initial["arguments"]) else encoded
+
+    def options(self) -> dict[str, Any]:
+        """Return what was filled in, the reason apart, by the names `operations` has for it."""
+        asked = self.cleaned_data.items()
+        return {name: value for name, value in asked if value is not None and name != "reason"}
+
+
+def _editable(task: Task) -> str:
+    """Return a failed Task's arguments as JSON; "" where they cannot be shown, or not in full."""
+    if task.status != Status.FAILED:
+        return ""
+    try:
+        definition = resolve(task.name)
+    except RetryTasksError:
+        return ""
+    are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
+    if not are_readable or redaction.hides_any(task, definition):
+        return ""
+    plain = json.loads(codec.dumps({"args": task.args, "kwargs": task.kwargs}))
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    return text if text == storable(text, VALUE_LIMIT) else ""
+
+
+def _encoded(task: Task, text: str) -> tuple[str, str]:
+    """Return arguments given as JSON as they are stored.
+
+    Raises:
+        ValueError: it is no JSON, or not an object of "args" and "kwargs".
+        TypeError: the function cannot be called with them.
+    """
+    match codec.loads(text):
+        case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:
+            signature = resolve(task.name).signature
+            return codec.dumps_arguments(signature, args, kwargs, owner=task.name)
+    raise ValueError(gettext('Write {"args": [...], "kwargs": {...}}.'))

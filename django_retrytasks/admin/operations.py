@@ -1,0 +1,262 @@
+"""Operations and pauses in the admin: what is done to many Tasks, and what is made to wait."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from django_retrytasks import lanes, operations, wakeups
+from django_retrytasks.models import DatabaseNow, Operation, Pause
+
+from . import page, words
+from .actions import Button, log, operation_url
+
+if TYPE_CHECKING:
+    OperationModelAdmin = admin.ModelAdmin[Operation]
+    PauseModelAdmin = admin.ModelAdmin[Pause]
+    PauseModelForm = forms.ModelForm[Pause]
+else:
+    OperationModelAdmin = PauseModelAdmin = admin.ModelAdmin
+    PauseModelForm = forms.ModelForm
+
+# Seconds between two looks at an operation that runs.
+REFRESH = 2
+WHAT = ("verb", "countdown", "selection", "per_minute", "canary")
+WHO = ("started_by", "reason", "started_at", "finished_at", "stopped_because")
+COUNTS = ("matched_count", "done_count", "skipped_count")
+PAUSED = ("queue_name", "name", "paused_at", "paused_by", "reason")
+
+
+@admin.register(Operation)
+class OperationAdmin(OperationModelAdmin):
+    """Watch operations, and stop those that run. Nothing else can be changed here."""
+
+    list_display = ("state", "what", "progress", "started", "started_by", "reason")
+    list_display_links = ("what",)
+    list_filter = ("status", "verb")
+    ordering = ("-id",)
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    actions = None
+
+    class Media:
+        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_stop_permission(self, request: HttpRequest, operation: Operation) -> bool:
+        """Whether the user may stop an operation: who may do its verb may."""
+        return request.user.has_perm(f"retrytasks.{operation.verb.lower()}_task")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
+        rows = super().get_queryset(request).using(wakeups.alias())
+        return rows.annotate(**{words.NOW: DatabaseNow()})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        operation = context["original"]
+        runs = operation.status == Operation.Status.RUNNING
+        stops = runs and self.has_stop_permission(request, operation)
+        url = operation_url(self.admin_site, "stop", operation.pk)
+        is_watched = runs and "still" not in request.GET
+        context |= {
+            "pill": _pill(operation),
+            "progress": _progress(operation),
+            "gone_through": operation.done_count + operation.skipped_count,
+            "buttons": [Button(title=_("Stop"), url=url, posts=True)] if stops else [],
+            "is_watched": is_watched,
+            "sections": [
+                (_("Counts"), page.fields_of(operation, COUNTS)),
+                (_("What"), page.fields_of(operation, WHAT)),
+                (_("Who, when and why"), page.fields_of(operation, WHO)),
+            ],
+        }
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if is_watched:
+            response["Refresh"] = str(REFRESH)
+        return response
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(require_POST(self._stop_view))
+        own = path("<uuid:pk>/stop/", view, name="retrytasks_operation_stop")
+        return [own, *super().get_urls()]
+
+    def _stop_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        operation = self.get_object(request, str(pk))
+        if operation is None or not self.has_stop_permission(request, operation):
+            raise PermissionDenied
+        reason = request.POST.get("reason", "")
+        by = f"by {request.user.get_username()}"
+        if operations.stop(pk, f"{by}: {reason}" if reason else by):
+            log(request, [operation], _("Stop"), reason)
+            self.message_user(request, gettext("The operation was stopped."), messages.SUCCESS)
+        else:
+            self.message_user(request, gettext("It was over already."), messages.WARNING)
+        return HttpResponseRedirect(operation_url(self.admin_site, "change", pk))
+
+    @admin.display(description=_("status"))
+    def state(self, operation: Operation) -> SafeString:
+        return _pill(operation)
+
+    @admin.display(description=_("verb"))
+    def what(self, operation: Operation) -> str:
+        return operation.get_verb_display()
+
+    @admin.display(description=_("progress"))
+    def progress(self, operation: Operation) -> str:
+        return _progress(operation)
+
+    @admin.display(description=_("started"))
+    def started(self, operation: Operation) -> SafeString:
+        return words.ago(operation, operation.started_at)
+
+
+class PauseForm(PauseModelForm):
+    """Ask for a queue or a function, and why it is to wait."""
+
+    class Meta:
+        model = Pause
+        fields = ("queue_name", "name", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance._state.db = wakeups.alias()  # where it is looked up whether it is paused
+
+    def clean(self) -> dict[str, Any] | None:
+        given = [name for name in ("queue_name", "name") if self.cleaned_data.get(name)]
+        if len(given) != 1:
+            message = _("Give a queue or a function, one of the two.")
+            raise ValidationError({"queue_name": message})
+        return super().clean()
+
+
+@admin.register(Pause)
+class PauseAdmin(PauseModelAdmin):
+    """See what is paused; who may pause can pause and resume queues and functions."""
+
+    form = PauseForm
+    list_display = ("what", "since", "paused_by", "reason")
+    ordering = ("-paused_at",)
+    show_full_result_count = False
+    sortable_by = ()
+    actions = ("resume",)
+
+    class Media:
+        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may pause and resume queues and functions."""
+        return request.user.has_perm("retrytasks.pause_task")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) or self.has_pause_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_pause_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pause]:
+        rows = super().get_queryset(request).using(wakeups.alias())
+        return rows.annotate(**{words.NOW: DatabaseNow()})
+
+    # ---- pausing
+
+    def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
+        by = request.user.get_username()
+        lanes.pause(queue_name=obj.queue_name, name=obj.name, by=by, reason=obj.reason)
+        rows = Pause.objects.using(wakeups.alias())
+        obj.pk = rows.get(queue_name=obj.queue_name, name=obj.name).pk
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        reason = form.cleaned_data["reason"]
+        return f"Pause: {reason}" if reason else "Pause"
+
+    # ---- resuming
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        paused = context["original"]
+        if paused is not None:
+            resumes = self.has_pause_permission(request)
+            url = self._url("resume", paused.pk)
+            context |= {
+                "buttons": [Button(title=_("Resume"), url=url, posts=True)] if resumes else [],
+                "sections": [(_("Pause"), page.fields_of(paused, PAUSED))],
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(require_POST(self._resume_view))
+        own = path("<int:pk>/resume/", view, name="retrytasks_pause_resume")
+        return [own, *super().get_urls()]
+
+    def _resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_pause_permission(request):
+            raise PermissionDenied
+        self.resume(request, self.get_queryset(request).filter(pk=pk))
+        return HttpResponseRedirect(self._url("changelist"))
+
+    @admin.action(description=_("Resume"), permissions=["pause"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
+        for paused in queryset:
+            if lanes.resume(queue_name=paused.queue_name, name=paused.name):
+                log(request, [paused], _("Resume"), request.POST.get("reason", ""), DELETION)
+                text = gettext("Resumed: %(what)s.") % {"what": paused}
+                self.message_user(request, text, messages.SUCCESS)
+
+    def _url(self, page: str, *args: Any) -> str:
+        site = self.admin_site.name
+        return reverse(f"admin:retrytasks_pause_{page}", args=args, current_app=site)
+
+    @admin.display(description=_("what"))
+    def what(self, paused: Pause) -> str:
+        kind = _("Queue %(name)s") if paused.queue_name else _("Function %(name)s")
+        return str(kind % {"name": paused})
+
+    @admin.display(description=_("since"))
+    def since(self, paused: Pause) -> SafeString:
+        return words.ago(paused, paused.paused_at)
+
+
+def _pill(operation: Operation) -> SafeString:
+    return words.pill(operation.status, operation.get_status_display())
+
+
+def _progress(operation: Operation) -> str:
+    counts = {
+        "done": operation.done_count,
+        "most": operation.matched_count,
+        "skipped": operation.skipped_count,
+    }
+    if operation.matched_count >= operations.COUNT_LIMIT:
+        return gettext("%(done)d of %(most)d or more done, %(skipped)d skipped") % counts
+    return gettext("%(done)d of %(most)d done, %(skipped)d skipped") % counts
