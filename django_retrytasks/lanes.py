@@ -71,7 +71,7 @@ def running_lanes(paused: Paused | None = None) -> Iterator[Lane]:
 def all_lanes() -> Iterator[Lane]:
     """Walk the lanes of all clusters that hold unfinished Tasks."""
     for queue_name in queue_names():
-        for priority in _distinct(_indexed().filter(queue_name=queue_name), "priority"):
+        for priority in distinct(_indexed().filter(queue_name=queue_name), "priority"):
             if _is_partial() or _rows().of_lane(queue_name, priority).exists():
                 yield queue_name, priority
 
@@ -79,7 +79,7 @@ def all_lanes() -> Iterator[Lane]:
 def queue_names() -> Iterator[str]:
     """Walk the queues that hold Tasks, in alphabetical order: unfinished ones, or any on MariaDB
     and MySQL."""
-    return _distinct(_indexed(), "queue_name")
+    return distinct(_indexed(), "queue_name")
 
 
 def _indexed() -> TaskQuerySet:
@@ -99,8 +99,13 @@ def _rows() -> TaskQuerySet:
     return rows
 
 
-def _distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
-    """Walk the distinct values of an indexed column by one seek each (a loose index scan)."""
+def distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
+    """Walk the distinct values of an indexed column by one seek each (a loose index scan).
+
+    Args:
+        rows: narrowed by nothing but the columns before it in the index.
+        name: the column.
+    """
     values = rows.order_by(name).values_list(name, flat=True)
     value = values.first()
     while value is not None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.db.models import Q
 
 from .exceptions import nearest
-from .models import DatabaseNow, Status, TaskQuerySet, uuid7
+from .lanes import distinct
+from .models import DatabaseNow, Status, Task, TaskQuerySet, uuid7
 
 Selection = Mapping[str, str]
 """What is asked, by the names in `NARROWS`."""
 
+# How many functions to look through for a search.
+FUNCTIONS = 500
 # How long a Task that is not run may have been due until it is called stuck.
 STUCK_AFTER = timedelta(minutes=5)
 WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -114,8 +118,18 @@ def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     try:
         return rows.filter(pk=uuid.UUID(term))
     except ValueError:
-        begins = Q(name__startswith=term) | Q(name__contains=f".{term}")
-        return rows.filter(begins) if term else rows
+        return _by_beginning(rows, term) if term else rows
+
+
+def _by_beginning(rows: TaskQuerySet, term: str) -> TaskQuerySet:
+    """Return Tasks of functions of whose path, or a part of it, this is the beginning.
+
+    The functions are few and found by seeks; where they are not few, all Tasks are read.
+    """
+    functions = list(islice(distinct(Task.objects.using(rows.db), "name"), FUNCTIONS + 1))
+    if len(functions) > FUNCTIONS:
+        return rows.filter(Q(name__startswith=term) | Q(name__contains=f".{term}"))
+    return rows.filter(name__in=[name for name in functions if f".{term}" in f".{name}"])
 
 
 NARROWS: dict[str, Callable[[Any, str], Any]] = {

@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from django_retrytasks import lanes, lifecycle
+from django_retrytasks import lanes, lifecycle, selections
 from django_retrytasks.admin import TaskAdmin, changelist, overview
 from django_retrytasks.admin.filters import selection_of
 from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup, Status, Task, uuid7
@@ -250,10 +250,12 @@ class TestList:
         for text in (wanted.id, f" {wanted.id.upper()} ", wanted.id.replace("-", "")):
             assert [row.split()[1] for row in rows(admin_client, f"?q={text}")] == ["t.t.echoes"]
 
+    @pytest.mark.parametrize("functions", [500, 1])
     @pytest.mark.parametrize("text", ["tests.tasks.ech", "tasks.echo", "ech"])
     def test_finds_tasks_by_how_the_path_or_a_part_of_it_begins(
-        self, admin_client: Client, text: str
+        self, admin_client: Client, text: str, functions: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(selections, "FUNCTIONS", functions)
         tasks.echoes.enqueue()
         tasks.succeeds.enqueue()
 
