@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from .exceptions import nearest
 from .lanes import distinct
-from .models import DatabaseNow, Status, Task, TaskQuerySet, uuid7
+from .models import DatabaseNow, FailureGroup, Status, Task, TaskQuerySet, uuid7
 
 Selection = Mapping[str, str]
 """What is asked, by the names in `NARROWS`."""
@@ -66,7 +66,9 @@ def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 
 def _by_error(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    return rows.filter(failure_group__exception_class_path=value)
+    # Looked up first: joined, or as a subquery, PostgreSQL reads the Tasks of all groups.
+    groups = FailureGroup.objects.using(rows.db).filter(exception_class_path=value)
+    return rows.filter(failure_group__in=list(groups.values_list("pk", flat=True)))
 
 
 def _by_retried(rows: TaskQuerySet, value: str) -> TaskQuerySet:
