@@ -101,15 +101,14 @@ VERBS = {
         skips="no such group",
         ids=GROUPS,
     ),
+    "stop": Verb(
+        help="Stop operations: what is done stays done.",
+        act=lambda ids: sum(operations.stop(pk, f"by {getuser()}") for pk in ids),
+        done="stopped",
+        skips="over already, or no such operation",
+        ids="Id of an operation, as the subcommand operations shows it.",
+    ),
 }
-
-
-STOP = Verb(
-    help="Stop operations: what is done stays done.",
-    act=lambda ids: sum(operations.stop(pk, f"by {getuser()}") for pk in ids),
-    done="stopped",
-    skips="over already, or no such operation",
-)
 
 # What selects Tasks, as selections.py calls it, and what it asks for.
 SELECTED = {
@@ -125,14 +124,20 @@ PAUSING = {
     "resume": "Have a paused queue or function go on.",
 }
 
+LISTS = {
+    "operations": "List the operations: what was done to many Tasks, and how far it is.",
+    "pauses": "List what is paused, since when, by whom and why.",
+}
+
 # A cluster takes some seconds to start, and must not be taken for frozen meanwhile.
 LEAST_STALL = 5
 
 
 class Command(BaseCommand):
     help = (
-        "Preview a task's retries, run the sweep, re-drive or discard Tasks, list, mute or "
-        "resolve failure groups, tell how the work goes, run a cluster."
+        "Preview a task's retries, run the sweep, re-drive, hurry, put off or drop Tasks, one or "
+        "many, pause queues and functions, list, mute or resolve failure groups, tell how the work "
+        "goes, run a cluster."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -140,39 +145,16 @@ class Command(BaseCommand):
         text = "Show when a task is retried: the least and the most seconds before each retry."
         schedule = subcommands.add_parser("schedule", help=text, description=text)
         schedule.add_argument("path", help="Dotted path of the task, such as orders.tasks.send.")
-        text = "Run the sweep now: ring for due Tasks and delete old finished ones."
+        text = "Run the sweep now: ring for due Tasks, delete old finished ones, send alerts."
         subcommands.add_parser("sweep", help=text, description=text)
         for name, verb in VERBS.items():
             command = subcommands.add_parser(name, help=verb.help, description=verb.help)
-            many = "*" if verb.of_many else "+"
-            command.add_argument("ids", nargs=many, type=uuid_of, metavar="id", help=verb.ids)
-            if verb.of_many:
-                _add_selection_arguments(command)
-            if name == "mute":
-                text = "Until so many seconds from now. Default: until reopened."
-                command.add_argument("--for", dest="seconds", type=seconds, help=text)
-            if name == "snooze":
-                text = "How many seconds from now they are due."
-                command.add_argument(
-                    "--for", dest="seconds", type=seconds, required=True, help=text
-                )
+            _add_verb_arguments(command, name, verb)
         for name, text in PAUSING.items():
             command = subcommands.add_parser(name, help=text, description=text)
-            what = command.add_mutually_exclusive_group(required=True)
-            what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
-            what.add_argument(
-                "--task", metavar="PATH", default="", help="A function's dotted path."
-            )
-            if name == "pause":
-                command.add_argument("--reason", default="", help="Why, for others to read.")
-        text = "List the operations: what was done to many Tasks, and how far it is."
-        subcommands.add_parser("operations", help=text, description=text)
-        text = "Stop operations: what is done stays done."
-        stopping = subcommands.add_parser("stop", help=text, description=text)
-        text = "Id of an operation, as the subcommand operations shows it."
-        stopping.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=text)
-        text = "List what is paused, since when, by whom and why."
-        subcommands.add_parser("pauses", help=text, description=text)
+            _add_pausing_arguments(command, name)
+        for name, text in LISTS.items():
+            subcommands.add_parser(name, help=text, description=text)
         text = "List the failure groups: those that fail still, or all, the latest failure first."
         listing = subcommands.add_parser("failures", help=text, description=text)
         listing.add_argument("--all", action="store_true", help="Those that are over as well.")
@@ -197,8 +179,6 @@ class Command(BaseCommand):
             case "operations":
                 for line in _operated():
                     self.stdout.write(line)
-            case "stop":
-                self._change(STOP, set(options["ids"]))
             case "pause" | "resume":
                 self._pause(subcommand, options)
             case "pauses":
@@ -208,7 +188,7 @@ class Command(BaseCommand):
                 self._health(options["max_lag"], as_json=options["json"])
             case "cluster":
                 self._cluster(options["name"], options["max_stall"], options["grace"])
-            case "resolve" | "reopen":
+            case "resolve" | "reopen" | "stop":
                 self._change(VERBS[subcommand], set(options["ids"]))
             case _:
                 self._change_tasks(VERBS[subcommand], options)
@@ -305,6 +285,27 @@ def seconds(text: str, *, least: float = 0) -> float:
     if not least <= value < math.inf:
         raise ArgumentTypeError(f"{text!r} is no duration: give seconds, {_seconds(least)} or more")
     return value
+
+
+def _add_verb_arguments(parser: CommandParser, name: str, verb: Verb) -> None:
+    many = "*" if verb.of_many else "+"
+    parser.add_argument("ids", nargs=many, type=uuid_of, metavar="id", help=verb.ids)
+    if verb.of_many:
+        _add_selection_arguments(parser)
+    if name == "mute":
+        text = "Until so many seconds from now. Default: until reopened."
+        parser.add_argument("--for", dest="seconds", type=seconds, help=text)
+    if name == "snooze":
+        text = "How many seconds from now they are due."
+        parser.add_argument("--for", dest="seconds", type=seconds, required=True, help=text)
+
+
+def _add_pausing_arguments(parser: CommandParser, name: str) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
+    what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
+    if name == "pause":
+        parser.add_argument("--reason", default="", help="Why, for others to read.")
 
 
 def _add_selection_arguments(parser: CommandParser) -> None:
