@@ -7,7 +7,7 @@ A site with an admin of its own registers them there: ``site.register(Task, Task
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -18,8 +18,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import selections, wakeups
-from django_retrytasks.models import DatabaseNow, Status, Task
+from django_retrytasks import selections
+from django_retrytasks.models import Status, Task
 
 from . import page, words
 from .actions import TaskActions
@@ -27,17 +27,13 @@ from .changelist import LAST_ERROR, LAST_FINISHED, PREVIEW, CappedPaginator, Tas
 from .filters import FILTERS
 from .groups import FailureGroupAdmin
 from .operations import OperationAdmin, PauseAdmin
-
-if TYPE_CHECKING:
-    TaskModelAdmin = admin.ModelAdmin[Task]
-else:
-    TaskModelAdmin = admin.ModelAdmin
+from .rows import RowsAdmin
 
 __all__ = ["FailureGroupAdmin", "OperationAdmin", "PauseAdmin", "TaskAdmin"]
 
 
 @admin.register(Task)
-class TaskAdmin(TaskActions, TaskModelAdmin):
+class TaskAdmin(TaskActions, RowsAdmin):
     """Browse Tasks: the list, and one Task with its attempts. Nothing can be changed here."""
 
     list_display = (
@@ -66,21 +62,8 @@ class TaskAdmin(TaskActions, TaskModelAdmin):
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
         js = (Script("retrytasks/admin.js", defer=True),)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        return False
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TaskChangeList
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
-        rows = super().get_queryset(request).using(wakeups.alias())
-        return rows.annotate(**{words.NOW: DatabaseNow()})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

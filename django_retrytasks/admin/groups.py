@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -14,15 +13,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import conf, tracebacks, wakeups
-from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup
+from django_retrytasks.models import Attempt, FailureGroup
 
 from . import page, recent, words
 from .actions import GroupActions
-
-if TYPE_CHECKING:
-    FailureGroupModelAdmin = admin.ModelAdmin[FailureGroup]
-else:
-    FailureGroupModelAdmin = admin.ModelAdmin
+from .rows import RowsAdmin
 
 # The name under which a group of the list carries its counts of late.
 RECENT = "recent"
@@ -72,7 +67,7 @@ class FailureGroupChangeList(ChangeList):
 
 
 @admin.register(FailureGroup)
-class FailureGroupAdmin(GroupActions, FailureGroupModelAdmin):
+class FailureGroupAdmin(GroupActions, RowsAdmin):
     """Browse failure groups; who may change them can mute, resolve and reopen them."""
 
     list_display = ("state", "what", "of_late", "failure_count", "last_failed")
@@ -89,21 +84,8 @@ class FailureGroupAdmin(GroupActions, FailureGroupModelAdmin):
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
         js = (Script("retrytasks/admin.js", defer=True),)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FailureGroupChangeList
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[FailureGroup]:
-        rows = super().get_queryset(request).using(wakeups.alias())
-        return rows.annotate(**{words.NOW: DatabaseNow()})
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

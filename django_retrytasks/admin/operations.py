@@ -18,17 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from django_retrytasks import lanes, operations, wakeups
-from django_retrytasks.models import DatabaseNow, Operation, Pause
+from django_retrytasks.models import Operation, Pause
 
 from . import page, words
 from .actions import Button, log, operation_url
+from .rows import RowsAdmin
 
 if TYPE_CHECKING:
-    OperationModelAdmin = admin.ModelAdmin[Operation]
-    PauseModelAdmin = admin.ModelAdmin[Pause]
     PauseModelForm = forms.ModelForm[Pause]
 else:
-    OperationModelAdmin = PauseModelAdmin = admin.ModelAdmin
     PauseModelForm = forms.ModelForm
 
 # Seconds between two looks at an operation that runs.
@@ -40,7 +38,7 @@ PAUSED = ("queue_name", "name", "paused_at", "paused_by", "reason")
 
 
 @admin.register(Operation)
-class OperationAdmin(OperationModelAdmin):
+class OperationAdmin(RowsAdmin):
     """Watch operations, and stop those that run. Nothing else can be changed here."""
 
     list_display = ("state", "what", "progress", "started", "started_by", "reason")
@@ -55,22 +53,9 @@ class OperationAdmin(OperationModelAdmin):
     class Media:
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def has_stop_permission(self, request: HttpRequest, operation: Operation) -> bool:
         """Whether the user may stop an operation: who may do its verb may."""
         return request.user.has_perm(f"retrytasks.{operation.verb.lower()}_task")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
-        rows = super().get_queryset(request).using(wakeups.alias())
-        return rows.annotate(**{words.NOW: DatabaseNow()})
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -152,7 +137,7 @@ class PauseForm(PauseModelForm):
 
 
 @admin.register(Pause)
-class PauseAdmin(PauseModelAdmin):
+class PauseAdmin(RowsAdmin):
     """See what is paused; who may pause can pause and resume queues and functions."""
 
     form = PauseForm
@@ -174,16 +159,6 @@ class PauseAdmin(PauseModelAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_pause_permission(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Pause]:
-        rows = super().get_queryset(request).using(wakeups.alias())
-        return rows.annotate(**{words.NOW: DatabaseNow()})
 
     # ---- pausing
 
