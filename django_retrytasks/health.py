@@ -14,8 +14,9 @@ from datetime import datetime
 from django.db.models import Max
 
 from . import wakeups
-from .lanes import Lane, Paused, all_lanes, paused_now
+from .lanes import Lane, all_lanes, paused_now
 from .models import Attempt, DatabaseNow, Status, Task, TaskQuerySet
+from .seeks import CountOf, answers, first
 
 # Due Tasks are counted up to so many in each lane: a count walks the index.
 COUNT_LIMIT = 10_000
@@ -57,12 +58,22 @@ class Health:
 
 def check() -> Health:
     """Look at the work of all clusters."""
-    by_queue: dict[str, list[Lane]] = defaultdict(list)
-    for lane in all_lanes():
-        by_queue[lane[0]].append(lane)
-    paused = paused_now()
+    lanes, paused = all_lanes(), paused_now()
+    due = answers(
+        _tasks(), {lane: CountOf(_due(lane).values("pk")[:COUNT_LIMIT]) for lane in lanes}
+    )
+    lags = _lags(lane for lane in lanes if not paused.skips(lane))
+    queues = [
+        QueueHealth(
+            queue_name=name,
+            due_count=sum(due.get(lane, 0) for lane in of_queue),
+            lag=max((lags.get(lane, 0.0) for lane in of_queue), default=0.0),
+            is_paused=name in paused.queue_names,
+        )
+        for name, of_queue in _by_queue(lanes).items()
+    ]
     return Health(
-        queues=[_queue_health(name, lanes, paused) for name, lanes in sorted(by_queue.items())],
+        queues=queues,
         paused_names=sorted(paused.names),
         running_count=running().count(),
         last_claim_at=_last_claim_at(),
@@ -75,32 +86,36 @@ def lag(among: Iterable[Lane]) -> float:
 
     0 if none is. Lapsed claims are due since their lease ended.
     """
-    return max((_lag_of_lane(lane) for lane in among), default=0.0)
+    return max(_lags(among).values(), default=0.0)
 
 
 def running() -> TaskQuerySet:
     """Return the Tasks under a claim, by the index that begins with the two columns named."""
-    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
-    return rows.filter(internal__in=(False, True), status=Status.RUNNING)
+    return _tasks().filter(internal__in=(False, True), status=Status.RUNNING)
 
 
-def _queue_health(name: str, lanes: Sequence[Lane], paused: Paused) -> QueueHealth:
-    return QueueHealth(
-        queue_name=name,
-        due_count=sum(_due(lane)[:COUNT_LIMIT].count() for lane in lanes),
-        lag=lag(lane for lane in lanes if not paused.skips(lane)),
-        is_paused=name in paused.queue_names,
-    )
+def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
+    found: dict[str, list[Lane]] = defaultdict(list)
+    for lane in lanes:
+        found[lane[0]].append(lane)
+    return found
 
 
-def _lag_of_lane(lane: Lane) -> float:
-    oldest = _due(lane).order_by("run_after").values_list("run_after", DatabaseNow()).first()
-    return max((oldest[1] - oldest[0]).total_seconds(), 0.0) if oldest else 0.0
+def _lags(among: Iterable[Lane]) -> dict[Lane, float]:
+    """Return for how many seconds the oldest due Task of each lane has been due, if one is."""
+    oldest = {lane: first(_due(lane).order_by("run_after"), "run_after") for lane in among}
+    found = answers(_tasks(), {None: DatabaseNow(), **oldest}) if oldest else {}
+    now = found.pop(None, None)
+    return {lane: max(0.0, (now - at).total_seconds()) for lane, at in found.items() if at}
 
 
 def _due(lane: Lane) -> TaskQuerySet:
+    return _tasks().of_lane(*lane).due()
+
+
+def _tasks() -> TaskQuerySet:
     rows: TaskQuerySet = Task.objects.using(wakeups.alias())
-    return rows.of_lane(*lane).due()
+    return rows
 
 
 def _last_claim_at() -> datetime | None:

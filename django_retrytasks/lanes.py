@@ -11,13 +11,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import connections
-from django.db.models import F
+from django.db.models import Exists, F
 
-from . import wakeups
+from . import seeks, wakeups
 from .models import PARKED, DatabaseNow, Pause, Status, Task, TaskQuerySet
 from .transactions import writing
 
@@ -62,24 +61,36 @@ def lanes_of(key: str, paused: Paused | None = None) -> list[Lane]:
     return sorted(found, key=lambda lane: -lane[1])
 
 
-def running_lanes(paused: Paused | None = None) -> Iterator[Lane]:
-    """Walk the lanes of all clusters that hold unfinished Tasks, paused ones left out."""
+def running_lanes(paused: Paused | None = None) -> list[Lane]:
+    """Return the lanes of all clusters that hold unfinished Tasks, paused ones left out."""
     paused = paused_now() if paused is None else paused
-    return (lane for lane in all_lanes() if not paused.skips(lane))
+    return [lane for lane in all_lanes() if not paused.skips(lane)]
 
 
-def all_lanes() -> Iterator[Lane]:
-    """Walk the lanes of all clusters that hold unfinished Tasks."""
-    for queue_name in queue_names():
-        for priority in distinct(_indexed().filter(queue_name=queue_name), "priority"):
-            if _is_partial() or _rows().of_lane(queue_name, priority).exists():
-                yield queue_name, priority
+def all_lanes() -> list[Lane]:
+    """Return the lanes of all clusters that hold unfinished Tasks, by queue and priority."""
+    lanes: list[Lane] = []
+    queues = {
+        queue_name: _indexed().filter(queue_name=queue_name).order_by("priority")
+        for queue_name in queue_names()
+    }
+    while queues:
+        lowest = {name: seeks.first(rows, "priority") for name, rows in queues.items()}
+        found = [lane for lane in seeks.answers(_rows(), lowest).items() if lane[1] is not None]
+        lanes += found
+        queues = {name: queues[name].filter(priority__gt=priority) for name, priority in found}
+    return sorted(lanes if _is_partial() else _holding_unfinished(lanes))
+
+
+def _holding_unfinished(lanes: Sequence[Lane]) -> list[Lane]:
+    found = seeks.answers(_rows(), {lane: Exists(_rows().of_lane(*lane)) for lane in lanes})
+    return [lane for lane, holds in found.items() if holds]
 
 
 def queue_names() -> Iterator[str]:
     """Walk the queues that hold Tasks, in alphabetical order: unfinished ones, or any on MariaDB
     and MySQL."""
-    return distinct(_indexed(), "queue_name")
+    return seeks.distinct(_indexed(), "queue_name")
 
 
 def _indexed() -> TaskQuerySet:
@@ -97,20 +108,6 @@ def _is_partial() -> bool:
 def _rows() -> TaskQuerySet:
     rows: TaskQuerySet = Task.objects.using(wakeups.alias())
     return rows
-
-
-def distinct(rows: TaskQuerySet, name: str) -> Iterator[Any]:
-    """Walk the distinct values of an indexed column by one seek each (a loose index scan).
-
-    Args:
-        rows: narrowed by nothing but the columns before it in the index.
-        name: the column.
-    """
-    values = rows.order_by(name).values_list(name, flat=True)
-    value = values.first()
-    while value is not None:
-        yield value
-        value = values.filter(**{f"{name}__gt": value}).first()
 
 
 # ---- what is paused
@@ -159,7 +156,7 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     with writing():
         row = Pause.objects.using(wakeups.alias()).filter(queue_name=queue_name, name=name)
         deleted, _ = row.delete()
-    for lane in list(all_lanes()):
+    for lane in all_lanes():
         while _unpark(lane):
             pass
         key = wakeups.key_for(lane[0])

@@ -14,8 +14,8 @@ from typing import Any
 from django.db.models import Q
 
 from .exceptions import nearest
-from .lanes import distinct
 from .models import DatabaseNow, FailureGroup, Status, Task, TaskQuerySet, uuid7
+from .seeks import distinct
 
 Selection = Mapping[str, str]
 """What is asked, by the names in `NARROWS`."""
