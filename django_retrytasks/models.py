@@ -128,6 +128,7 @@ class Status(models.TextChoices):
     DISCARDED = "DISCARDED", _("Discarded")
 
 
+SEARCH_KEY_LENGTH = 100
 # The run_after of Tasks that wait for their queue or function to be resumed.
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -180,6 +181,14 @@ class Task(models.Model):
         default=0, help_text=_("-100 to 100; higher runs first within a queue's cluster.")
     )
     backend = models.CharField(max_length=100, help_text=_("Alias in TASKS it was enqueued by."))
+    search_key = models.CharField(
+        max_length=SEARCH_KEY_LENGTH,
+        blank=True,
+        default="",
+        # What an older release stores has none.
+        db_default="",
+        help_text=_("What it is found by: the argument that its function's search_key names."),
+    )
     internal = models.BooleanField(
         default=False, help_text=_("Whether it announces another Task; such Tasks fail quietly.")
     )
@@ -307,11 +316,23 @@ class Task(models.Model):
             ),
             # The Tasks of a function, the latest last; and the functions there are, by seeks.
             models.Index(fields=("name", "id"), name="retrytasks_named"),
+            # The Tasks of a queue, the latest last.
+            models.Index(fields=("queue_name", "id"), name="retrytasks_queued"),
             # The Tasks of a cause, the latest last.
             models.Index(
                 fields=("failure_group", "id"),
                 name="retrytasks_failed",
                 condition=Q(failure_group__isnull=False),
+            ),
+            # What failed of late by a cause.
+            models.Index(
+                fields=("failure_group", "finished_at"),
+                name="retrytasks_failed_at",
+                condition=Q(status=Status.FAILED),
+            ),
+            # Not an inequality: SQLite uses the index only where a query says the very same.
+            models.Index(
+                fields=("search_key",), name="retrytasks_searched", condition=Q(search_key__gt="")
             ),
         )
         constraints = (
@@ -549,6 +570,26 @@ class FailureGroup(models.Model):
         if self.alerted_at is None or now - self.alerted_at >= cooldown:
             return True
         return len(str(self.streak_count)) > len(str(self.alerted_count))
+
+
+class Tally(models.Model):
+    """What ended in one minute, internal Tasks left out; the chart is drawn from them."""
+
+    minute = models.DateTimeField(primary_key=True, help_text=_("When the minute began."))
+    succeeded_count = models.PositiveIntegerField(
+        help_text=_("Tasks that succeeded at their first attempt.")
+    )
+    retried_count = models.PositiveIntegerField(
+        help_text=_("Tasks that succeeded at a later attempt.")
+    )
+    failed_count = models.PositiveIntegerField(help_text=_("Tasks that failed for good."))
+
+    class Meta:
+        verbose_name = _("tally")
+        verbose_name_plural = _("tallies")
+
+    def __str__(self) -> str:
+        return f"{self.minute:%Y-%m-%d %H:%M}"
 
 
 class Pause(models.Model):
