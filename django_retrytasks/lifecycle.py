@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, failures, lanes, wakeups
+from . import conf, failures, lanes, tallies, wakeups
 from .exceptions import Duration, as_seconds
 from .failures import Failed
 from .lanes import ANNOUNCE_PRIORITY, NOTHING_PAUSED, Lane, Paused
@@ -628,7 +628,7 @@ def _change(
 
 
 def sweep() -> None:
-    """Mend what a crash or a purge may have left behind, and prune.
+    """Mend what a crash or a purge may have left behind, tally what ended, and prune.
 
     Rings for lanes with due Tasks (lapsed claims are due), unless a whole cluster's wake-ups wait,
     and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
@@ -640,6 +640,7 @@ def sweep() -> None:
         coming = _coming(Task.objects.using(wakeups.alias()).of_lane(queue_name, priority))
         if coming:
             wakeups.ring(key, coming)
+    tallies.take()
     prune()
 
 

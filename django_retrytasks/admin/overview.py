@@ -1,6 +1,6 @@
 """Above the list of Tasks: the numbers that matter, what has ended of late, what stands still.
 
-Besides those of ``health.check()``, seven queries; each counts up to 10,000 rows, by an index.
+Besides those of ``health.check()``, seven queries; each reads up to 10,000 rows, by an index.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, CharField, Count, QuerySet, Value, When
-from django.db.models.functions import Trunc
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import health, wakeups
+from django_retrytasks import health, tallies, wakeups
 from django_retrytasks.health import COUNT_LIMIT, Health
-from django_retrytasks.models import DatabaseNow, Pause, Status, Task, TaskQuerySet
+from django_retrytasks.models import DatabaseNow, Pause, Status, Tally, Task, TaskQuerySet
+from django_retrytasks.seeks import CountOf, answers
 
 from . import words
 
@@ -93,8 +92,8 @@ class Chart:
     """Each series' name, its title and its sum."""
     links: Sequence[tuple[str, str, bool]]
     """Each scale's title, its URL, and whether it is shown."""
-    counted_since: datetime | None
-    """The moment before which nothing is counted, if that lies in the chart."""
+    left_out_until: datetime | None
+    """The moment before which some of what ended is not counted, if there is any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +114,11 @@ def read(asked: str, links: Mapping[str, str]) -> Overview:
         links: URLs by scale.
     """
     scale = asked if asked in SCALES else next(iter(SCALES))
-    found, now = health.check(), _now()
+    found, beside = health.check(), _beside_health()
+    now = beside.get("now") or timezone.now()
     pauses = Pause.objects.using(wakeups.alias()).order_by("paused_at")
     return Overview(
-        numbers=_numbers(found, now),
+        numbers=_numbers(found, beside, now),
         banner=_banner(found, now),
         pauses=list(pauses[:PAUSES_SHOWN]),
         chart=_chart(SCALES[scale], now, [(SCALES[s].title, links[s], s == scale) for s in SCALES]),
@@ -128,9 +128,19 @@ def read(asked: str, links: Mapping[str, str]) -> Overview:
 # ---- the numbers
 
 
-def _numbers(found: Health, now: datetime) -> list[Number]:
+def _beside_health() -> dict[str, Any]:
+    """Return the database's time and the counts that a health check lacks; {} without Tasks."""
+    failed = _of(Status.FAILED).filter(finished_at__gt=DatabaseNow() - timedelta(days=1))
+    asked = {
+        "now": DatabaseNow(),
+        "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
+        "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
+    }
+    return answers(Task.objects.using(wakeups.alias()), asked)
+
+
+def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
     due = sum(queue.due_count for queue in found.queues if not queue.is_paused)
-    failed = _of(Status.FAILED).filter(finished_at__gt=now - timedelta(days=1))
     return [
         Number(label=gettext("Due now"), value=_count(due)),
         Number(label=gettext("Oldest due"), value=words.span(found.lag) if found.lag else "-"),
@@ -139,12 +149,12 @@ def _numbers(found: Health, now: datetime) -> list[Number]:
         ),
         Number(
             label=gettext("Retrying"),
-            value=_count(_of(Status.RETRYING)[:COUNT_LIMIT].count()),
+            value=_count(beside.get("retrying", 0)),
             query="?status=RETRYING",
         ),
         Number(
             label=gettext("Failed in 24 h"),
-            value=_count(failed[:COUNT_LIMIT].count()),
+            value=_count(beside.get("failed", 0)),
             query="?status=FAILED",
         ),
         Number(label=gettext("Last claim"), value=_ago(found.last_claim_at, now)),
@@ -183,8 +193,9 @@ def _ago(at: datetime | None, now: datetime) -> str:
 
 def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) -> Chart:
     starts = _starts(scale, now)
-    since = _counted_since(starts[0])
-    counts = _counts(scale, since)
+    uncounted_since = tallies.counted_until(starts[0])
+    since = _at_most(COUNT_LIMIT, uncounted_since)
+    counts = _counts(scale, [*tallies.counted(starts[0]), *tallies.ended(since)])
     tops = [sum(counts[start, series] for series in SERIES) for start in starts]
     slots = [_slot(n, start, counts, max(1, *tops)) for n, start in enumerate(starts)]
     sums = [sum(column) for column in zip(*(slot.counts for slot in slots), strict=True)]
@@ -197,41 +208,38 @@ def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) 
             for (series, title), total in zip(SERIES.items(), sums, strict=True)
         ],
         links=links,
-        counted_since=since if since > starts[0] else None,
+        left_out_until=since if since > uncounted_since else None,
     )
 
 
 def _starts(scale: Scale, now: datetime) -> list[datetime]:
     """Return when the slots begin, the one that holds ``now`` last."""
-    whole = (now.astimezone(UTC) if timezone.is_aware(now) else now).replace(
-        second=0, microsecond=0
-    )
-    latest = whole.replace(minute=0) if scale.unit == "hour" else whole
+    latest = _slot_of(scale, now.astimezone(UTC) if timezone.is_aware(now) else now)
     return [latest - back * scale.width for back in reversed(range(scale.count))]
 
 
-def _counted_since(start: datetime) -> datetime:
-    """Return from when on about 10,000 Tasks have succeeded, or failed, at most."""
+def _slot_of(scale: Scale, at: datetime) -> datetime:
+    minute = tallies.whole_minute(at)
+    return minute.replace(minute=0) if scale.unit == "hour" else minute
+
+
+def _at_most(count: int, start: datetime) -> datetime:
+    """Return from when on about so many Tasks have succeeded, or failed, at most."""
     edges: list[Any] = [start]
     for status in (Status.SUCCEEDED, Status.FAILED):
         ended = _of(status).filter(finished_at__gte=start).order_by("-finished_at")
-        edges += ended.values_list("finished_at", flat=True)[COUNT_LIMIT : COUNT_LIMIT + 1]
+        edges += ended.values_list("finished_at", flat=True)[count : count + 1]
     since: datetime = max(edges)
     return since
 
 
-def _counts(scale: Scale, since: datetime) -> Counter[tuple[datetime, str]]:
-    """Return how many ended from then on, by the start of their slot and their series."""
-    slot = Trunc("finished_at", scale.unit, tzinfo=UTC if timezone.is_aware(since) else None)
-    series = Case(
-        When(status=Status.FAILED, then=Value("failed")),
-        When(attempt_count__gt=1, then=Value("retried")),
-        default=Value("succeeded"),
-        output_field=CharField(),
-    )
-    ended = _of(Status.SUCCEEDED, Status.FAILED).filter(finished_at__gte=since)
-    rows = ended.annotate(slot=slot, series=series).values_list("slot", "series")
-    return Counter({(at, of): n for at, of, n in rows.annotate(n=Count("pk")).order_by()})
+def _counts(scale: Scale, found: Iterable[Tally]) -> Counter[tuple[datetime, str]]:
+    """Return how many ended, by the start of their slot and their series."""
+    counts: Counter[tuple[datetime, str]] = Counter()
+    for tally in found:
+        slot = _slot_of(scale, tally.minute)
+        counts.update({(slot, series): getattr(tally, f"{series}_count") for series in SERIES})
+    return counts
 
 
 def _slot(n: int, start: datetime, counts: Counter[tuple[datetime, str]], top: int) -> Slot:
@@ -263,9 +271,3 @@ def _of(*statuses: Status) -> TaskQuerySet:
     """Return the site's own Tasks in these statuses, by the index that begins so."""
     rows: TaskQuerySet = Task.objects.using(wakeups.alias())
     return rows.filter(internal__in=(False,), status__in=statuses)
-
-
-def _now() -> datetime:
-    """Return the database's time; the host's where there is no Task yet."""
-    newest: QuerySet[Any] = Task.objects.using(wakeups.alias()).order_by("-pk")
-    return newest.values_list(DatabaseNow(), flat=True).first() or timezone.now()

@@ -1,0 +1,85 @@
+"""What ended in each minute: counted once by the sweep, so that a day is told from few rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Q
+from django.db.models.functions import Trunc
+from django.utils import timezone
+
+from . import wakeups
+from .models import DatabaseNow, Status, Tally, Task
+from .transactions import writing
+
+MINUTE = timedelta(minutes=1)
+# How long tallies are kept, and how far the first sweep looks back.
+KEPT = timedelta(hours=25)
+# A minute is counted when it is over for so long: who settled in it has committed by then.
+GRACE = MINUTE
+# Minutes counted by one query.
+STEP = timedelta(hours=1)
+
+
+def take() -> None:
+    """Count what ended in the minutes that are over and not counted yet; forget the oldest."""
+    now = _now()
+    if now is None:
+        return
+    until = whole_minute(now - GRACE)
+    start = counted_until(until - KEPT)
+    while start < until:
+        end = min(start + STEP, until)
+        with writing():
+            # Another sweep may have counted them meanwhile.
+            _tallies().bulk_create(ended(start, end), ignore_conflicts=True)
+        start = end
+    with writing():
+        _tallies().filter(minute__lt=until - KEPT).delete()
+
+
+def counted_until(since: datetime) -> datetime:
+    """Return from when on nothing is counted yet, ``since`` at the earliest."""
+    latest: datetime | None = _tallies().aggregate(at=Max("minute"))["at"]
+    return since if latest is None else max(since, latest + MINUTE)
+
+
+def counted(since: datetime) -> list[Tally]:
+    """Return the tallies from then on; minutes in which nothing ended have none."""
+    return list(_tallies().filter(minute__gte=since).order_by("minute"))
+
+
+def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
+    """Return the tallies of a time, counted now and not stored."""
+    rows: Any = Task.objects.using(wakeups.alias()).filter(
+        internal__in=(False,),
+        status__in=(Status.SUCCEEDED, Status.FAILED),
+        finished_at__gte=since,
+        **({} if until is None else {"finished_at__lt": until}),
+    )
+    succeeded, retried = Q(status=Status.SUCCEEDED), Q(attempt_count__gt=1)
+    minute = Trunc("finished_at", "minute", tzinfo=UTC if timezone.is_aware(since) else None)
+    found = rows.annotate(minute=minute).values("minute").order_by("minute")
+    counts = found.annotate(
+        succeeded_count=Count("pk", filter=succeeded & ~retried),
+        retried_count=Count("pk", filter=succeeded & retried),
+        failed_count=Count("pk", filter=~succeeded),
+    )
+    return [Tally(**row) for row in counts]
+
+
+def whole_minute(at: datetime) -> datetime:
+    """Return when a moment's minute began."""
+    return at.replace(second=0, microsecond=0)
+
+
+def _now() -> datetime | None:
+    """Return the database's time; None where there is no Task yet."""
+    newest: Any = Task.objects.using(wakeups.alias()).order_by("-pk")
+    now: datetime | None = newest.values_list(DatabaseNow(), flat=True).first()
+    return now
+
+
+def _tallies() -> Any:
+    return Tally.objects.using(wakeups.alias())
