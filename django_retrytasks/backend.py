@@ -173,6 +173,7 @@ class RetryTasksBackend(BaseTaskBackend):
                 queue_name=task.queue_name,
                 priority=task.priority,
                 backend=self.alias,
+                search_key=task.search_key_of(args, kwargs),
                 options=dict(task.call_options),
                 timeout=policy.timeout,
                 max_retries=policy.max_retries,

@@ -169,6 +169,7 @@ def check_tasks() -> Found:
     yield from _slips_of_queues()
     yield from _endless_policies()
     yield from _receivers_of_tasks()
+    yield from _search_keys_of_tasks()
 
 
 @_registered
@@ -501,6 +502,20 @@ def _receivers_of_tasks() -> Found:
                 f"{problem.removeprefix(f'{task.name}: on_failure: ')}",
                 hint="Give a callable that takes (task, attempt), or its dotted path.",
                 id="retrytasks.E012",
+            )
+
+
+def _search_keys_of_tasks() -> Found:
+    from .redaction import hides
+    from .tasks import defined_tasks
+
+    for task in defined_tasks():
+        if task.search_key and hides(task.search_key):
+            yield Error(
+                f"{task.module_path}: search_key names {task.search_key!r}, which is hidden here: "
+                "its values would be stored for everybody to see.",
+                hint='Find its Tasks by another argument, or narrow RETRYTASKS["REDACT"].',
+                id="retrytasks.E014",
             )
 
 

@@ -58,6 +58,11 @@ def shown_arguments(task: Task, definition: RetryTask[..., Any] | None = None) -
     return _arguments(task, definition, lambda value: stars)
 
 
+def hides(name: str) -> bool:
+    """Whether an argument of this name is hidden on this site, whatever its task says."""
+    return _rule(())(name)
+
+
 def hides_any(task: Task, definition: RetryTask[..., Any] | None = None) -> bool:
     """Whether :func:`shown_arguments` replaces any of a Task's arguments."""
     hidden: list[Any] = []

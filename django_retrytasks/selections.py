@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Model
 
+from . import wakeups
 from .exceptions import nearest
 from .models import DatabaseNow, FailureGroup, Status, Task, TaskQuerySet, uuid7
 from .seeks import distinct
@@ -20,6 +21,8 @@ from .seeks import distinct
 Selection = Mapping[str, str]
 """What is asked, by the names in `NARROWS`."""
 
+# How many failure groups, the latest, to look through for a search.
+GROUPS = 1000
 # How many functions to look through for a search.
 FUNCTIONS = 500
 # How long a Task that is not run may have been due until it is called stuck.
@@ -30,21 +33,36 @@ WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelt
 def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
     """Return those of the Tasks for which all of it holds.
 
-    Internal Tasks are left out unless "internal" is "yes" (they alone) or "all".
+    Internal Tasks are left out unless :func:`internal_of` it tells otherwise.
 
     Raises:
         ValueError: an unknown name, or a value that cannot be; the message names it.
     """
-    for name, value in {"internal": "no", **selection}.items():
+    for name, value in {**selection, "internal": internal_of(selection)}.items():
         if name not in NARROWS:
             raise ValueError(f"nothing is known of {name!r}. {nearest(name, NARROWS)}")
         rows = NARROWS[name](rows, value)
     return rows
 
 
+def internal_of(selection: Selection) -> str:
+    """Return "no" where internal Tasks are left out, "yes" where they alone are meant, or "all".
+
+    Whoever asks by name or by a search means all that has it: the Tasks of one function are
+    internal all or none, and to look at each would be to read each row.
+    """
+    named = selection.get("name") or selection.get("search", "").strip()
+    return selection.get("internal") or ("all" if named else "no")
+
+
 def as_of_now(selection: Selection) -> Selection:
-    """Return a selection that stays as it is while time passes: "within" is told by "since"."""
+    """Return a selection that stays as it is while time passes.
+
+    "within" is told by "since", and what a search finds by is named.
+    """
     fixed = dict(selection)
+    if "search" in fixed:
+        fixed["search"], _ = _searched(Task.objects.using(wakeups.alias()), fixed["search"])
     if "within" in fixed:
         starts = [_start_of(fixed.pop("within"))]
         starts += [_moment(fixed["since"])] if "since" in fixed else []
@@ -116,23 +134,63 @@ def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 
 def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    term = value.strip()
+    return _searched(rows, value)[1]
+
+
+def _searched(rows: TaskQuerySet, value: str) -> tuple[str, TaskQuerySet]:
+    """Return what finds the Tasks, and those it finds: the first of `SEARCHES` that finds any.
+
+    One at a time, each by an index: of all at once, a database would read every row. ``value`` may
+    name one of them, as in "error: timeout".
+    """
+    named, colon, term = value.partition(":")
+    chosen = [named.strip()] if colon and named.strip() in SEARCHES else list(SEARCHES)
+    term = (value if len(chosen) > 1 else term).strip()
+    if not term:
+        return value, rows
+    for name in chosen:
+        found = SEARCHES[name](rows, term)
+        if found is not None:
+            return f"{name}: {term}", found
+    return value, rows.none()
+
+
+def _of_id(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     try:
         return rows.filter(pk=uuid.UUID(term))
     except ValueError:
-        return _by_beginning(rows, term) if term else rows
+        return None
 
 
-def _by_beginning(rows: TaskQuerySet, term: str) -> TaskQuerySet:
+def _of_search_key(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
+    # The second condition is the index's own.
+    keyed = {"search_key": term, "search_key__gt": ""}
+    return rows.filter(**keyed) if _all(Task, rows).filter(**keyed).exists() else None
+
+
+def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     """Return Tasks of functions of whose path, or a part of it, this is the beginning.
 
-    The functions are few and found by seeks; where they are not few, all Tasks are read.
+    The functions are few and found by seeks; where they are not few, only the first are looked at.
     """
-    functions = list(islice(distinct(Task.objects.using(rows.db), "name"), FUNCTIONS + 1))
-    if len(functions) > FUNCTIONS:
-        return rows.filter(Q(name__startswith=term) | Q(name__contains=f".{term}"))
-    return rows.filter(name__in=[name for name in functions if f".{term}" in f".{name}"])
+    functions = islice(distinct(_all(Task, rows), "name"), FUNCTIONS)
+    names = [name for name in functions if f".{term}" in f".{name}"]
+    return rows.filter(name__in=names) if names else None
 
+
+def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
+    """Return Tasks whose final failure's cause has this in its exception's name or message."""
+    latest = _all(FailureGroup, rows).order_by("-last_seen_at")
+    told = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]
+    groups = [pk for pk, *texts in told if any(term.lower() in text.lower() for text in texts)]
+    return rows.filter(failure_group__in=groups) if groups else None
+
+
+def _all(model: type[Model], beside: TaskQuerySet) -> Any:
+    return model._default_manager.using(beside.db)
+
+
+SEARCHES = {"id": _of_id, "key": _of_search_key, "function": _of_function, "error": _of_error}
 
 NARROWS: dict[str, Callable[[Any, str], Any]] = {
     "status": _by_status,

@@ -35,6 +35,7 @@ from .contract import (
 )
 from .exceptions import Duration, as_seconds, nearest
 from .policy import PolicyOptions, RetryPolicy, policy_options
+from .reports import storable
 
 if TYPE_CHECKING:
     from .backend import RetryTaskResult, RetryTasksBackend
@@ -59,6 +60,7 @@ class TaskOptions(PolicyOptions, total=False):
     queue_name: str
     backend: str
     sensitive: Sequence[str]
+    search_key: str
     on_failure: FailureReceiver | str | None
 
 
@@ -71,6 +73,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         call_options: those given by :meth:`using`, which go with the stored Task.
         bind: whether the function's first argument, whatever its name, is the context.
         sensitive: names of the parameters whose values are never shown.
+        search_key: name of the parameter by whose value Tasks are found; "" for none.
         on_failure: what is called once a Task has failed for good, or its dotted path.
     """
 
@@ -78,6 +81,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     bind: bool = False
     sensitive: tuple[str, ...] = ()
+    search_key: str = ""
     on_failure: FailureReceiver | str | None = field(default=None, hash=False)
 
     def __init__(
@@ -91,6 +95,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         takes_context: bool = False,
         bind: bool = False,
         sensitive: Sequence[str] = (),
+        search_key: str = "",
         on_failure: FailureReceiver | str | None = None,
         options: Mapping[str, Any] | None = None,
         call_options: Mapping[str, Any] | None = None,
@@ -107,6 +112,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "takes_context": takes_context,
             "bind": bind,
             "sensitive": _check_sensitive(sensitive, owner=owner),
+            "search_key": _check_search_key(search_key, sensitive, owner=owner),
             "on_failure": _check_on_failure(on_failure, owner=owner),
             "options": given,
             "call_options": dict(call_options or {}),
@@ -126,14 +132,17 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         _defined.add(self.module_path)
 
     def _refuse_strangers(self) -> None:
-        """Refuse a sensitive name that no argument of the function can have."""
-        parameters = self.signature.parameters if self.sensitive else {}
+        """Refuse a name that no argument of the function can have."""
+        named = [("sensitive", name) for name in self.sensitive]
+        if self.search_key:
+            named.append(("search_key", self.search_key))
+        parameters = self.signature.parameters if named else {}
         if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
             return
-        for name in self.sensitive:
+        for option, name in named:
             if name not in parameters:
                 raise TypeError(
-                    f"{self.func.__qualname__}: sensitive names {name!r}, which is no parameter. "
+                    f"{self.func.__qualname__}: {option} names {name!r}, which is no parameter. "
                     f"{nearest(name, parameters)}"
                 )
 
@@ -186,6 +195,18 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             raise TypeError(f"{self.name}: on_failure: {self.on_failure!r} is not callable")
         receiver: FailureReceiver = found
         return receiver
+
+    def search_key_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return what a call's Task is found by: at most 100 characters, "" for nothing."""
+        if not self.search_key:
+            return ""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        by_keyword: Mapping[str, Any] = {**bound.kwargs, **bound.arguments}
+        value = by_keyword.get(self.search_key)
+        text = "" if value is None else str(value).strip()[: models.SEARCH_KEY_LENGTH]
+        # Characters that a database refuses are escaped, so it may have grown.
+        return storable(text, 10 * models.SEARCH_KEY_LENGTH)[: models.SEARCH_KEY_LENGTH]
 
     def using(
         self,
@@ -333,8 +354,8 @@ def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
         return task
     values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
     ours: RetryTask[..., Any] = object.__new__(RetryTask)
-    plain = {"bind": False, "sensitive": (), "on_failure": None, "options": {}, "call_options": {}}
-    ours._fill({**values, **plain})
+    plain = {"bind": False, "sensitive": (), "search_key": "", "on_failure": None}
+    ours._fill({**values, **plain, "options": {}, "call_options": {}})
     return ours
 
 
@@ -362,6 +383,17 @@ def _check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
     raise TypeError(
         f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
     )
+
+
+def _check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
+    if name and name in sensitive:
+        raise TypeError(
+            f"{owner}: search_key names {name!r}, which is sensitive: its values would be stored "
+            "for everybody to see"
+        )
+    return name
 
 
 def _check_on_failure(
@@ -444,13 +476,14 @@ def retry_task(
         bind: whether its first argument is the context.
         options: those of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
             ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
-            ``sensitive``, names of parameters whose values are never shown; ``on_failure``, a
-            callable ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
+            ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
+            name of the parameter by whose value Tasks are found; ``on_failure``, a callable
+            ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
 
     Raises:
         InvalidTask: a method, a nested function, or a queue that the backend does not know.
-        TypeError: an unknown option, or a sensitive name that is no parameter; the message names
-            the nearest one.
+        TypeError: an unknown option, or a name that is no parameter; the message names the nearest
+            one.
         ValueError: an option outside its range.
     """
 

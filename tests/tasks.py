@@ -27,6 +27,12 @@ def echoes(value: Any = None, *, other: Any = None) -> Any:
     return value if other is None else [value, other]
 
 
+@retry_task(max_retries=0, search_key="order")
+def ships(order: Any, *, fails: bool = False) -> None:
+    if fails:
+        raise LookupError(f"no stock for {order}")
+
+
 @retry_task(max_retries=3, countdown=5, jitter=False)
 def always_fails(message: str = "no luck") -> None:
     raise ConnectionError(message)

@@ -115,6 +115,7 @@ SELECTED = {
     "failure_group": ("--group", "FINGERPRINT", "Those that failed last by this cause."),
     "name": ("--task", "PATH", "Those of this function."),
     "queue_name": ("--queue", "NAME", "Those of this queue."),
+    "search": ("--search", "WORDS", "Those found by an id, a key, a function or an error."),
     "error": ("--error", "CLASS", "Those whose last failure was of this class, a dotted path."),
     "status": ("--status", "STATUS", "Those of this status."),
 }
