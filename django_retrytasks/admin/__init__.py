@@ -49,9 +49,12 @@ class TaskAdmin(TaskActions, RowsAdmin):
     list_display_links = ("short_name",)
     list_filter = FILTERS
     paginator = CappedPaginator
+    list_per_page = 50
     ordering = ("-id",)
-    search_fields = ("id", "name")
-    search_help_text = _("An id, or how a function's path or name begins.")
+    search_fields = ("id", "search_key", "name")
+    search_help_text = _(
+        "An id, a search key, how a function's path or name begins, or part of an error."
+    )
     # Each would read the whole table: the full count, the count per filter, a sort by a column
     # without an index.
     show_full_result_count = False
@@ -68,7 +71,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find an id by its index, else names of which the path or a part of it begins so."""
+        """Find by the first that finds any: id, search key, function, error of a final failure."""
         asked = {"internal": "all", "search": search_term}
         return selections.select(queryset, asked), False  # type: ignore[arg-type]
 
@@ -101,7 +104,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
 
     @admin.display(description=_("last error"))
     def last_error(self, task: Task) -> SafeString:
-        path = getattr(task, LAST_ERROR) or ""
+        path: str = getattr(task, LAST_ERROR)
         return format_html('<span title="{}">{}</span>', path, path.rpartition(".")[2])
 
     @admin.display(description=_("queue"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
+from django.db.models import Case, F, OuterRef, QuerySet, When
 from django.db.models.functions import Length
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -17,8 +17,9 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 
 from django_retrytasks import redaction, selections, wakeups
-from django_retrytasks.models import Attempt, Task
+from django_retrytasks.models import FINAL, Attempt, Task
 from django_retrytasks.reports import storable
+from django_retrytasks.seeks import first
 
 from . import overview
 from .filters import CHART_VAR, known_selection_of
@@ -59,7 +60,7 @@ class CappedPaginator(TaskPaginator):
 
 
 class TaskChangeList(ChangeList):
-    """The Tasks of a selection, the last error read along with each row."""
+    """The Tasks of a selection, with what is read along for the rows of a page."""
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         lookups: dict[str, Any] = super().get_filters_params(params)
@@ -69,21 +70,20 @@ class TaskChangeList(ChangeList):
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> QuerySet[Any]:
         found: Any = super().get_queryset(request, exclude_parameters)
+        asked = known_selection_of(request)
         try:
             # The search is done by then: get_search_results() is the admin's hook for it.
-            rows = selections.select(found, {**known_selection_of(request), "search": ""})
+            internal = selections.internal_of(asked)
+            rows = selections.select(found, {**asked, "search": "", "internal": internal})
         except ValueError as error:
             raise IncorrectLookupParameters(error) from error
-        attempts = Attempt.objects.filter(task=OuterRef("pk"))
-        errors = attempts.exclude(exception_class_path="").order_by("-number")
-        last = attempts.filter(number=OuterRef("attempt_count"))
-        told: QuerySet[Any] = rows.defer(*BIG_COLUMNS).annotate(
-            **{
-                LAST_ERROR: _first(errors, "exception_class_path", CharField()),
-                LAST_FINISHED: _first(last, "finished_at", DateTimeField()),
-            }
-        )
-        return told
+        narrowed: QuerySet[Any] = rows.defer(*BIG_COLUMNS)
+        return narrowed
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Return the latest first: by what ended last, where all have ended."""
+        has_ended = known_selection_of(request).get("status") in FINAL
+        return ["-finished_at", "-pk"] if has_ended else super().get_ordering(request, queryset)
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -92,9 +92,7 @@ class TaskChangeList(ChangeList):
             # The search form would tell a count that is none.
             self.full_result_count = self.result_count
         shown = list(self.result_list)
-        previews = _previews([task.pk for task in shown])
-        for task in shown:
-            setattr(task, PREVIEW, previews.get(task.pk, gettext("many: see its page")))
+        _read_along(shown)
         self.result_list: Any = shown
 
     @cached_property
@@ -105,20 +103,32 @@ class TaskChangeList(ChangeList):
         return overview.read(asked, links)
 
 
-def _first(attempts: QuerySet[Attempt], field: str, output_field: Any) -> Subquery:
-    return Subquery(attempts.values(field)[:1], output_field=output_field)
+def _read_along(tasks: Sequence[Task]) -> None:
+    """Set what a row tells beside its Task's own columns, read for all rows by one query."""
+    attempts = Attempt.objects.filter(task=OuterRef("pk"))
+    errors = attempts.exclude(exception_class_path="").order_by("-number")
+    last = attempts.filter(number=OuterRef("attempt_count"))
+    rows = Task.objects.using(wakeups.alias()).filter(pk__in=[task.pk for task in tasks])
+    told = rows.alias(size=Length(F("args")) + Length(F("kwargs"))).values_list(
+        "pk",
+        first(errors, "exception_class_path"),
+        first(last, "finished_at"),
+        Case(When(size__lte=ARGUMENTS_READ, then=F("args"))),
+        Case(When(size__lte=ARGUMENTS_READ, then=F("kwargs"))),
+    )
+    found = {pk: values for pk, *values in told}
+    for task in tasks:
+        error, finished_at, args, kwargs = found.get(task.pk, (None, None, None, None))
+        setattr(task, LAST_ERROR, error or "")
+        setattr(task, LAST_FINISHED, finished_at)
+        setattr(task, PREVIEW, _preview(task, args, kwargs))
 
 
-def _previews(pks: list[Any]) -> Mapping[Any, str]:
-    """Return the redacted arguments of Tasks in a line each; those that are long are not read."""
-    rows = Task.objects.using(wakeups.alias()).filter(pk__in=pks).only("name", "args", "kwargs")
-    size = Length(F("args")) + Length(F("kwargs"))
-    return {
-        task.pk: _preview(task) for task in rows.alias(size=size).filter(size__lte=ARGUMENTS_READ)
-    }
-
-
-def _preview(task: Task) -> str:
+def _preview(task: Task, args: Any, kwargs: Any) -> str:
+    """Return a Task's redacted arguments in a line; those that are long have not been read."""
+    if args is None or kwargs is None:
+        return gettext("many: see its page")
+    task.args, task.kwargs = args, kwargs
     arguments = redaction.shown_arguments(task).items()
     line = ", ".join(f"{name}={_written(value)}" for name, value in arguments)
     return Truncator(storable(line, 2 * ARGUMENTS_READ)).chars(PREVIEW_WIDTH)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, DateTimeField, ExpressionWrapper, F
+from django.db.models.functions import Trunc
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -27,52 +29,55 @@ STEP, BAR, HEIGHT = 4, 3, 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
-    """Tasks that failed of late, those re-driven or discarded since left out.
+    """Tasks that failed of late, those re-driven or discarded since left out."""
 
-    ``within[n]`` in the last n hours, n up to 24; ``week`` in the last 7 days.
-    """
-
-    within: Sequence[int]
+    hourly: Sequence[int]
+    """In each of the last 24 times 60 minutes, the earliest first."""
     week: int
+    """In the last 7 days."""
 
     @property
     def hour(self) -> int:
-        return self.within[1]
+        return self.hourly[-1]
 
     @property
     def day(self) -> int:
-        return self.within[HOURS]
-
-    @property
-    def hourly(self) -> list[int]:
-        """Return how many failed in each of the last 24 hours, the earliest first."""
-        return [more - fewer for fewer, more in pairwise(self.within)][::-1]
+        return sum(self.hourly)
 
 
-NONE = Recent(within=[0] * (HOURS + 1), week=0)
+NONE = Recent(hourly=[0] * HOURS, week=0)
 
 
 def of(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]:
-    """Count for all these groups by one query; a group without failures in 7 days is left out.
+    """Count for all these groups, by two queries; a group without failures in 7 days is left out.
 
-    Reads the Tasks that failed so in 7 days where (failure_group, finished_at) is an index;
-    otherwise all Tasks of the groups.
+    They read what failed so in 7 days of the index (failure_group, finished_at).
     """
-    starts = {f"in_{n}": now - n * HOUR for n in range(1, HOURS + 1)}
-    counts = {
-        name: Count("finished_at", filter=Q(finished_at__gt=start))
-        for name, start in starts.items()
-    }
     failed: Any = Task.objects.using(wakeups.alias()).filter(
-        failure_group__in=[group.pk for group in groups],
-        status=Status.FAILED,
-        finished_at__gt=now - WEEK,
+        failure_group__in=[group.pk for group in groups], status=Status.FAILED
     )
-    rows = failed.values("failure_group").annotate(week=Count("finished_at"), **counts)
-    return {
-        row["failure_group"]: Recent(within=[0, *(row[name] for name in counts)], week=row["week"])
-        for row in rows
-    }
+    hourly = _hourly(failed, now)
+    lately = failed.filter(finished_at__gt=now - WEEK).values_list("failure_group")
+    weekly = dict(lately.annotate(count=Count("finished_at")))
+    return {pk: Recent(hourly=hourly[pk], week=week) for pk, week in weekly.items()}
+
+
+def _hourly(failed: Any, now: datetime) -> dict[uuid.UUID, list[int]]:
+    """Return by group how many failed in each of the last 24 times 60 minutes."""
+    zone = UTC if timezone.is_aware(now) else None
+    end = now.replace(minute=0, second=0, microsecond=0) + HOUR
+    # Moved, so that an hour of the clock ends now.
+    moved = ExpressionWrapper(F("finished_at") + (end - now), output_field=DateTimeField())
+    lately = failed.filter(finished_at__gt=now - HOURS * HOUR)
+    hours = lately.annotate(begun=Trunc(moved, "hour", tzinfo=zone)).values_list(
+        "failure_group", "begun"
+    )
+    found: dict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * HOURS)
+    for group, begun, count in hours.annotate(count=Count("finished_at")):
+        # One may have failed since.
+        ago = max(0, (end - begun) // HOUR - 1)
+        found[group][-1 - ago] += count
+    return found
 
 
 def chart(recent: Recent) -> SafeString:
