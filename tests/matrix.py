@@ -1,8 +1,9 @@
 """Run pytest once on each database that is there, and say plainly which did not run.
 
 `python -m tests.matrix [pytest's arguments]`: SQLite always, PostgreSQL and MariaDB where
-`POSTGRES_URL` and `MARIADB_URL` are set. The tests that start real clusters take minutes; they run
-on one of the databases, another one for each Django. Exits with 0 only if every run passed.
+`POSTGRES_URL` and `MARIADB_URL` are set. The tests that start real clusters take minutes; without
+arguments they run on one of the databases, another one for each Django. Exits with 0 only if every
+run passed.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 import django
 
 URL_VARIABLES = {"PostgreSQL": "POSTGRES_URL", "MariaDB": "MARIADB_URL"}
+CLUSTERS = ["-m", "cluster"]
 CLUSTERS_RUN_ON = {(5, 2): "SQLite", (6, 0): "MariaDB", (6, 1): "PostgreSQL"}
 
 
@@ -42,12 +44,23 @@ def run_pytest(database: str, variables: dict[str, str]) -> str:
     """Run pytest with these variables added to the environment; return how it ended, in words."""
     print(f"\n{database}", flush=True)
     inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-    with_clusters = "-m" in sys.argv or database == clusters_run_on()
-    chosen = [] if with_clusters else ["-m", "not cluster"]
-    command = [sys.executable, "-m", "pytest", *chosen, *sys.argv[1:]]
-    code = subprocess.run(command, env=inherited | variables).returncode
-    which = "" if with_clusters else " (but for the tests that start clusters)"
-    return f"failed (pytest's exit code {code})" if code else f"passed{which}"
+    for chosen in runs_on(database):
+        command = [sys.executable, "-m", "pytest", *chosen]
+        if code := subprocess.run(command, env=inherited | variables).returncode:
+            return f"failed (pytest's exit code {code})"
+    is_whole = CLUSTERS in runs_on(database)
+    return "passed" if is_whole or sys.argv[1:] else "passed (without the tests of clusters)"
+
+
+def runs_on(database: str) -> list[list[str]]:
+    """Return pytest's arguments for each run on a database: those given, if any are.
+
+    The tests that start clusters measure times, so they are not run side by side.
+    """
+    if sys.argv[1:]:
+        return [sys.argv[1:]]
+    with_clusters = database == clusters_run_on()
+    return [["-m", "not cluster", "-n", "auto"], *([CLUSTERS] * with_clusters)]
 
 
 def report(results: dict[str, str]) -> int:

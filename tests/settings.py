@@ -16,10 +16,11 @@ import environ
 
 env = environ.Env()
 
-# Two test runs on one machine must not share a database; the subprocesses of one run must.
+# Two test runs on one machine must not share a database, nor two workers of pytest-xdist; the
+# subprocesses of each must.
 RUN = os.environ.setdefault(
     "RETRYTASKS_TEST_RUN", os.environ.get("TOX_ENV_NAME", f"pid{os.getpid()}")
-)
+) + os.environ.get("PYTEST_XDIST_WORKER", "")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite3": {
