@@ -33,9 +33,10 @@ from django.test.utils import setup_databases, teardown_databases
 from django.urls import path
 from django.utils import timezone
 
+from django_retrytasks import tallies
 from django_retrytasks.fingerprints import fingerprint
 from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, ANNOUNCE_PRIORITY
-from django_retrytasks.models import FINAL, Attempt, FailureGroup, Status, Task
+from django_retrytasks.models import FINAL, Attempt, FailureGroup, Status, Tally, Task
 from django_retrytasks.policy import StopReason
 
 urlpatterns = [path("admin/", admin.site.urls)]
@@ -64,6 +65,8 @@ PAGES = {
     "search, a path of old": f"{TASKS}?q=reports.tasks.count",
     "search, a name begins": f"{TASKS}?q=count",
     "search, an error": f"{TASKS}?q=stock.errors.Conflict",
+    "search, part of an error": f"{TASKS}?q=no answer",
+    "search, a key": f"{TASKS}?q={{key}}",
     "search, nothing found": f"{TASKS}?q=nowhere",
     "task, waiting": f"{TASKS}{{waiting}}/change/",
     "task, 4 attempts": f"{TASKS}{{failed}}/change/",
@@ -188,7 +191,7 @@ def main() -> int:
 
 def fill(count: int) -> None:
     """Store so many Tasks, enqueued over the last seven days, and twice as many Attempts."""
-    tables = ", ".join(model._meta.db_table for model in (Task, Attempt, FailureGroup))
+    tables = ", ".join(model._meta.db_table for model in (Task, Attempt, FailureGroup, Tally))
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {tables}")
     random.seed(count)
@@ -202,6 +205,7 @@ def fill(count: int) -> None:
         add_failures(groups, tasks)
         print(f"{last:,} Tasks after {time.perf_counter() - start:.0f} s", flush=True)
     copy(FailureGroup, list(groups.values()))
+    tallies.take()
     with connection.cursor() as cursor:
         # What autovacuum would have done by now; only then is an index read without its table.
         cursor.execute(f"VACUUM (ANALYZE) {tables}")
@@ -244,6 +248,7 @@ def new_task(enqueued_at: datetime, now: datetime) -> Row:
         "queue_name": "orders" if internal else name.partition(".")[0],
         "priority": ANNOUNCE_PRIORITY if internal else random.choice((0, 0, 0, 10, -10)),
         "backend": "default",
+        "search_key": "" if internal else f"order-{pk.int & 0xFFFFF}",
         "internal": internal,
         "max_retries": None if name == POLLING else 3,
         "status": status.value,
@@ -423,6 +428,7 @@ def samples(client: Client) -> dict[str, Any]:
     pager = get(client, TASKS)
     return {
         "last_page": max(map(int, re.findall(r'href="\?p=(\d+)"', pager)), default=1),
+        "key": Task.objects.filter(status=Status.FAILED).latest("pk").search_key,
         "waiting": tasks.filter(status=Status.PENDING).latest("pk"),
         "failed": tasks.filter(status=Status.FAILED, attempt_count=4).latest("pk"),
         "polled": tasks.filter(attempt_count__gte=50).latest("pk"),
