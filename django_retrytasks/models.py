@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from . import codec
@@ -168,20 +169,28 @@ class Task(models.Model):
     """One durable request to run a function."""
 
     id = models.UUIDField(
+        _("id"),
         primary_key=True,
         default=uuid7,
         editable=False,
         help_text=_("The same for life: retries and re-drives keep it."),
     )
-    name = models.CharField(max_length=255, help_text=_("Dotted path of the function."))
-    args = CodecField(help_text=_("Positional arguments, a list."))
-    kwargs = CodecField(help_text=_("Keyword arguments, a mapping."))
-    queue_name = models.CharField(max_length=100, help_text=_("Queue it waits in."))
-    priority = models.SmallIntegerField(
-        default=0, help_text=_("-100 to 100; higher runs first within a queue's cluster.")
+    name = models.CharField(_("name"), max_length=255, help_text=_("Dotted path of the function."))
+    args = CodecField(_("args"), help_text=_("Positional arguments, a list."))
+    kwargs = CodecField(_("kwargs"), help_text=_("Keyword arguments, a mapping."))
+    queue_name = models.CharField(
+        _("queue name"), max_length=100, help_text=_("Queue it waits in.")
     )
-    backend = models.CharField(max_length=100, help_text=_("Alias in TASKS it was enqueued by."))
+    priority = models.SmallIntegerField(
+        _("priority"),
+        default=0,
+        help_text=_("-100 to 100; higher runs first within a queue's cluster."),
+    )
+    backend = models.CharField(
+        _("backend"), max_length=100, help_text=_("Alias in TASKS it was enqueued by.")
+    )
     search_key = models.CharField(
+        _("search key"),
         max_length=SEARCH_KEY_LENGTH,
         blank=True,
         default="",
@@ -190,35 +199,43 @@ class Task(models.Model):
         help_text=_("What it is found by: the argument that its function's search_key names."),
     )
     internal = models.BooleanField(
-        default=False, help_text=_("Whether it announces another Task; such Tasks fail quietly.")
+        _("internal"),
+        default=False,
+        help_text=_("Whether it announces another Task; such Tasks fail quietly."),
     )
     options = models.JSONField(
-        default=dict, help_text=_("Policy options given for this call alone, in seconds.")
+        _("options"),
+        default=dict,
+        help_text=_("Policy options given for this call alone, in seconds."),
     )
     timeout = models.FloatField(
-        null=True, help_text=_("Seconds one attempt may take. Empty: no limit.")
+        _("timeout"), null=True, help_text=_("Seconds one attempt may take. Empty: no limit.")
     )
     max_retries = models.PositiveIntegerField(
-        null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
+        _("max retries"), null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
     )
 
     status = models.CharField(
+        _("status"),
         max_length=10,
         choices=Status,
         default=Status.PENDING,
         help_text=_("Where it stands; succeeded, failed and discarded are final."),
     )
     retry_count = models.PositiveIntegerField(
-        default=0, help_text=_("Retries spent so far in this drive, the coming one included.")
+        _("retry count"),
+        default=0,
+        help_text=_("Retries spent so far in this drive, the coming one included."),
     )
     attempt_count = models.PositiveIntegerField(
-        default=0, help_text=_("Attempts recorded so far, over all drives.")
+        _("attempt count"), default=0, help_text=_("Attempts recorded so far, over all drives.")
     )
     crash_count = models.PositiveIntegerField(
-        default=0, help_text=_("Lost attempts so far in this drive.")
+        _("crash count"), default=0, help_text=_("Lost attempts so far in this drive.")
     )
     failure_group = models.ForeignKey(
         "FailureGroup",
+        verbose_name=_("failure group"),
         # No constraint: its lock on the group's row would have every settle wait for another's.
         db_constraint=False,
         db_index=False,
@@ -228,55 +245,72 @@ class Task(models.Model):
         help_text=_("Cause of its latest final failure; kept when it is re-driven."),
     )
     stop_reason = models.CharField(
+        _("stop reason"),
         max_length=14,
         choices=StopReason,
         blank=True,
         default="",
         help_text=_("Why no retry follows. Empty unless failed or discarded."),
     )
-    return_value = CodecField(null=True, help_text=_("What the function returned."))
+    return_value = CodecField(
+        _("return value"), null=True, help_text=_("What the function returned.")
+    )
 
     run_after = models.DateTimeField(
+        _("run after"),
         null=True,
         help_text=_(
             "Earliest moment to run; while running, the end of the lease; empty once final."
         ),
     )
     queued_at = models.DateTimeField(
-        help_text=_("Moment from which its next attempt may start (its last, once claimed).")
+        _("queued at"),
+        help_text=_("Moment from which its next attempt may start (its last, once claimed)."),
     )
-    enqueued_at = models.DateTimeField(help_text=_("When it was enqueued."))
+    enqueued_at = models.DateTimeField(_("enqueued at"), help_text=_("When it was enqueued."))
     started_at = models.DateTimeField(
-        null=True, help_text=_("Start of the first attempt of this drive.")
+        _("started at"), null=True, help_text=_("Start of the first attempt of this drive.")
     )
     last_attempted_at = models.DateTimeField(
+        _("last attempted at"),
         null=True,
         help_text=_("Start of the attempt that runs, once known; otherwise that of the last."),
     )
     finished_at = models.DateTimeField(
-        null=True, help_text=_("When it became final. Empty while unfinished.")
+        _("finished at"), null=True, help_text=_("When it became final. Empty while unfinished.")
     )
 
-    claimed_at = models.DateTimeField(null=True, help_text=_("When it was last claimed."))
+    claimed_at = models.DateTimeField(
+        _("claimed at"), null=True, help_text=_("When it was last claimed.")
+    )
     claim_token = models.UUIDField(
-        null=True, editable=False, help_text=_("The claim that holds it; empty unless running.")
+        _("claim token"),
+        null=True,
+        editable=False,
+        help_text=_("The claim that holds it; empty unless running."),
     )
     worker = models.CharField(
+        _("worker"),
         max_length=255,
         blank=True,
         default="",
         help_text=_("Worker that claimed it last: host, process id, process name."),
     )
     suspect = models.BooleanField(
+        _("suspect"),
         default=False,
         help_text=_("Whether it is claimed alone: a worker died holding it, or it tells others."),
     )
     given_back_count = models.PositiveSmallIntegerField(
+        _("given back count"),
         default=0,
         help_text=_("Times a worker without its code gave it back in this drive, uncharged."),
     )
     wakeup_id = models.BigIntegerField(
-        null=True, editable=False, help_text=_("The wake-up written for it, if one still waits.")
+        _("wakeup id"),
+        null=True,
+        editable=False,
+        help_text=_("The wake-up written for it, if one still waits."),
     )
 
     objects: ClassVar[Any] = TaskQuerySet.as_manager()
@@ -387,31 +421,56 @@ class Attempt(models.Model):
 
     task = models.ForeignKey(
         Task,
+        verbose_name=_("task"),
         # The unique constraint below begins with it.
         db_index=False,
         on_delete=models.CASCADE,
         related_name="attempts",
         help_text=_("The Task it is a run of."),
     )
-    number = models.PositiveIntegerField(help_text=_("From 1, without gaps, over all drives."))
-    outcome = models.CharField(max_length=9, choices=Outcome, help_text=_("How it ended."))
-    retry_count = models.PositiveIntegerField(help_text=_("Retries spent when it ran."))
-    queued_at = models.DateTimeField(help_text=_("Moment from which it might have started."))
-    started_at = models.DateTimeField(help_text=_("When the function was called."))
+    number = models.PositiveIntegerField(
+        _("number"), help_text=_("From 1, without gaps, over all drives.")
+    )
+    outcome = models.CharField(
+        _("outcome"), max_length=9, choices=Outcome, help_text=_("How it ended.")
+    )
+    retry_count = models.PositiveIntegerField(
+        _("retry count"), help_text=_("Retries spent when it ran.")
+    )
+    queued_at = models.DateTimeField(
+        _("queued at"), help_text=_("Moment from which it might have started.")
+    )
+    started_at = models.DateTimeField(_("started at"), help_text=_("When the function was called."))
     finished_at = models.DateTimeField(
-        help_text=_("When the function ended; of a lost attempt, when the loss was noticed.")
+        _("finished at"),
+        help_text=_("When the function ended; of a lost attempt, when the loss was noticed."),
     )
-    worker = models.CharField(max_length=255, help_text=_("Host, process id, process name."))
+    worker = models.CharField(
+        _("worker"), max_length=255, help_text=_("Host, process id, process name.")
+    )
     exception_class_path = models.CharField(
-        max_length=255, blank=True, default="", help_text=_("Dotted path. Empty on success.")
+        _("exception class path"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Dotted path. Empty on success."),
     )
-    exception_message = models.TextField(blank=True, default="", help_text=_("At most 4 KB."))
+    exception_message = models.TextField(
+        _("exception message"), blank=True, default="", help_text=_("At most 4 KB.")
+    )
     traceback = models.TextField(
-        blank=True, default="", help_text=_("Chain kept; at most 64 KB, head and tail.")
+        _("traceback"),
+        blank=True,
+        default="",
+        help_text=_("Chain kept; at most 64 KB, head and tail."),
     )
-    decision = models.CharField(max_length=255, help_text=_("What follows and why, in words."))
+    decision = models.CharField(
+        _("decision"), max_length=255, help_text=_("What follows and why, in words.")
+    )
     next_run_after = models.DateTimeField(
-        null=True, help_text=_("Earliest moment of the next attempt. Empty if none follows.")
+        _("next run after"),
+        null=True,
+        help_text=_("Earliest moment of the next attempt. Empty if none follows."),
     )
 
     class Meta:
@@ -452,66 +511,96 @@ class FailureGroup(models.Model):
 
     class Status(models.TextChoices):
         # Set by its first failure; by reopen; by a failure after it was resolved.
-        OPEN = "OPEN", _("Open")
+        OPEN = "OPEN", pgettext_lazy("status of a failure group", "Open")
         # Set by mute: counted, not alerted about, until muted_until.
         MUTED = "MUTED", _("Muted")
         # Set by resolve: the next failure opens it again, as a regression.
         RESOLVED = "RESOLVED", _("Resolved")
 
     fingerprint = models.UUIDField(
+        _("fingerprint"),
         primary_key=True,
         editable=False,
         help_text=_("Made from the task's name, the exception's class and where it was raised."),
     )
     kind = models.CharField(
-        max_length=7, choices=Kind, default=Kind.FAILURE, help_text=_("What is counted in it.")
+        _("kind"),
+        max_length=7,
+        choices=Kind,
+        default=Kind.FAILURE,
+        help_text=_("What is counted in it."),
     )
     name = models.CharField(
+        _("name"),
         max_length=255,
         blank=True,
         default="",
         help_text=_("Dotted path of the function. Empty where a rule is about no single one."),
     )
     exception_class_path = models.CharField(
-        max_length=255, blank=True, default="", help_text=_("Dotted path. Empty for a rule.")
+        _("exception class path"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Dotted path. Empty for a rule."),
     )
     origin = models.CharField(
+        _("origin"),
         max_length=255,
         blank=True,
         default="",
         help_text=_("The innermost line of the site's own code: function and text."),
     )
     message = models.TextField(
-        blank=True, default="", help_text=_("Message of the first failure, or the rule in words.")
+        _("message"),
+        blank=True,
+        default="",
+        help_text=_("Message of the first failure, or the rule in words."),
     )
 
     status = models.CharField(
+        _("status"),
         max_length=8,
         choices=Status,
         default=Status.OPEN,
         help_text=_("Open groups alert; muted and resolved ones do not."),
     )
     muted_until = models.DateTimeField(
-        null=True, help_text=_("When a muted group alerts again. Empty: not by itself.")
+        _("muted until"),
+        null=True,
+        help_text=_("When a muted group alerts again. Empty: not by itself."),
     )
-    resolved_at = models.DateTimeField(null=True, help_text=_("When it was last resolved."))
+    resolved_at = models.DateTimeField(
+        _("resolved at"), null=True, help_text=_("When it was last resolved.")
+    )
     regressed_at = models.DateTimeField(
-        null=True, help_text=_("When it last failed after it had been resolved.")
+        _("regressed at"), null=True, help_text=_("When it last failed after it had been resolved.")
     )
 
     failure_count = models.PositiveBigIntegerField(
-        default=0, help_text=_("Final failures so far; of a rule, sweeps that found it breached.")
+        _("failure count"),
+        default=0,
+        help_text=_("Final failures so far; of a rule, sweeps that found it breached."),
     )
     failed_attempt_count = models.PositiveBigIntegerField(
-        default=0, help_text=_("Failed attempts so far, those that were retried included.")
+        _("failed attempt count"),
+        default=0,
+        help_text=_("Failed attempts so far, those that were retried included."),
     )
-    first_seen_at = models.DateTimeField(help_text=_("When the first attempt failed so."))
-    last_seen_at = models.DateTimeField(help_text=_("When the last attempt failed so."))
+    first_seen_at = models.DateTimeField(
+        _("first seen at"), help_text=_("When the first attempt failed so.")
+    )
+    last_seen_at = models.DateTimeField(
+        _("last seen at"), help_text=_("When the last attempt failed so.")
+    )
     last_failed_at = models.DateTimeField(
-        null=True, help_text=_("When the last Task failed so for good. Empty: none yet.")
+        _("last failed at"),
+        null=True,
+        help_text=_("When the last Task failed so for good. Empty: none yet."),
     )
     sample = models.ForeignKey(
         Task,
+        verbose_name=_("sample"),
         db_constraint=False,
         db_index=False,
         on_delete=models.DO_NOTHING,
@@ -521,18 +610,26 @@ class FailureGroup(models.Model):
     )
 
     streak_count = models.PositiveBigIntegerField(
-        default=0, help_text=_("Final failures since it last recovered or was resolved.")
+        _("streak count"),
+        default=0,
+        help_text=_("Final failures since it last recovered or was resolved."),
     )
     streak_started_at = models.DateTimeField(
-        null=True, help_text=_("When the first of these failed.")
+        _("streak started at"), null=True, help_text=_("When the first of these failed.")
     )
     alerted_count = models.PositiveBigIntegerField(
-        default=0, help_text=_("How many of these the last alert told of; 0: none was sent.")
+        _("alerted count"),
+        default=0,
+        help_text=_("How many of these the last alert told of; 0: none was sent."),
     )
     alerted_at = models.DateTimeField(
-        null=True, help_text=_("When an alert was last decided on. Empty: none since resolved.")
+        _("alerted at"),
+        null=True,
+        help_text=_("When an alert was last decided on. Empty: none since resolved."),
     )
-    recovered_at = models.DateTimeField(null=True, help_text=_("When it last recovered."))
+    recovered_at = models.DateTimeField(
+        _("recovered at"), null=True, help_text=_("When it last recovered.")
+    )
 
     objects: ClassVar[Any] = FailureGroupQuerySet.as_manager()
 
@@ -541,7 +638,9 @@ class FailureGroup(models.Model):
         verbose_name_plural = _("failure groups")
 
     def __str__(self) -> str:
-        return self.message if self.kind == self.Kind.RULE else f"{self.error_name} in {self.name}"
+        if self.kind == self.Kind.RULE:
+            return self.message
+        return gettext("%(error)s in %(name)s") % {"error": self.error_name, "name": self.name}
 
     @property
     def error_name(self) -> str:
@@ -575,14 +674,18 @@ class FailureGroup(models.Model):
 class Tally(models.Model):
     """What ended in one minute, internal Tasks left out; the chart is drawn from them."""
 
-    minute = models.DateTimeField(primary_key=True, help_text=_("When the minute began."))
+    minute = models.DateTimeField(
+        _("minute"), primary_key=True, help_text=_("When the minute began.")
+    )
     succeeded_count = models.PositiveIntegerField(
-        help_text=_("Tasks that succeeded at their first attempt.")
+        _("succeeded count"), help_text=_("Tasks that succeeded at their first attempt.")
     )
     retried_count = models.PositiveIntegerField(
-        help_text=_("Tasks that succeeded at a later attempt.")
+        _("retried count"), help_text=_("Tasks that succeeded at a later attempt.")
     )
-    failed_count = models.PositiveIntegerField(help_text=_("Tasks that failed for good."))
+    failed_count = models.PositiveIntegerField(
+        _("failed count"), help_text=_("Tasks that failed for good.")
+    )
 
     class Meta:
         verbose_name = _("tally")
@@ -596,16 +699,24 @@ class Pause(models.Model):
     """A queue, or a function, whose due Tasks wait until it is resumed."""
 
     queue_name = models.CharField(
-        max_length=100, blank=True, default="", help_text=_("The queue. Empty for a function.")
+        _("queue name"),
+        max_length=100,
+        blank=True,
+        default="",
+        help_text=_("The queue. Empty for a function."),
     )
     name = models.CharField(
-        max_length=255, blank=True, default="", help_text=_("The function. Empty for a queue.")
+        _("name"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("The function. Empty for a queue."),
     )
-    paused_at = models.DateTimeField(help_text=_("Since when."))
+    paused_at = models.DateTimeField(_("paused at"), help_text=_("Since when."))
     paused_by = models.CharField(
-        max_length=150, blank=True, default="", help_text=_("Who paused it.")
+        _("paused by"), max_length=150, blank=True, default="", help_text=_("Who paused it.")
     )
-    reason = models.TextField(blank=True, default="", help_text=_("Why, in words."))
+    reason = models.TextField(_("reason"), blank=True, default="", help_text=_("Why, in words."))
 
     class Meta:
         verbose_name = _("pause")
@@ -640,48 +751,77 @@ class Operation(models.Model):
         STOPPED = "STOPPED", _("Stopped")
 
     id = models.UUIDField(
-        primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")
+        _("id"), primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")
     )
-    verb = models.CharField(max_length=7, choices=Verb, help_text=_("What is done to each Task."))
+    verb = models.CharField(
+        _("verb"), max_length=7, choices=Verb, help_text=_("What is done to each Task.")
+    )
     countdown = models.FloatField(
-        null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")
+        _("countdown"), null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")
     )
-    selection = models.JSONField(help_text=_("Which Tasks: what is asked of them, by name."))
+    selection = models.JSONField(
+        _("selection"), help_text=_("Which Tasks: what is asked of them, by name.")
+    )
     newest = models.UUIDField(
-        editable=False, help_text=_("The last Task that may be one of them, in order of ids.")
+        _("newest"),
+        editable=False,
+        help_text=_("The last Task that may be one of them, in order of ids."),
     )
     cursor = models.UUIDField(
-        null=True, editable=False, help_text=_("The last Task gone through. Empty: none yet.")
+        _("cursor"),
+        null=True,
+        editable=False,
+        help_text=_("The last Task gone through. Empty: none yet."),
     )
     per_minute = models.PositiveIntegerField(
-        null=True, help_text=_("Tasks a minute at most. Empty: no limit.")
+        _("per minute"), null=True, help_text=_("Tasks a minute at most. Empty: no limit.")
     )
     canary = models.PositiveSmallIntegerField(
-        default=0, help_text=_("Tasks to do first; the others only if all of these succeed.")
+        _("canary"),
+        default=0,
+        help_text=_("Tasks to do first; the others only if all of these succeed."),
     )
     canary_ids = models.JSONField(
-        default=list, editable=False, help_text=_("The Tasks that were done first.")
+        _("canary ids"),
+        default=list,
+        editable=False,
+        help_text=_("The Tasks that were done first."),
     )
     status = models.CharField(
-        max_length=7, choices=Status, default=Status.RUNNING, help_text=_("How far it is.")
+        _("status"),
+        max_length=7,
+        choices=Status,
+        default=Status.RUNNING,
+        help_text=_("How far it is."),
     )
     stopped_because = models.CharField(
-        max_length=255, blank=True, default="", help_text=_("Why it was stopped, in words.")
+        _("stopped because"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Why it was stopped, in words."),
     )
     matched_count = models.PositiveIntegerField(
-        help_text=_("Tasks selected when it was started, counted up to 100,000.")
+        _("matched count"),
+        help_text=_("Tasks selected when it was started, counted up to 100,000."),
     )
-    done_count = models.PositiveIntegerField(default=0, help_text=_("Tasks changed so far."))
+    done_count = models.PositiveIntegerField(
+        _("done count"), default=0, help_text=_("Tasks changed so far.")
+    )
     skipped_count = models.PositiveIntegerField(
-        default=0, help_text=_("Tasks that had another status when their turn came.")
+        _("skipped count"),
+        default=0,
+        help_text=_("Tasks that had another status when their turn came."),
     )
     started_by = models.CharField(
-        max_length=150, blank=True, default="", help_text=_("Who started it.")
+        _("started by"), max_length=150, blank=True, default="", help_text=_("Who started it.")
     )
-    reason = models.TextField(blank=True, default="", help_text=_("Why, in words."))
-    started_at = models.DateTimeField(help_text=_("When it was started."))
+    reason = models.TextField(_("reason"), blank=True, default="", help_text=_("Why, in words."))
+    started_at = models.DateTimeField(_("started at"), help_text=_("When it was started."))
     finished_at = models.DateTimeField(
-        null=True, help_text=_("When it was done or stopped. Empty while it runs.")
+        _("finished at"),
+        null=True,
+        help_text=_("When it was done or stopped. Empty while it runs."),
     )
 
     class Meta:

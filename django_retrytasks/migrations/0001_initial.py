@@ -24,32 +24,49 @@ class Migration(migrations.Migration):
                         help_text="The same for life: retries and re-drives keep it.",
                         primary_key=True,
                         serialize=False,
+                        verbose_name="id",
                     ),
                 ),
                 (
                     "name",
-                    models.CharField(help_text="Dotted path of the function.", max_length=255),
+                    models.CharField(
+                        help_text="Dotted path of the function.",
+                        max_length=255,
+                        verbose_name="name",
+                    ),
                 ),
                 (
                     "args",
-                    django_retrytasks.models.CodecField(help_text="Positional arguments, a list."),
+                    django_retrytasks.models.CodecField(
+                        help_text="Positional arguments, a list.", verbose_name="args"
+                    ),
                 ),
                 (
                     "kwargs",
-                    django_retrytasks.models.CodecField(help_text="Keyword arguments, a mapping."),
+                    django_retrytasks.models.CodecField(
+                        help_text="Keyword arguments, a mapping.", verbose_name="kwargs"
+                    ),
                 ),
-                ("queue_name", models.CharField(help_text="Queue it waits in.", max_length=100)),
+                (
+                    "queue_name",
+                    models.CharField(
+                        help_text="Queue it waits in.", max_length=100, verbose_name="queue name"
+                    ),
+                ),
                 (
                     "priority",
                     models.SmallIntegerField(
                         default=0,
                         help_text="-100 to 100; higher runs first within a queue's cluster.",
+                        verbose_name="priority",
                     ),
                 ),
                 (
                     "backend",
                     models.CharField(
-                        help_text="Alias in TASKS it was enqueued by.", max_length=100
+                        help_text="Alias in TASKS it was enqueued by.",
+                        max_length=100,
+                        verbose_name="backend",
                     ),
                 ),
                 (
@@ -57,6 +74,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         help_text="Whether it announces another Task; such Tasks fail quietly.",
+                        verbose_name="internal",
                     ),
                 ),
                 (
@@ -64,18 +82,23 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         default=dict,
                         help_text="Policy options given for this call alone, in seconds.",
+                        verbose_name="options",
                     ),
                 ),
                 (
                     "timeout",
                     models.FloatField(
-                        help_text="Seconds one attempt may take. Empty: no limit.", null=True
+                        help_text="Seconds one attempt may take. Empty: no limit.",
+                        null=True,
+                        verbose_name="timeout",
                     ),
                 ),
                 (
                     "max_retries",
                     models.PositiveIntegerField(
-                        help_text="Retries at most in one drive. Empty: for ever.", null=True
+                        help_text="Retries at most in one drive. Empty: for ever.",
+                        null=True,
+                        verbose_name="max retries",
                     ),
                 ),
                 (
@@ -92,6 +115,7 @@ class Migration(migrations.Migration):
                         default="PENDING",
                         help_text="Where it stands; succeeded, failed and discarded are final.",
                         max_length=10,
+                        verbose_name="status",
                     ),
                 ),
                 (
@@ -99,18 +123,23 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         default=0,
                         help_text="Retries spent so far in this drive, the coming one included.",
+                        verbose_name="retry count",
                     ),
                 ),
                 (
                     "attempt_count",
                     models.PositiveIntegerField(
-                        default=0, help_text="Attempts recorded so far, over all drives."
+                        default=0,
+                        help_text="Attempts recorded so far, over all drives.",
+                        verbose_name="attempt count",
                     ),
                 ),
                 (
                     "crash_count",
                     models.PositiveIntegerField(
-                        default=0, help_text="Lost attempts so far in this drive."
+                        default=0,
+                        help_text="Lost attempts so far in this drive.",
+                        verbose_name="crash count",
                     ),
                 ),
                 (
@@ -130,12 +159,15 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Why no retry follows. Empty unless failed or discarded.",
                         max_length=14,
+                        verbose_name="stop reason",
                     ),
                 ),
                 (
                     "return_value",
                     django_retrytasks.models.CodecField(
-                        help_text="What the function returned.", null=True
+                        help_text="What the function returned.",
+                        null=True,
+                        verbose_name="return value",
                     ),
                 ),
                 (
@@ -143,19 +175,28 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         help_text="Earliest moment to run; while running, the end of the lease; empty once final.",
                         null=True,
+                        verbose_name="run after",
                     ),
                 ),
                 (
                     "queued_at",
                     models.DateTimeField(
-                        help_text="Moment from which its next attempt may start (its last, once claimed)."
+                        help_text="Moment from which its next attempt may start (its last, once claimed).",
+                        verbose_name="queued at",
                     ),
                 ),
-                ("enqueued_at", models.DateTimeField(help_text="When it was enqueued.")),
+                (
+                    "enqueued_at",
+                    models.DateTimeField(
+                        help_text="When it was enqueued.", verbose_name="enqueued at"
+                    ),
+                ),
                 (
                     "started_at",
                     models.DateTimeField(
-                        help_text="Start of the first attempt of this drive.", null=True
+                        help_text="Start of the first attempt of this drive.",
+                        null=True,
+                        verbose_name="started at",
                     ),
                 ),
                 (
@@ -163,17 +204,22 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         help_text="Start of the attempt that runs, once known; otherwise that of the last.",
                         null=True,
+                        verbose_name="last attempted at",
                     ),
                 ),
                 (
                     "finished_at",
                     models.DateTimeField(
-                        help_text="When it became final. Empty while unfinished.", null=True
+                        help_text="When it became final. Empty while unfinished.",
+                        null=True,
+                        verbose_name="finished at",
                     ),
                 ),
                 (
                     "claimed_at",
-                    models.DateTimeField(help_text="When it was last claimed.", null=True),
+                    models.DateTimeField(
+                        help_text="When it was last claimed.", null=True, verbose_name="claimed at"
+                    ),
                 ),
                 (
                     "claim_token",
@@ -181,6 +227,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="The claim that holds it; empty unless running.",
                         null=True,
+                        verbose_name="claim token",
                     ),
                 ),
                 (
@@ -190,6 +237,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Worker that claimed it last: host, process id, process name.",
                         max_length=255,
+                        verbose_name="worker",
                     ),
                 ),
                 (
@@ -197,6 +245,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         help_text="Whether a worker died holding it; it is from then on claimed alone.",
+                        verbose_name="suspect",
                     ),
                 ),
                 (
@@ -204,6 +253,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         help_text="Times a worker without its code gave it back in this drive, uncharged.",
+                        verbose_name="given back count",
                     ),
                 ),
                 (
@@ -212,6 +262,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="The wake-up written for it, if one still waits.",
                         null=True,
+                        verbose_name="wakeup id",
                     ),
                 ),
             ],
@@ -259,7 +310,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "number",
-                    models.PositiveIntegerField(help_text="From 1, without gaps, over all drives."),
+                    models.PositiveIntegerField(
+                        help_text="From 1, without gaps, over all drives.", verbose_name="number"
+                    ),
                 ),
                 (
                     "outcome",
@@ -274,26 +327,42 @@ class Migration(migrations.Migration):
                         ],
                         help_text="How it ended.",
                         max_length=9,
+                        verbose_name="outcome",
                     ),
                 ),
                 (
                     "retry_count",
-                    models.PositiveIntegerField(help_text="Retries spent when it ran."),
+                    models.PositiveIntegerField(
+                        help_text="Retries spent when it ran.", verbose_name="retry count"
+                    ),
                 ),
                 (
                     "queued_at",
-                    models.DateTimeField(help_text="Moment from which it might have started."),
+                    models.DateTimeField(
+                        help_text="Moment from which it might have started.",
+                        verbose_name="queued at",
+                    ),
                 ),
-                ("started_at", models.DateTimeField(help_text="When the function was called.")),
+                (
+                    "started_at",
+                    models.DateTimeField(
+                        help_text="When the function was called.", verbose_name="started at"
+                    ),
+                ),
                 (
                     "finished_at",
                     models.DateTimeField(
-                        help_text="When the function ended; of a lost attempt, when the loss was noticed."
+                        help_text="When the function ended; of a lost attempt, when the loss was noticed.",
+                        verbose_name="finished at",
                     ),
                 ),
                 (
                     "worker",
-                    models.CharField(help_text="Host, process id, process name.", max_length=255),
+                    models.CharField(
+                        help_text="Host, process id, process name.",
+                        max_length=255,
+                        verbose_name="worker",
+                    ),
                 ),
                 (
                     "exception_class_path",
@@ -302,11 +371,17 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Dotted path. Empty on success.",
                         max_length=255,
+                        verbose_name="exception class path",
                     ),
                 ),
                 (
                     "exception_message",
-                    models.TextField(blank=True, default="", help_text="At most 4 KB."),
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="At most 4 KB.",
+                        verbose_name="exception message",
+                    ),
                 ),
                 (
                     "traceback",
@@ -314,17 +389,23 @@ class Migration(migrations.Migration):
                         blank=True,
                         default="",
                         help_text="Chain kept; at most 64 KB, head and tail.",
+                        verbose_name="traceback",
                     ),
                 ),
                 (
                     "decision",
-                    models.CharField(help_text="What follows and why, in words.", max_length=255),
+                    models.CharField(
+                        help_text="What follows and why, in words.",
+                        max_length=255,
+                        verbose_name="decision",
+                    ),
                 ),
                 (
                     "next_run_after",
                     models.DateTimeField(
                         help_text="Earliest moment of the next attempt. Empty if none follows.",
                         null=True,
+                        verbose_name="next run after",
                     ),
                 ),
                 (
@@ -334,6 +415,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attempts",
                         to="retrytasks.task",
+                        verbose_name="task",
                     ),
                 ),
             ],

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                         help_text="Its identity.",
                         primary_key=True,
                         serialize=False,
+                        verbose_name="id",
                     ),
                 ),
                 (
@@ -37,23 +38,30 @@ class Migration(migrations.Migration):
                         ],
                         help_text="What is done to each Task.",
                         max_length=7,
+                        verbose_name="verb",
                     ),
                 ),
                 (
                     "countdown",
                     models.FloatField(
-                        help_text="Seconds to snooze for. Empty for other verbs.", null=True
+                        help_text="Seconds to snooze for. Empty for other verbs.",
+                        null=True,
+                        verbose_name="countdown",
                     ),
                 ),
                 (
                     "selection",
-                    models.JSONField(help_text="Which Tasks: what is asked of them, by name."),
+                    models.JSONField(
+                        help_text="Which Tasks: what is asked of them, by name.",
+                        verbose_name="selection",
+                    ),
                 ),
                 (
                     "newest",
                     models.UUIDField(
                         editable=False,
                         help_text="The last Task that may be one of them, in order of ids.",
+                        verbose_name="newest",
                     ),
                 ),
                 (
@@ -62,12 +70,15 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="The last Task gone through. Empty: none yet.",
                         null=True,
+                        verbose_name="cursor",
                     ),
                 ),
                 (
                     "per_minute",
                     models.PositiveIntegerField(
-                        help_text="Tasks a minute at most. Empty: no limit.", null=True
+                        help_text="Tasks a minute at most. Empty: no limit.",
+                        null=True,
+                        verbose_name="per minute",
                     ),
                 ),
                 (
@@ -75,12 +86,16 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         default=0,
                         help_text="Tasks to do first; the others only if all of these succeed.",
+                        verbose_name="canary",
                     ),
                 ),
                 (
                     "canary_ids",
                     models.JSONField(
-                        default=list, editable=False, help_text="The Tasks that were done first."
+                        default=list,
+                        editable=False,
+                        help_text="The Tasks that were done first.",
+                        verbose_name="canary ids",
                     ),
                 ),
                 (
@@ -90,6 +105,7 @@ class Migration(migrations.Migration):
                         default="RUNNING",
                         help_text="How far it is.",
                         max_length=7,
+                        verbose_name="status",
                     ),
                 ),
                 (
@@ -99,36 +115,58 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Why it was stopped, in words.",
                         max_length=255,
+                        verbose_name="stopped because",
                     ),
                 ),
                 (
                     "matched_count",
                     models.PositiveIntegerField(
-                        help_text="Tasks selected when it was started, counted up to 100,000."
+                        help_text="Tasks selected when it was started, counted up to 100,000.",
+                        verbose_name="matched count",
                     ),
                 ),
                 (
                     "done_count",
-                    models.PositiveIntegerField(default=0, help_text="Tasks changed so far."),
+                    models.PositiveIntegerField(
+                        default=0, help_text="Tasks changed so far.", verbose_name="done count"
+                    ),
                 ),
                 (
                     "skipped_count",
                     models.PositiveIntegerField(
-                        default=0, help_text="Tasks that had another status when their turn came."
+                        default=0,
+                        help_text="Tasks that had another status when their turn came.",
+                        verbose_name="skipped count",
                     ),
                 ),
                 (
                     "started_by",
                     models.CharField(
-                        blank=True, default="", help_text="Who started it.", max_length=150
+                        blank=True,
+                        default="",
+                        help_text="Who started it.",
+                        max_length=150,
+                        verbose_name="started by",
                     ),
                 ),
-                ("reason", models.TextField(blank=True, default="", help_text="Why, in words.")),
-                ("started_at", models.DateTimeField(help_text="When it was started.")),
+                (
+                    "reason",
+                    models.TextField(
+                        blank=True, default="", help_text="Why, in words.", verbose_name="reason"
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(
+                        help_text="When it was started.", verbose_name="started at"
+                    ),
+                ),
                 (
                     "finished_at",
                     models.DateTimeField(
-                        help_text="When it was done or stopped. Empty while it runs.", null=True
+                        help_text="When it was done or stopped. Empty while it runs.",
+                        null=True,
+                        verbose_name="finished at",
                     ),
                 ),
             ],
@@ -153,6 +191,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="The queue. Empty for a function.",
                         max_length=100,
+                        verbose_name="queue name",
                     ),
                 ),
                 (
@@ -162,16 +201,29 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="The function. Empty for a queue.",
                         max_length=255,
+                        verbose_name="name",
                     ),
                 ),
-                ("paused_at", models.DateTimeField(help_text="Since when.")),
+                (
+                    "paused_at",
+                    models.DateTimeField(help_text="Since when.", verbose_name="paused at"),
+                ),
                 (
                     "paused_by",
                     models.CharField(
-                        blank=True, default="", help_text="Who paused it.", max_length=150
+                        blank=True,
+                        default="",
+                        help_text="Who paused it.",
+                        max_length=150,
+                        verbose_name="paused by",
                     ),
                 ),
-                ("reason", models.TextField(blank=True, default="", help_text="Why, in words.")),
+                (
+                    "reason",
+                    models.TextField(
+                        blank=True, default="", help_text="Why, in words.", verbose_name="reason"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "pause",
@@ -202,6 +254,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="attempts",
                 to="retrytasks.task",
+                verbose_name="task",
             ),
         ),
         migrations.AlterField(
@@ -210,6 +263,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 help_text="Whether it is claimed alone: a worker died holding it, or it tells others.",
+                verbose_name="suspect",
             ),
         ),
         migrations.CreateModel(
@@ -222,6 +276,7 @@ class Migration(migrations.Migration):
                         help_text="Made from the task's name, the exception's class and where it was raised.",
                         primary_key=True,
                         serialize=False,
+                        verbose_name="fingerprint",
                     ),
                 ),
                 (
@@ -231,6 +286,7 @@ class Migration(migrations.Migration):
                         default="FAILURE",
                         help_text="What is counted in it.",
                         max_length=7,
+                        verbose_name="kind",
                     ),
                 ),
                 (
@@ -240,6 +296,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Dotted path of the function. Empty where a rule is about no single one.",
                         max_length=255,
+                        verbose_name="name",
                     ),
                 ),
                 (
@@ -249,6 +306,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="Dotted path. Empty for a rule.",
                         max_length=255,
+                        verbose_name="exception class path",
                     ),
                 ),
                 (
@@ -258,6 +316,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="The innermost line of the site's own code: function and text.",
                         max_length=255,
+                        verbose_name="origin",
                     ),
                 ),
                 (
@@ -266,6 +325,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default="",
                         help_text="Message of the first failure, or the rule in words.",
+                        verbose_name="message",
                     ),
                 ),
                 (
@@ -275,6 +335,7 @@ class Migration(migrations.Migration):
                         default="OPEN",
                         help_text="Open groups alert; muted and resolved ones do not.",
                         max_length=8,
+                        verbose_name="status",
                     ),
                 ),
                 (
@@ -282,16 +343,23 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         help_text="When a muted group alerts again. Empty: not by itself.",
                         null=True,
+                        verbose_name="muted until",
                     ),
                 ),
                 (
                     "resolved_at",
-                    models.DateTimeField(help_text="When it was last resolved.", null=True),
+                    models.DateTimeField(
+                        help_text="When it was last resolved.",
+                        null=True,
+                        verbose_name="resolved at",
+                    ),
                 ),
                 (
                     "regressed_at",
                     models.DateTimeField(
-                        help_text="When it last failed after it had been resolved.", null=True
+                        help_text="When it last failed after it had been resolved.",
+                        null=True,
+                        verbose_name="regressed at",
                     ),
                 ),
                 (
@@ -299,6 +367,7 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         default=0,
                         help_text="Final failures so far; of a rule, sweeps that found it breached.",
+                        verbose_name="failure count",
                     ),
                 ),
                 (
@@ -306,21 +375,27 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         default=0,
                         help_text="Failed attempts so far, those that were retried included.",
+                        verbose_name="failed attempt count",
                     ),
                 ),
                 (
                     "first_seen_at",
-                    models.DateTimeField(help_text="When the first attempt failed so."),
+                    models.DateTimeField(
+                        help_text="When the first attempt failed so.", verbose_name="first seen at"
+                    ),
                 ),
                 (
                     "last_seen_at",
-                    models.DateTimeField(help_text="When the last attempt failed so."),
+                    models.DateTimeField(
+                        help_text="When the last attempt failed so.", verbose_name="last seen at"
+                    ),
                 ),
                 (
                     "last_failed_at",
                     models.DateTimeField(
                         help_text="When the last Task failed so for good. Empty: none yet.",
                         null=True,
+                        verbose_name="last failed at",
                     ),
                 ),
                 (
@@ -328,17 +403,23 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         default=0,
                         help_text="Final failures since it last recovered or was resolved.",
+                        verbose_name="streak count",
                     ),
                 ),
                 (
                     "streak_started_at",
-                    models.DateTimeField(help_text="When the first of these failed.", null=True),
+                    models.DateTimeField(
+                        help_text="When the first of these failed.",
+                        null=True,
+                        verbose_name="streak started at",
+                    ),
                 ),
                 (
                     "alerted_count",
                     models.PositiveBigIntegerField(
                         default=0,
                         help_text="How many of these the last alert told of; 0: none was sent.",
+                        verbose_name="alerted count",
                     ),
                 ),
                 (
@@ -346,11 +427,14 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         help_text="When an alert was last decided on. Empty: none since resolved.",
                         null=True,
+                        verbose_name="alerted at",
                     ),
                 ),
                 (
                     "recovered_at",
-                    models.DateTimeField(help_text="When it last recovered.", null=True),
+                    models.DateTimeField(
+                        help_text="When it last recovered.", null=True, verbose_name="recovered at"
+                    ),
                 ),
                 (
                     "sample",
@@ -362,6 +446,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to="retrytasks.task",
+                        verbose_name="sample",
                     ),
                 ),
             ],
@@ -381,6 +466,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.DO_NOTHING,
                 related_name="tasks",
                 to="retrytasks.failuregroup",
+                verbose_name="failure group",
             ),
         ),
         migrations.AddIndex(

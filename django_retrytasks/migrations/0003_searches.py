@@ -15,24 +15,31 @@ class Migration(migrations.Migration):
                 (
                     "minute",
                     models.DateTimeField(
-                        help_text="When the minute began.", primary_key=True, serialize=False
+                        help_text="When the minute began.",
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="minute",
                     ),
                 ),
                 (
                     "succeeded_count",
                     models.PositiveIntegerField(
-                        help_text="Tasks that succeeded at their first attempt."
+                        help_text="Tasks that succeeded at their first attempt.",
+                        verbose_name="succeeded count",
                     ),
                 ),
                 (
                     "retried_count",
                     models.PositiveIntegerField(
-                        help_text="Tasks that succeeded at a later attempt."
+                        help_text="Tasks that succeeded at a later attempt.",
+                        verbose_name="retried count",
                     ),
                 ),
                 (
                     "failed_count",
-                    models.PositiveIntegerField(help_text="Tasks that failed for good."),
+                    models.PositiveIntegerField(
+                        help_text="Tasks that failed for good.", verbose_name="failed count"
+                    ),
                 ),
             ],
             options={
@@ -49,6 +56,7 @@ class Migration(migrations.Migration):
                 default="",
                 help_text="What it is found by: the argument that its function's search_key names.",
                 max_length=100,
+                verbose_name="search key",
             ),
         ),
         migrations.AddIndex(
