@@ -28,6 +28,7 @@ from . import codec, conf, redaction, wakeups
 from .exceptions import Discard, Duration
 from .failures import Notice, NoticeKind
 from .models import Attempt, FailureGroup, Task
+from .phrases import told
 from .reports import storable
 from .spans import span
 from .webhooks import NotDelivered, Webhook
@@ -266,7 +267,7 @@ def _reason(alert: Alert) -> Iterator[Fact]:
     if alert.task and alert.attempt and not alert.is_recovery:
         yield _("Worker"), alert.attempt.worker
         yield _("Failed at"), _clock(alert.attempt.finished_at)
-        stopped = (alert.task.stop_reason, alert.attempt.decision)
+        stopped = (alert.task.stop_reason, told(alert.attempt.decision))
         yield _("Stopped"), ": ".join(text for text in stopped if text)
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import conf, tracebacks, wakeups
 from django_retrytasks.models import Attempt, FailureGroup
+from django_retrytasks.phrases import told
 
 from . import page, recent, words
 from .actions import GroupActions
@@ -101,6 +102,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
             "recent": counted,
             "chart": recent.chart(counted),
             "sample": sample,
+            "decision": told(sample.decision) if sample else "",
             "own_traceback": tracebacks.own_part(sample.traceback) if sample else "",
             "history": page.history_of(group),
             "sections": [

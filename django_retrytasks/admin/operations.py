@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 
 from django_retrytasks import lanes, operations, wakeups
 from django_retrytasks.models import Operation, Pause
+from django_retrytasks.phrases import told
 
 from . import page, words
 from .actions import Button, log, operation_url
@@ -68,6 +69,7 @@ class OperationAdmin(RowsAdmin):
         context |= {
             "pill": _pill(operation),
             "progress": _progress(operation),
+            "stopped_because": told(operation.stopped_because),
             "gone_through": operation.done_count + operation.skipped_count,
             "buttons": [Button(title=_("Stop"), url=url, posts=True)] if stops else [],
             "is_watched": is_watched,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from django_retrytasks.backend import resolve_stored
 from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.policy import RetryPolicy
+from django_retrytasks.phrases import told
 from django_retrytasks.reports import storable
 
 from . import words
@@ -61,6 +63,7 @@ class Entry:
     attempt: Attempt
     pill: str
     error: str
+    decision: str
     facts: Sequence[Fact]
     own_traceback: str
 
@@ -148,6 +151,7 @@ def _entry(attempt: Attempt) -> Entry:
         attempt=attempt,
         pill=words.pill(attempt.outcome, attempt.get_outcome_display()),
         error=_error(attempt),
+        decision=told(attempt.decision),
         facts=[
             *_spans(attempt),
             Fact(label=gettext("Worker"), value=attempt.worker),
@@ -288,13 +292,19 @@ def history_of(row: models.Model) -> list[Action]:
         Action(
             at=words.time_tag(entry.action_time),
             by=str(entry.user),
-            what=entry.get_change_message() or entry.get_action_flag_display(),
+            what=_done(entry.get_change_message()) or entry.get_action_flag_display(),
         )
         for entry in latest
     ]
 
 
 def fields_of(row: models.Model, names: Sequence[str]) -> list[Fact]:
+def _done(message: str) -> str:
+    """Return a message of the log, its verb, stored in English, in the current language."""
+    verb = re.split("[:(]", message, maxsplit=1)[0].rstrip()
+    return gettext(verb) + message.removeprefix(verb) if verb else message
+
+
     """Return fields of a row, each with what its help text says of it."""
     return [_field(row, name) for name in names]
 

@@ -1,0 +1,47 @@
+"""What is stored in English, told in the language of who reads it."""
+
+from __future__ import annotations
+
+import re
+
+from django.utils.translation import gettext, gettext_noop
+
+# Of an Attempt's decision, and of an Operation's stopped_because. The first that fits is taken.
+PHRASES = (
+    gettext_noop("succeeded"),
+    gettext_noop("discarded: %(why)s"),
+    gettext_noop("discarded"),
+    gettext_noop("snoozed for %(seconds)s s"),
+    gettext_noop("retry %(number)s of %(most)s in %(seconds)s s"),
+    gettext_noop("retry %(number)s of %(most)s in %(seconds)s s (%(note)s)"),
+    gettext_noop("retry %(number)s (no limit) in %(seconds)s s"),
+    gettext_noop("retry %(number)s (no limit) in %(seconds)s s (%(note)s)"),
+    gettext_noop("max_retries reached (%(count)s retry)"),
+    gettext_noop("max_retries reached (%(count)s retries)"),
+    gettext_noop("max_crashes reached (crash %(count)s of %(most)s)"),
+    gettext_noop("retry_for: %(seconds)s s would be exceeded"),
+    gettext_noop("backoff returned None"),
+    gettext_noop("%(error)s is not in retry_on"),
+    gettext_noop("%(error)s is in no_retry_on"),
+    gettext_noop("the return value cannot be stored"),
+    gettext_noop("the outcome cannot be stored"),
+    gettext_noop("canary: %(count)s of %(most)s did not succeed"),
+    gettext_noop("by %(who)s: %(why)s"),
+    gettext_noop("by %(who)s"),
+)
+
+
+def told(text: str) -> str:
+    """Return a stored text in the current language; as it is where it is no phrase of ours."""
+    for phrase, pattern in _PATTERNS.items():
+        if found := pattern.fullmatch(text):
+            return gettext(phrase) % found.groupdict()
+    return text
+
+
+def _pattern(phrase: str) -> re.Pattern[str]:
+    named = re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+?)", re.escape(phrase))
+    return re.compile(named, re.DOTALL)
+
+
+_PATTERNS = {phrase: _pattern(phrase) for phrase in PHRASES}
