@@ -21,7 +21,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
 from . import codec, conf, redaction, wakeups
@@ -234,12 +234,20 @@ def _subject(alert: Alert) -> str:
         )
         return words % details
     if alert.kind is NoticeKind.STILL_FAILING:
-        words = gettext("%(count)d failures of %(name)s in %(span)s: %(error)s")
+        words = ngettext(
+            "%(count)d failure of %(name)s in %(span)s: %(error)s",
+            "%(count)d failures of %(name)s in %(span)s: %(error)s",
+            alert.count,
+        )
         return words % details + _in_brackets(alert.rate)
     if alert.is_regression:
         words = gettext("%(name)s fails again after it was resolved: %(error)s")
     elif alert.count > 1:
-        words = gettext("%(name)s failed %(count)d times: %(error)s")
+        words = ngettext(
+            "%(name)s failed %(count)d time: %(error)s",
+            "%(name)s failed %(count)d times: %(error)s",
+            alert.count,
+        )
     else:
         words = gettext("%(name)s failed: %(error)s")
     return words % details + _in_brackets(_attempt_words(alert))
@@ -415,9 +423,10 @@ def check(sink: conf.Sink) -> None:
 
 
 def log(alert: Alert) -> None:
-    """Log an alert: at ERROR, or INFO when it tells of a recovery."""
+    """Log an alert in English: at ERROR, or INFO when it tells of a recovery."""
     level = logging.INFO if alert.is_recovery else logging.ERROR
-    logger.log(level, "Alert: %s", alert.subject)
+    with override(None):
+        logger.log(level, "Alert: %s", alert.subject)
 
 
 def mail_admins(alert: Alert) -> None:

@@ -17,6 +17,7 @@ from django.contrib.admin.options import IS_FACETS_VAR, IS_POPUP_VAR, TO_FIELD_V
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import lanes, wakeups
@@ -50,7 +51,8 @@ def selection_of(request: HttpRequest) -> Selection:
     """
     more = sorted(set(request.GET) - {SEARCH_VAR, *NARROWS, *MANNERS})
     if more:
-        raise ValueError(f"no selection can say {', '.join(more)}: filter by something else")
+        words = gettext("no selection can say %(names)s: filter by something else")
+        raise ValueError(words % {"names": ", ".join(more)})
     return known_selection_of(request)
 
 

@@ -14,6 +14,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -23,8 +24,8 @@ from django_retrytasks.attempts import policy_of
 from django_retrytasks.backend import resolve_stored
 from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
-from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.phrases import told
+from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import storable
 
 from . import words
@@ -62,8 +63,8 @@ class Entry:
 
     attempt: Attempt
     pill: str
-    error: str
     decision: str
+    error: str
     facts: Sequence[Fact]
     own_traceback: str
 
@@ -150,8 +151,8 @@ def _entry(attempt: Attempt) -> Entry:
     return Entry(
         attempt=attempt,
         pill=words.pill(attempt.outcome, attempt.get_outcome_display()),
-        error=_error(attempt),
         decision=told(attempt.decision),
+        error=_error(attempt),
         facts=[
             *_spans(attempt),
             Fact(label=gettext("Worker"), value=attempt.worker),
@@ -254,7 +255,7 @@ def _seconds(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+    return number_format(f"{value:.3f}".rstrip("0").rstrip("."))
 
 
 # ---- the wake-up
@@ -298,13 +299,13 @@ def history_of(row: models.Model) -> list[Action]:
     ]
 
 
-def fields_of(row: models.Model, names: Sequence[str]) -> list[Fact]:
 def _done(message: str) -> str:
     """Return a message of the log, its verb, stored in English, in the current language."""
     verb = re.split("[:(]", message, maxsplit=1)[0].rstrip()
     return gettext(verb) + message.removeprefix(verb) if verb else message
 
 
+def fields_of(row: models.Model, names: Sequence[str]) -> list[Fact]:
     """Return fields of a row, each with what its help text says of it."""
     return [_field(row, name) for name in names]
 

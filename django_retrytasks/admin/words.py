@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language_bidi, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import spans
@@ -251,9 +252,10 @@ def span(seconds: float) -> str:
 def run_time(seconds: float) -> str:
     """Return how long an attempt ran, more exactly the shorter it was."""
     if seconds < 1:
-        return gettext("%(milliseconds).1f ms") % {"milliseconds": 1000 * seconds}
+        milliseconds = number_format(1000 * seconds, 1)
+        return gettext("%(milliseconds)s ms") % {"milliseconds": milliseconds}
     if seconds < 60:
-        return gettext("%(seconds).2f s") % {"seconds": seconds}
+        return gettext("%(seconds)s s") % {"seconds": number_format(seconds, 2)}
     return span(seconds)
 
 
@@ -261,7 +263,12 @@ def clock(at: datetime, beside: datetime | None = None) -> str:
     """Return a moment in local time, without its date if that is the same as of ``beside``."""
     local = as_local(at)
     same_day = beside is not None and local.date() == as_local(beside).date()
-    return local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
+    return isolated(local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S"))
+
+
+def isolated(text: str) -> str:
+    """Return a name or a moment so that, where one reads from right to left, it is not turned."""
+    return f"\u2066{text}\u2069" if get_language_bidi() else text
 
 
 def as_utc(at: datetime) -> datetime:
@@ -279,7 +286,7 @@ def _details(task: Task, phase: Phase) -> dict[str, Any]:
     return {
         "span": span(abs((at - _now(task)).total_seconds())),
         "clock": clock(at, _now(task)),
-        "worker": task.worker,
+        "worker": isolated(task.worker),
         "stop_reason": task.get_stop_reason_display(),
     }
 
