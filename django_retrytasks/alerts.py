@@ -21,7 +21,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext, ngettext, override
+from django.utils.translation import gettext, ngettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from . import codec, conf, redaction, wakeups
@@ -276,7 +276,10 @@ def _reason(alert: Alert) -> Iterator[Fact]:
         yield _("Worker"), alert.attempt.worker
         yield _("Failed at"), _clock(alert.attempt.finished_at)
         stopped = (alert.task.stop_reason, told(alert.attempt.decision))
-        yield _("Stopped"), ": ".join(text for text in stopped if text)
+        yield (
+            pgettext("why no retry follows", "Stopped"),
+            ": ".join(text for text in stopped if text),
+        )
 
 
 def _counts(alert: Alert) -> Iterator[Fact]:
@@ -285,7 +288,7 @@ def _counts(alert: Alert) -> Iterator[Fact]:
         yield _("Since"), since
     else:
         many = gettext("%(count)d since %(since)s") % {"count": alert.count, "since": since}
-        yield _("Failures"), many + _in_brackets(alert.rate)
+        yield pgettext("how many", "Failures"), many + _in_brackets(alert.rate)
     if alert.is_recovery:
         yield _("Last failed at"), _clock(alert.group.last_failed_at)
         yield _("Recovered at"), _clock(alert.at)

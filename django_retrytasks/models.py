@@ -748,7 +748,7 @@ class Operation(models.Model):
         # Set when it has gone through all of them. Final.
         DONE = "DONE", _("Done")
         # Set by stop, or by a canary that failed: what is done stays done. Final.
-        STOPPED = "STOPPED", _("Stopped")
+        STOPPED = "STOPPED", pgettext_lazy("status of an operation", "Stopped")
 
     id = models.UUIDField(
         _("id"), primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")

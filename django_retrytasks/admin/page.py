@@ -16,7 +16,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.text import capfirst
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import codec, redaction, tracebacks, wakeups
@@ -183,7 +183,7 @@ def _moments(attempt: Attempt) -> list[Fact]:
         (gettext("Next run after"), attempt.next_run_after),
     )
     return [
-        Fact(label=gettext("Queued"), value=words.time_tag(queued_at)),
+        Fact(label=pgettext("moment of an attempt", "Queued"), value=words.time_tag(queued_at)),
         *(
             Fact(label=label, value=words.time_tag(at, words.clock(at, queued_at)))
             for label, at in later
