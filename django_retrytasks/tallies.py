@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import Trunc
 from django.utils import timezone
 
@@ -13,6 +13,7 @@ from . import wakeups
 from .models import DatabaseNow, Status, Tally, Task
 from .transactions import writing
 
+COUNTS = ("succeeded_count", "retried_count", "failed_count")
 MINUTE = timedelta(minutes=1)
 # How long tallies are kept, and how far the first sweep looks back.
 KEPT = timedelta(hours=25)
@@ -45,9 +46,15 @@ def counted_until(since: datetime) -> datetime:
     return since if latest is None else max(since, latest + MINUTE)
 
 
-def counted(since: datetime) -> list[Tally]:
-    """Return the tallies from then on; minutes in which nothing ended have none."""
-    return list(_tallies().filter(minute__gte=since).order_by("minute"))
+def counted(since: datetime, unit: str = "minute") -> list[Tally]:
+    """Return the tallies from then on, summed by "minute" or "hour", whose beginning they bear.
+
+    A time in which nothing ended has none.
+    """
+    slot = Trunc("minute", unit, tzinfo=_zone_of(since))
+    slots = _tallies().filter(minute__gte=since).values(slot=slot).order_by("slot")
+    rows = slots.annotate(**{name: Sum(name) for name in COUNTS})
+    return [Tally(minute=row.pop("slot"), **row) for row in rows]
 
 
 def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
@@ -59,7 +66,7 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
         **({} if until is None else {"finished_at__lt": until}),
     )
     succeeded, retried = Q(status=Status.SUCCEEDED), Q(attempt_count__gt=1)
-    minute = Trunc("finished_at", "minute", tzinfo=UTC if timezone.is_aware(since) else None)
+    minute = Trunc("finished_at", "minute", tzinfo=_zone_of(since))
     found = rows.annotate(minute=minute).values("minute").order_by("minute")
     counts = found.annotate(
         succeeded_count=Count("pk", filter=succeeded & ~retried),
@@ -72,6 +79,10 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
 def whole_minute(at: datetime) -> datetime:
     """Return when a moment's minute began."""
     return at.replace(second=0, microsecond=0)
+
+
+def _zone_of(at: datetime) -> tzinfo | None:
+    return UTC if timezone.is_aware(at) else None
 
 
 def _now() -> datetime | None:
