@@ -272,7 +272,6 @@ class TaskActions(OfTasks):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": verb.label,
-            "original": verb.label,
             "has_view_permission": True,
             "media": self.media,
             "meaning": MEANING[verb],
