@@ -201,8 +201,16 @@ class AttemptRun:
             traceback=storable(trace, TRACEBACK_LIMIT),
         )
 
+    def _policy(self) -> RetryPolicy:
+        task = self._task
+        try:
+            return policy_of(task, self._definition)
+        except Exception:
+            logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
+            return RetryPolicy(max_retries=task.max_retries)
+
     def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
-        policy = policy_of(self._task, self._definition)
+        policy = self._policy()
         result, now = None, self._now()
         if callable(policy.backoff) and self._definition:
             result = failed_result_of(self._task, self._definition, error, now)
@@ -242,17 +250,16 @@ def refused(ending: Ending, error: Exception) -> Ending:
 def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
     """Return the policy of a stored Task: its call's options over its definition's.
 
-    Without a definition (its code is gone), or with options that are no longer valid, the site's
-    policy, or the default one, decides; ``max_retries`` is always the Task's own.
+    Without a definition (its code is gone) the site's policy decides; ``max_retries`` is always the
+    Task's own.
+
+    Raises:
+        TypeError, ValueError: options that are no longer valid.
     """
-    try:
-        policy = definition.policy if definition else site_policy().replace(**task.options)
-        if policy.max_retries == task.max_retries:
-            return policy
-        return policy.replace(max_retries=task.max_retries)
-    except Exception:
-        logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
-        return RetryPolicy(max_retries=task.max_retries)
+    policy = definition.policy if definition else site_policy().replace(**task.options)
+    if policy.max_retries == task.max_retries:
+        return policy
+    return policy.replace(max_retries=task.max_retries)
 
 
 def call_within(timeout: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -221,6 +221,20 @@ class TestSchedule:
         assert "1 7 s 7 s left" in text
         assert "Its code does not import: this is the site's policy." in text
 
+    def test_says_without_a_line_in_the_log_that_the_policy_is_not_valid(
+        self, admin_client: Client, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        result = tasks.always_fails.using(max_retries=1).enqueue()
+        Task.objects.filter(pk=result.id).update(options={"countdwn": 1})
+        caplog.clear()
+
+        text = shown(admin_client, page_of(result))
+
+        assert "Its policy is not valid any more: this is the default one." in text
+        assert "Its code does not import" not in text
+        assert "1 2.5 to 5 s 5 s left" in text
+        assert caplog.records == []
+
 
 class TestWakeUp:
     def test_of_a_task_that_is_due_waits_for_a_cluster(self, admin_client: Client) -> None:

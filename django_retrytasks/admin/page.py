@@ -211,8 +211,12 @@ def _schedule(task: Task) -> Schedule:
     definition = None
     with suppress(RetryTasksError):
         definition = resolve_stored(task)
-    policy = policy_of(task, definition)
     gone = [] if definition else [gettext("Its code does not import: this is the site's policy.")]
+    try:
+        policy = policy_of(task, definition)
+    except Exception:  # of the site's own settings, or of options of an older version
+        policy = RetryPolicy(max_retries=task.max_retries)
+        gone = [gettext("Its policy is not valid any more: this is the default one.")]
     return Schedule(retries=list(_retries(task, policy)), notes=[*gone, *_notes(policy)])
 
 
