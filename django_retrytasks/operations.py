@@ -128,7 +128,7 @@ def start(
         )
         operation.save(using=wakeups.alias(), force_insert=True)
         lifecycle.enqueue([internal_task(run_operation, [str(operation.pk)])])
-    operation.refresh_from_db()
+    operation.refresh_from_db(using=wakeups.alias())
     return operation
 
 

@@ -116,7 +116,8 @@ class Page:
 
 def of(task: Task) -> Page:
     """Return the page of a Task, its latest attempts read in one query."""
-    attempts = list(task.attempts.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
+    stored = Attempt.objects.using(wakeups.alias()).filter(task=task)
+    attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
     last = attempts[-1] if attempts else None
     succeeded = task.status == Status.SUCCEEDED
     return Page(
