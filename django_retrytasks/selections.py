@@ -55,6 +55,18 @@ def internal_of(selection: Selection) -> str:
     return selection.get("internal") or ("all" if named else "no")
 
 
+def both(one: Selection, other: Selection) -> Selection:
+    """Return the selection of the Tasks that both select.
+
+    Raises:
+        ValueError: they ask for different values by one name, which none can say.
+    """
+    for name in one.keys() & other.keys():
+        if one[name] != other[name]:
+            raise ValueError(f"here {name} is {other[name]!r}, not {one[name]!r}")
+    return {**one, **other}
+
+
 def as_of_now(selection: Selection) -> Selection:
     """Return a selection that stays as it is while time passes.
 

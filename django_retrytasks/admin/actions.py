@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import django
@@ -27,19 +27,15 @@ from django.utils.translation import gettext, ngettext, ngettext_lazy, override
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from django_retrytasks import failures, operations
+from django_retrytasks import failures, operations, selections
 from django_retrytasks.models import FailureGroup, Operation, Status, Task
 from django_retrytasks.selections import Selection
 from django_retrytasks.transactions import writing
 
+from .changelist import BIG_COLUMNS
 from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
-
-if TYPE_CHECKING:
-    OfTasks = admin.ModelAdmin[Task]
-    OfGroups = admin.ModelAdmin[FailureGroup]
-else:
-    OfTasks = OfGroups = object
+from .rows import RowsAdmin
 
 VERB = Operation.Verb
 GROUP = FailureGroup.Status
@@ -109,7 +105,7 @@ def log(
         entries.log_actions(request.user.pk, rows, flag, message)
 
 
-class TaskActions(OfTasks):
+class TaskActions(RowsAdmin):
     """Re-drive, run now, snooze, discard and cancel: one Task, those selected, all that match.
 
     Some are changed at once. All that the list's filters match are changed by an operation, which
@@ -117,6 +113,40 @@ class TaskActions(OfTasks):
     """
 
     actions = ACTIONS
+
+    # ---- which Tasks there are here
+
+    def get_selection(self, request: HttpRequest) -> Selection:
+        """Return which Tasks there are for this request, as {"queue_name": "orders"}; {}: all.
+
+        The list, the pages, the actions and the operations begun here know no others.
+        """
+        return {}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        return selections.select(rows, {"internal": "all", **self.get_selection(request)})
+
+    def _narrowed(self, request: HttpRequest, asked: Selection) -> Selection:
+        """Return what is asked for, of the Tasks there are here.
+
+        Raises:
+            ValueError: no selection can say that; the message tells why.
+        """
+        if self._defines("get_queryset") and not self._defines("get_selection"):
+            name = type(self).__name__
+            raise ValueError(f"{name}.get_queryset narrows the list; let get_selection say how")
+        here = self.get_selection(request)
+        narrowed = selections.both(asked, here)
+        internal = selections.internal_of(asked)
+        if selections.internal_of(narrowed) == internal:
+            return narrowed
+        return selections.both({**asked, "internal": internal}, here)
+
+    def _defines(self, name: str) -> bool:
+        """Whether a class of the site's has a method in place of ours, or beside it."""
+        own = (cls for cls in type(self).__mro__ if cls not in TaskActions.__mro__)
+        return any(name in vars(cls) for cls in own)
 
     # ---- who may
 
@@ -193,11 +223,12 @@ class TaskActions(OfTasks):
         if request.POST.get("select_across", "0") != "0":
             return self._ask_for_all(request, verb)
         ids = _chosen(request)
+        self.refuse_hidden(request, self._rows(request, ids))
         return self._confirm_some(request, verb, ids, self._form(request, verb, ids, None))
 
     def _ask_for_all(self, request: HttpRequest, verb: VERB) -> HttpResponse | None:
         try:
-            selection = selection_of(request)
+            selection = self._narrowed(request, selection_of(request))
         except ValueError as error:
             self.message_user(request, str(error), messages.ERROR)
             return None
@@ -206,8 +237,8 @@ class TaskActions(OfTasks):
 
     def _all_view(self, request: HttpRequest, word: str) -> HttpResponse:
         verb = self._allowed(request, word)
-        selection = request.GET.dict()
         try:
+            selection = self._narrowed(request, request.GET.dict())
             rows = operations.matching(verb, selection)
         except ValueError as error:
             raise BadRequest(str(error)) from None
@@ -228,11 +259,15 @@ class TaskActions(OfTasks):
         self, request: HttpRequest, word: str, ids: Sequence[uuid.UUID], afterwards: str
     ) -> HttpResponse:
         verb = self._allowed(request, word)
+        self.refuse_hidden(request, self._rows(request, ids))
         form = self._form(request, verb, ids, _data(request))
         if not form.is_valid():
             return self._confirm_some(request, verb, ids, form)
         self._do(request, verb, ids, form)
         return HttpResponseRedirect(afterwards)
+
+    def _rows(self, request: HttpRequest, ids: Sequence[uuid.UUID]) -> QuerySet[Task]:
+        return self.get_queryset(request).filter(pk__in=ids).defer(*BIG_COLUMNS)
 
     def _form(
         self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], data: Any
@@ -245,14 +280,15 @@ class TaskActions(OfTasks):
         if word not in ACTIONS:
             raise Http404
         verb = VERB(word.upper())
-        if not (self.has_view_permission(request) and self._may(request, verb)):
+        self.refuse_hidden(request)
+        if not self._may(request, verb):
             raise PermissionDenied
         return verb
 
     def _confirm_some(
         self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
     ) -> HttpResponse:
-        rows = self.get_queryset(request).filter(pk__in=ids, status__in=operations.CHANGES[verb])
+        rows = self._rows(request, ids).filter(status__in=operations.CHANGES[verb])
         query = urlencode({FILTERS: _filters_of(request)})
         url = f"{_task_url(self.admin_site, 'selected', verb.lower())}?{query}"
         if len(ids) == 1:
@@ -288,7 +324,7 @@ class TaskActions(OfTasks):
     def _do(
         self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
     ) -> None:
-        rows = self.get_queryset(request).order_by().filter(pk__in=ids)
+        rows = self._rows(request, ids).order_by()
         options = form.options()
         with writing():
             changed = operations.do(verb, rows.values_list("pk", flat=True), **options)
@@ -310,13 +346,13 @@ class TaskActions(OfTasks):
             operation = operations.start(verb, selection, by=by, reason=reason, **options)
             log(request, [operation], _what(verb, options), reason, ADDITION)
         self.message_user(request, gettext("The operation began."), messages.SUCCESS)
-        shown = self.admin_site.is_registered(Operation)
-        if shown and request.user.has_perm("retrytasks.view_operation"):
+        pages = _registered(self.admin_site, Operation)
+        if pages and pages.has_view_permission(request):
             return HttpResponseRedirect(operation_url(self.admin_site, "change", operation.pk))
         return HttpResponseRedirect(_task_url(self.admin_site, "changelist"))
 
 
-class GroupActions(OfGroups):
+class GroupActions(RowsAdmin):
     """Mute, resolve and reopen failure groups, from the list and from a group's page.
 
     Who may change groups may do so. A group's page also leads to the re-drive of all its Tasks.
@@ -356,8 +392,10 @@ class GroupActions(OfGroups):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _redrives(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
-        may = ("retrytasks.redrive_task", "retrytasks.view_task")
-        if group.kind == FailureGroup.Kind.RULE or not request.user.has_perms(may):
+        pages = _registered(self.admin_site, Task)
+        if group.kind == FailureGroup.Kind.RULE or not isinstance(pages, TaskActions):
+            return []
+        if not (pages.has_view_permission(request) and pages.has_redrive_permission(request)):
             return []
         query = urlencode({"failure_group": group.pk})
         url = f"{_task_url(self.admin_site, 'all', 'redrive')}?{query}"
@@ -386,7 +424,9 @@ class GroupActions(OfGroups):
             raise Http404
         if not self.has_manage_permission(request):
             raise PermissionDenied
-        self._say(request, word, self.get_queryset(request).filter(pk=pk))
+        groups = self.get_queryset(request).filter(pk=pk)
+        self.refuse_hidden(request, groups)
+        self._say(request, word, groups)
         name, site = "admin:retrytasks_failuregroup_change", self.admin_site.name
         return HttpResponseRedirect(reverse(name, args=(pk,), current_app=site))
 
@@ -403,6 +443,11 @@ if django.VERSION >= (6, 1):
     # There a Task's page offers its actions by itself.
     for _word in ACTIONS:
         getattr(TaskActions, _word).locations = list(admin.ActionLocation)
+
+
+def _registered(site: admin.AdminSite, model: type[Model]) -> Any:
+    """Return what has the pages of a model on a site, None where nothing has."""
+    return site.get_model_admin(model) if site.is_registered(model) else None
 
 
 def operation_url(site: admin.AdminSite, page: str, *args: Any) -> str:

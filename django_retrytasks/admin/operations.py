@@ -93,6 +93,7 @@ class OperationAdmin(RowsAdmin):
         operation = self.get_object(request, str(pk))
         if operation is None or not self.has_stop_permission(request, operation):
             raise PermissionDenied
+        self.refuse_hidden(request, [operation])
         reason = request.POST.get("reason", "")
         by = f"by {request.user.get_username()}"
         if operations.stop(pk, f"{by}: {reason}" if reason else by):
@@ -199,7 +200,9 @@ class PauseAdmin(RowsAdmin):
     def _resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_pause_permission(request):
             raise PermissionDenied
-        self.resume(request, self.get_queryset(request).filter(pk=pk))
+        paused = self.get_queryset(request).filter(pk=pk)
+        self.refuse_hidden(request, paused)
+        self.resume(request, paused)
         return HttpResponseRedirect(self._url("changelist"))
 
     @admin.action(description=_("Resume"), permissions=["pause"])

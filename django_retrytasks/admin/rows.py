@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from django_retrytasks import wakeups
@@ -35,3 +37,12 @@ class RowsAdmin(AnyModelAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).using(wakeups.alias())
         timed: QuerySet[Any] = rows.annotate(**{words.NOW: DatabaseNow()})
         return timed
+
+    def refuse_hidden(self, request: HttpRequest, rows: Iterable[Model] = ()) -> None:
+        """Refuse who may not view such rows at all, or not each of these.
+
+        Raises:
+            PermissionDenied: so it is.
+        """
+        if not all(self.has_view_permission(request, row) for row in (None, *rows)):
+            raise PermissionDenied
