@@ -14,6 +14,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.sites import DefaultAdminSite
 from django.contrib.auth.models import Group, Permission, User
+from django.core.checks import CheckMessage
 from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
@@ -485,3 +486,36 @@ class TestPermissions:
 
         operation.refresh_from_db()
         assert operation.status == Operation.Status.STOPPED
+
+
+class EditableTaskAdmin(TaskAdmin):
+    list_display: Any = ("name", "queue_name")
+    list_editable = ("queue_name",)
+
+
+class TestListEditable:
+    def found(self, cls: type[TaskAdmin]) -> list[CheckMessage]:
+        return [one for one in cls(Task, admin.site).check() if one.id == "retrytasks.E015"]
+
+    def test_is_an_error(self) -> None:
+        [error] = self.found(EditableTaskAdmin)
+
+        assert "EditableTaskAdmin.list_editable is set" in error.msg
+        assert self.found(TaskAdmin) == []
+
+    def test_makes_no_form_of_the_list(
+        self, failed: Task, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        editable = site("editable", {Task: EditableTaskAdmin}, admin.AdminSite)
+        monkeypatch.setattr(
+            "tests.test_admin_sites.urlpatterns", [path("editable/", editable.urls)]
+        )
+        url = "/editable/retrytasks/task/"
+        form = {"form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "1", "form-0-id": str(failed.pk)}
+
+        text = page(admin_client, url)
+        admin_client.post(url, {**form, "form-0-queue_name": "another", "_save": "Save"})
+
+        assert 'name="_save"' not in text
+        assert "form-0-queue_name" not in text
+        assert not Task.objects.filter(queue_name="another").exists()

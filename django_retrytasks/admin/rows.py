@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -46,3 +47,15 @@ class RowsAdmin(AnyModelAdmin):
         """
         if not all(self.has_view_permission(request, row) for row in (None, *rows)):
             raise PermissionDenied
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        return [*super().check(**kwargs), *self._refuse_editable()]
+
+    def _refuse_editable(self) -> Iterable[CheckMessage]:
+        if self.list_editable:
+            yield Error(
+                f"{type(self).__name__}.list_editable is set, but no form changes these rows.",
+                hint="Remove list_editable: what changes them are the actions.",
+                obj=type(self),
+                id="retrytasks.E015",
+            )
