@@ -112,6 +112,13 @@ def filled_in(response: Any, **form: Any) -> dict[str, Any]:
     return {"_selected_action": hidden, **form}
 
 
+def offered(page: str, field: str) -> list[str]:
+    """Return what a page suggests for a field, without a script."""
+    assert f'list="rt-{field}"' in page
+    [choices] = re.findall(rf'<datalist id="rt-{field}">(.*?)</datalist>', page, re.DOTALL)
+    return re.findall(r'<option value="([^"]*)">', choices)
+
+
 def target_of(response: Any) -> str:
     """Return where the form of a page that asks posts to."""
     found = re.search(r'<form method="post" action="([^"]+)"', response.content.decode())
@@ -712,6 +719,51 @@ class TestPauses:
         assert "Give a queue or a function, one of the two." in page
         assert "Constraint" not in page
         assert not Pause.objects.exists()
+
+    def test_it_suggests_queues_that_hold_tasks_and_the_functions(
+        self, admin_client: Client
+    ) -> None:
+        tasks.echoes.using(queue_name="letters").enqueue(1)
+
+        page = admin_client.get(f"{PAUSES}add/").content.decode()
+
+        assert offered(page, "queue_name") == ["letters"]
+        assert "tests.tasks.echoes" in offered(page, "name")
+        assert not [name for name in offered(page, "name") if "django_retrytasks" in name]
+
+    def test_a_function_that_is_not_known_is_refused_with_the_nearest_ones(
+        self, admin_client: Client
+    ) -> None:
+        page = text_of(self.add(admin_client, name="tests.tasks.ecoes"))
+
+        assert "There is no such function. Did you mean tests.tasks.echoes" in page
+        assert not Pause.objects.exists()
+
+    def test_a_function_whose_code_is_gone_can_wait_while_it_has_tasks(
+        self, admin_client: Client
+    ) -> None:
+        tasks.echoes.enqueue(1)
+        Task.objects.update(name="gone.tasks.send")
+
+        assert self.add(admin_client, name="gone.tasks.send").status_code == 302
+
+        assert Pause.objects.get().name == "gone.tasks.send"
+
+    def test_any_queue_can_wait_where_a_backend_takes_any(self, admin_client: Client) -> None:
+        assert self.add(admin_client, queue_name="not yet used").status_code == 302
+
+    def test_where_all_backends_name_theirs_another_queue_is_refused(
+        self, admin_client: Client, settings: Any
+    ) -> None:
+        tasks.echoes.using(queue_name="holds").enqueue(1)
+        ours = settings.TASKS["default"]
+        settings.TASKS = {"default": {**ours, "QUEUES": ["default", "letters"]}}
+
+        page = text_of(self.add(admin_client, queue_name="leters"))
+
+        assert "There is no such queue. Did you mean letters?" in page
+        for known in ("letters", "holds"):
+            assert self.add(admin_client, queue_name=known).status_code == 302
 
     def test_what_is_paused_already_is_told(self, admin_client: Client) -> None:
         lanes.pause(queue_name="default", by="ada")

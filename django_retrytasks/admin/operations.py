@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,11 +21,15 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from django_retrytasks import lanes, operations, wakeups
-from django_retrytasks.models import Operation, Pause
+from django_retrytasks.backend import RetryTasksBackend
+from django_retrytasks.contract import task_backends
+from django_retrytasks.models import Operation, Pause, Task
 from django_retrytasks.phrases import told
+from django_retrytasks.tasks import defined_tasks
 
 from . import page, words
 from .actions import Button, log, operation_url
+from .filters import CHOICES_SHOWN
 from .rows import RowsAdmin
 
 if TYPE_CHECKING:
@@ -120,6 +127,27 @@ class OperationAdmin(RowsAdmin):
         return words.ago(operation, operation.started_at)
 
 
+def _function_names() -> list[str]:
+    """Return the site's own tasks that stand in the modules imported so far."""
+    names = [task.module_path for task in defined_tasks()]
+    return [name for name in names if not name.startswith("django_retrytasks.")]
+
+
+def _queue_names() -> list[str]:
+    """Return queues that hold Tasks, and those that ``TASKS`` names."""
+    return sorted({*islice(lanes.queue_names(), CHOICES_SHOWN), *_allowed_queues()})
+
+
+def _allowed_queues() -> set[str]:
+    """Return the queues that ``TASKS`` names; none where a backend of ours takes any."""
+    ours = [of.queues for of in task_backends.all() if isinstance(of, RetryTasksBackend)]
+    return set().union(*ours) if all(ours) else set()
+
+
+# What may be meant, by the field of a pause.
+SUGGESTED = {"queue_name": _queue_names, "name": _function_names}
+
+
 class PauseForm(PauseModelForm):
     """Ask for a queue or a function, and why it is to wait."""
 
@@ -130,6 +158,25 @@ class PauseForm(PauseModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance._state.db = wakeups.alias()  # where it is looked up whether it is paused
+        for name in self.fields.keys() & SUGGESTED:
+            self.fields[name].widget.attrs["list"] = f"rt-{name}"
+
+    def clean_queue_name(self) -> str:
+        """Refuse a queue that no backend has and that holds no Task."""
+        name: str = self.cleaned_data["queue_name"]
+        allowed = _allowed_queues()
+        if name and allowed and name not in (known := {*allowed, *lanes.queue_names()}):
+            raise ValidationError(_unknown(_("There is no such queue."), name, known))
+        return name
+
+    def clean_name(self) -> str:
+        """Refuse a function that is no task known here and that no Task is of."""
+        name: str = self.cleaned_data["name"]
+        known = _function_names()
+        rows = Task.objects.using(wakeups.alias())
+        if name and name not in known and not rows.filter(name=name).exists():
+            raise ValidationError(_unknown(_("There is no such function."), name, known))
+        return name
 
     def clean(self) -> dict[str, Any] | None:
         given = [name for name in ("queue_name", "name") if self.cleaned_data.get(name)]
@@ -183,7 +230,9 @@ class PauseAdmin(RowsAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         paused = context["original"]
-        if paused is not None:
+        if paused is None:
+            context["suggestions"] = {name: names() for name, names in SUGGESTED.items()}
+        else:
             resumes = self.has_pause_permission(request)
             url = self._url("resume", paused.pk)
             context |= {
@@ -225,6 +274,11 @@ class PauseAdmin(RowsAdmin):
     @admin.display(description=_("since"))
     def since(self, paused: Pause) -> SafeString:
         return words.ago(paused, paused.paused_at)
+
+
+def _unknown(text: Any, name: str, known: Iterable[str]) -> str:
+    near = ", ".join(get_close_matches(name, known))
+    return f"{text} {gettext('Did you mean %(names)s?') % {'names': near}}" if near else text
 
 
 def _pill(operation: Operation) -> SafeString:
