@@ -58,6 +58,13 @@ class QueueTaskAdmin(TaskAdmin):
         return {"queue_name": "orders"}
 
 
+class InternalTaskAdmin(TaskAdmin):
+    """Those that the list leaves out unless asked for them."""
+
+    def get_selection(self, request: HttpRequest) -> Selection:
+        return {"internal": "yes"}
+
+
 class ScopedTaskAdmin(TaskAdmin):
     """Narrowed where no operation can know it."""
 
@@ -98,6 +105,7 @@ SITES = {
     "loneoperations": site("loneoperations", {Operation: OperationAdmin}),
     "othertasks": site("othertasks", {**CLASSES, Task: admin.ModelAdmin}),
     "queue": site("queue", {**CLASSES, Task: QueueTaskAdmin}),
+    "internal": site("internal", {**CLASSES, Task: InternalTaskAdmin}),
     "scoped": site("scoped", {**CLASSES, Task: ScopedTaskAdmin}),
     "mixed": site("mixed", {**CLASSES, Task: MixedTaskAdmin}),
     "discreet": site("discreet", {**CLASSES, Task: DiscreetTaskAdmin}),
@@ -343,6 +351,18 @@ class TestNarrowed:
         assert "Here queue_name is 'orders', not 'default'" in words(told.content.decode())
         assert forged.status_code == 400
         assert not Operation.objects.exists()
+
+    def test_what_the_list_leaves_out_is_not_changed(
+        self, two: tuple[Task, Task], operator: Client
+    ) -> None:
+        url = "/in/house/internal/retrytasks/task/"
+        assert Task.objects.filter(internal=True).exists()
+
+        assert "0 tasks" in words(page(operator, url)).lower()
+        assert operator.post(f"{url}all/discard/").status_code == 400
+        assert operator.post(f"{url}all/discard/?internal=yes").status_code == 302
+
+        assert Operation.objects.get().selection == {"internal": "yes"}
 
     @pytest.mark.parametrize("name", ["scoped", "mixed"])
     def test_a_queryset_that_no_selection_tells_is_not_for_all_that_match(
