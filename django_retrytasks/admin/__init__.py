@@ -36,7 +36,7 @@ __all__ = ["FailureGroupAdmin", "OperationAdmin", "PauseAdmin", "TaskAdmin"]
 class TaskAdmin(TaskActions, RowsAdmin):
     """Browse Tasks: the list, and one Task with its attempts. Nothing can be changed here."""
 
-    list_display = (
+    list_display: tuple[str, ...] = (
         "state",
         "short_name",
         "timing",
