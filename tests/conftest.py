@@ -1,8 +1,20 @@
 """Fixtures that more than one test file shares."""
 
+from collections.abc import Generator
+
 import pytest
 
 from tests.driver import Driver
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what pytest-xdist cannot send on: lone surrogates that a test had logged."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")

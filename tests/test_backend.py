@@ -943,7 +943,9 @@ class TestTaskObject:
     def test_replace_does_as_using(self) -> None:
         assert replace(tasks.echoes, priority=4) == tasks.echoes.using(priority=4)
 
-    @pytest.mark.parametrize("through", [copy.copy, copy.deepcopy, None], ids=str)
+    @pytest.mark.parametrize(
+        "through", [copy.copy, copy.deepcopy, None], ids=["copy", "deepcopy", "pickle"]
+    )
     @pytest.mark.parametrize(
         "given",
         [

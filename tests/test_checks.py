@@ -476,7 +476,9 @@ class TestSettings:
              "datetime.timedelta(seconds=1)"),
             ("LEASE", "60", " must be seconds (int, float) or a timedelta, not '60'"),
             ("SLICE", 0, " must be above 0 and at most 31622400 seconds, not 0"),
-            ("ON_FAILURE", receive, f" must be a list of strings, not {receive!r}"),
+            pytest.param(
+                "ON_FAILURE", receive, f" must be a list of strings, not {receive!r}", id="callable"
+            ),
             ("ON_FAILURE", ["nowhere.at_all"], ": \"nowhere.at_all\": No module named 'nowhere'"),
             ("ON_FAILURE", [f"{HERE}.NO_ALERT"], f': "{HERE}.NO_ALERT": it is not callable'),
             ("ON_FAILURE", [f"{HERE}.receive_task"], f': "{HERE}.receive_task": got an unexpected '

@@ -88,6 +88,9 @@ class CaseInsensitive(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self.sent)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.sent})"
+
 
 class HTTPError(Exception):
     def __init__(self, headers: object) -> None:
