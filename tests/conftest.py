@@ -6,6 +6,9 @@ import pytest
 
 from tests.driver import Driver
 
+# They have settings of their own, and need a browser: `tox -e browser` runs them.
+collect_ignore = ["browser"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:

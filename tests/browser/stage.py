@@ -1,0 +1,212 @@
+"""A web shop in the afternoon: orders all day, a payment gateway that has been down for an hour."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import Permission, User
+from django.db.models import F, Value
+from django.db.models.functions import Replace
+from django.utils import timezone
+from webshop import mail, outage, payments, stock
+
+import django_retrytasks
+from django_retrytasks import failures, lanes, lifecycle, operations
+from django_retrytasks.models import Attempt, FailureGroup, Operation, Pause, Task
+from tests.driver import Driver
+
+from .settings import SITE
+
+PASSWORD = "the lamp is on the left"
+# Where the shop would be installed, for pictures.
+INSTALLED = {
+    str(SITE): "/srv/shop",
+    str(Path(django_retrytasks.__file__).parent): "/srv/venv/site-packages/django_retrytasks",
+}
+MOMENTS = {
+    Task: ("queued_at", "enqueued_at", "started_at", "last_attempted_at", "claimed_at"),
+    Attempt: ("queued_at", "started_at", "finished_at", "next_run_after"),
+    FailureGroup: ("first_seen_at", "last_seen_at", "last_failed_at", "streak_started_at"),
+}
+# Orders an hour, the last of them an hour ago.
+ORDERS = (6, 4, 2, 1, 1, 2, 5, 9, 14, 19, 22, 24, 21, 26, 30, 28, 24, 19, 22, 27, 31, 25, 18)
+
+
+def operator(name: str, *permissions: str) -> User:
+    """Return a member of staff with these permissions, no others; with all of ours if none."""
+    user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
+    ours = Permission.objects.filter(content_type__app_label="retrytasks")
+    given = ours.filter(codename__in=permissions) if permissions else ours
+    assert len(given) == len(permissions) or not permissions, permissions
+    user.user_permissions.set(given)
+    return user
+
+
+@dataclass
+class Stage:
+    """Rows as a site has them: in every status, moved to when they would have been.
+
+    ``outage`` is the file that says that the shop's partners are down.
+    """
+
+    outage: Path
+    driver: Driver = field(default_factory=Driver)
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        os.environ[outage.VARIABLE] = str(self.outage)
+
+    def fill(self) -> None:
+        """Set up the whole afternoon."""
+        self._receipts()
+        self._failures()
+        self._rest()
+        self._pause_and_operations()
+        self._hide_this_machine()
+
+    # ---- what has happened
+
+    def fail_payments(self, count: int) -> list[Task]:
+        """Have so many payments fail for good, and the sweep announce it."""
+        self.outage.touch()
+        calls = [(f"2026-{1800 + n}", f"{19 + 7 * n % 90}.90 EUR") for n in range(count)]
+        results = payments.charge_card.enqueue_many(calls)
+        self.driver.drain()
+        self.outage.unlink()
+        return [self.driver.row(result) for result in results]
+
+    def _receipts(self) -> None:
+        hours = [(f"2026-{1000 + n}", f"customer{n}@shop.example") for n in range(sum(ORDERS))]
+        results = mail.send_receipt.enqueue_many(hours)
+        self.driver.drain()
+        rest = iter(results)
+        for back, count in zip(range(len(ORDERS), 0, -1), ORDERS, strict=True):
+            ids = [uuid.UUID(next(rest).id) for _ in range(count)]
+            _move(Task.objects.filter(pk__in=ids), timedelta(hours=back))
+            retried = ids[: count // 8]
+            Task.objects.filter(pk__in=retried).update(attempt_count=2)
+        self.tasks["succeeded"] = self.driver.row(results[-1])
+
+    def _failures(self) -> None:
+        failed = self.fail_payments(37)
+        for n, task in enumerate(failed):
+            _move(Task.objects.filter(pk=task.pk), timedelta(minutes=52 - 1.4 * n))
+        _move(FailureGroup.objects.all(), timedelta(minutes=2))
+        start = timezone.now() - timedelta(minutes=52)
+        FailureGroup.objects.update(
+            first_seen_at=start, streak_started_at=start, alerted_at=start, alerted_count=10
+        )
+        self.tasks["failed"] = self.driver.row(failed[-1])
+        self.outage.touch()
+        prices = stock.import_prices.enqueue("Oak & Daughters")
+        self.driver.drain()
+        _move(Task.objects.filter(pk=prices.id), timedelta(minutes=31))
+        quiet = FailureGroup.objects.filter(name__endswith="import_prices")
+        _move(quiet, timedelta(minutes=31))
+        failures.resolve([quiet.get().pk])
+
+    def _rest(self) -> None:
+        discarded = stock.import_prices.enqueue("Lamps & Son")
+        self.driver.drain()
+        retrying = mail.send_receipt.enqueue("2026-1851", "ines@shop.example")
+        for _ in range(2):
+            self.driver.attempt(retrying)
+        self.outage.unlink()
+        running = payments.charge_card.enqueue("2026-1852", "249.00 EUR")
+        lifecycle.claim_inline([uuid.UUID(running.id)], worker="app-2:1207:Process-1")
+        reminder = timezone.now() + timedelta(hours=3)
+        pending = mail.send_receipt.using(run_after=reminder).enqueue(
+            "2026-1853", "li@shop.example"
+        )
+        rows = {
+            "discarded": discarded,
+            "retrying": retrying,
+            "running": running,
+            "pending": pending,
+        }
+        self.tasks |= {name: self.driver.row(result) for name, result in rows.items()}
+
+    def _pause_and_operations(self) -> None:
+        lanes.pause(queue_name="suppliers", by="ada", reason="price lists are being repaired")
+        selection = {"failure_group": str(self.group.pk)}
+        stopped = operations.start("REDRIVE", selection, by="ada", reason="gateway back?", canary=5)
+        operations.stop(stopped.pk, "by ada: it is not")
+        operations.start("SNOOZE", {"status": "RETRYING"}, by="ada", reason="mail", countdown=600)
+
+    def _hide_this_machine(self) -> None:
+        for found, shown in INSTALLED.items():
+            changed = Replace("traceback", Value(found), Value(shown))
+            Attempt.objects.update(traceback=changed)
+        Attempt.objects.update(worker="app-1:1184:Process-2")
+        Task.objects.exclude(worker="").update(worker="app-1:1184:Process-2")
+
+    # ---- where to look
+
+    @property
+    def group(self) -> FailureGroup:
+        """Return the group of the payments that fail."""
+        return FailureGroup.objects.get(name__endswith="charge_card")
+
+    def pages(self) -> dict[str, str]:
+        """Return the address of each page of ours that a link or a button leads to."""
+        tasks, root = self.tasks, "/admin/retrytasks"
+        filtered = urlencode({"status": "FAILED", "failure_group": self.group.pk, "chart": "hour"})
+        resolved = FailureGroup.objects.get(status="RESOLVED").pk
+        quiet = FailureGroup.objects.get(failure_count=0).pk
+        running = Operation.objects.get(status="RUNNING").pk
+        stopped = Operation.objects.get(status="STOPPED").pk
+        paused = Pause.objects.get().pk
+        failed, group = tasks["failed"].pk, self.group.pk
+        waiting = tasks["pending"].pk
+        return {
+            "Tasks": f"{root}/task/",
+            "Tasks, filtered": f"{root}/task/?{filtered}",
+            "Tasks, none found": f"{root}/task/?q=nothing.begins.so",
+            **{f"Task {state}": f"{root}/task/{t.pk}/change/" for state, t in tasks.items()},
+            "Task, history": f"{root}/task/{failed}/history/",
+            "one: re-drive": f"{root}/task/{failed}/do/redrive/",
+            "one: discard": f"{root}/task/{failed}/do/discard/",
+            "one: run now": f"{root}/task/{waiting}/do/run_now/",
+            "one: snooze": f"{root}/task/{waiting}/do/snooze/",
+            "one: cancel": f"{root}/task/{waiting}/do/cancel/",
+            "all: re-drive": f"{root}/task/all/redrive/?failure_group={group}",
+            "all: snooze": f"{root}/task/all/snooze/",
+            "all: none": f"{root}/task/all/run_now/?status=DISCARDED",
+            "groups": f"{root}/failuregroup/",
+            "group open": f"{root}/failuregroup/{group}/change/",
+            "group resolved": f"{root}/failuregroup/{resolved}/change/",
+            "group without a final failure": f"{root}/failuregroup/{quiet}/change/",
+            "group, history": f"{root}/failuregroup/{group}/history/",
+            "operations": f"{root}/operation/",
+            "operation running": f"{root}/operation/{running}/change/?still",
+            "operation stopped": f"{root}/operation/{stopped}/change/",
+            "operation, history": f"{root}/operation/{stopped}/history/",
+            "pauses": f"{root}/pause/",
+            "pause, add": f"{root}/pause/add/",
+            "pause": f"{root}/pause/{paused}/change/",
+            "pause, history": f"{root}/pause/{paused}/history/",
+            "app": f"{root}/",
+        }
+
+
+def _move(rows: Any, back: timedelta) -> None:
+    """Have rows be as they are, so much earlier; a Task's attempts with it."""
+    model = rows.model
+    pks = list(rows.values_list("pk", flat=True))
+    moved: dict[str, Any] = {name: _earlier(name, back) for name in MOMENTS[model]}
+    model.objects.filter(pk__in=pks).update(**moved)
+    if model is Task:
+        finished = Task.objects.filter(pk__in=pks, finished_at__isnull=False)
+        finished.update(finished_at=_earlier("finished_at", back))
+        attempts = {name: _earlier(name, back) for name in MOMENTS[Attempt]}
+        Attempt.objects.filter(task__in=pks).update(**attempts)
+
+
+def _earlier(name: str, back: timedelta) -> Any:
+    return F(name) - back
