@@ -23,7 +23,7 @@ SETTINGS = "tests.browser.settings"
 if os.environ.get("DJANGO_SETTINGS_MODULE") != SETTINGS:
     raise pytest.UsageError(f"set DJANGO_SETTINGS_MODULE={SETTINGS}, or run `tox -e browser`")
 
-from .stage import Stage  # noqa: E402
+from .stage import QUIET_DAY, Stage  # noqa: E402
 
 # Playwright's loop runs in the thread of the tests, which Django then takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -118,6 +118,6 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactional_db: Non
 
 @pytest.fixture
 def shop(stage: Stage) -> Stage:
-    """Return a stage in full."""
-    stage.fill()
+    """Return a stage with rows in every status."""
+    stage.fill(QUIET_DAY, failed=5)
     return stage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -34,8 +35,9 @@ MOMENTS = {
     Attempt: ("queued_at", "started_at", "finished_at", "next_run_after"),
     FailureGroup: ("first_seen_at", "last_seen_at", "last_failed_at", "streak_started_at"),
 }
-# Orders an hour, the last of them an hour ago.
-ORDERS = (6, 4, 2, 1, 1, 2, 5, 9, 14, 19, 22, 24, 21, 26, 30, 28, 24, 19, 22, 27, 31, 25, 18)
+# Orders in each hour of a day, the last of them an hour ago; on a quiet day enough to look at.
+BUSY_DAY = (6, 4, 2, 1, 1, 2, 5, 9, 14, 19, 22, 24, 21, 26, 30, 28, 24, 19, 22, 27, 31, 25, 18)
+QUIET_DAY = (0, 1, 0, 0, 2, 0, 0, 1, 0, 8)
 
 
 def operator(name: str, *permissions: str) -> User:
@@ -62,10 +64,15 @@ class Stage:
     def __post_init__(self) -> None:
         os.environ[outage.VARIABLE] = str(self.outage)
 
-    def fill(self) -> None:
-        """Set up the whole afternoon."""
-        self._receipts()
-        self._failures()
+    def fill(self, orders: Sequence[int], failed: int) -> None:
+        """Set up an afternoon.
+
+        Args:
+            orders: how many in each of the last hours.
+            failed: payments, in the last hour.
+        """
+        self._receipts(orders)
+        self._failures(failed)
         self._rest()
         self._pause_and_operations()
         self._hide_this_machine()
@@ -81,22 +88,22 @@ class Stage:
         self.outage.unlink()
         return [self.driver.row(result) for result in results]
 
-    def _receipts(self) -> None:
-        hours = [(f"2026-{1000 + n}", f"customer{n}@shop.example") for n in range(sum(ORDERS))]
-        results = mail.send_receipt.enqueue_many(hours)
+    def _receipts(self, orders: Sequence[int]) -> None:
+        calls = [(f"2026-{1000 + n}", f"customer{n}@shop.example") for n in range(sum(orders))]
+        results = mail.send_receipt.enqueue_many(calls)
         self.driver.drain()
         rest = iter(results)
-        for back, count in zip(range(len(ORDERS), 0, -1), ORDERS, strict=True):
+        for back, count in zip(range(len(orders), 0, -1), orders, strict=True):
             ids = [uuid.UUID(next(rest).id) for _ in range(count)]
             _move(Task.objects.filter(pk__in=ids), timedelta(hours=back))
             retried = ids[: count // 8]
             Task.objects.filter(pk__in=retried).update(attempt_count=2)
         self.tasks["succeeded"] = self.driver.row(results[-1])
 
-    def _failures(self) -> None:
-        failed = self.fail_payments(37)
+    def _failures(self, count: int) -> None:
+        failed = self.fail_payments(count)
         for n, task in enumerate(failed):
-            _move(Task.objects.filter(pk=task.pk), timedelta(minutes=52 - 1.4 * n))
+            _move(Task.objects.filter(pk=task.pk), timedelta(minutes=52 - 50 * n / count))
         _move(FailureGroup.objects.all(), timedelta(minutes=2))
         start = timezone.now() - timedelta(minutes=52)
         FailureGroup.objects.update(
@@ -135,9 +142,13 @@ class Stage:
     def _pause_and_operations(self) -> None:
         lanes.pause(queue_name="suppliers", by="ada", reason="price lists are being repaired")
         selection = {"failure_group": str(self.group.pk)}
-        stopped = operations.start("REDRIVE", selection, by="ada", reason="gateway back?", canary=5)
-        operations.stop(stopped.pk, "by ada: it is not")
-        operations.start("SNOOZE", {"status": "RETRYING"}, by="ada", reason="mail", countdown=600)
+        began = operations.start(
+            "REDRIVE", selection, by="ada", reason="gateway is back", canary=10, per_minute=60
+        )
+        Operation.objects.filter(pk=began.pk).update(done_count=F("canary"))
+        mails = {"status": "RETRYING"}
+        stopped = operations.start("SNOOZE", mails, by="ada", reason="no mail", countdown=600)
+        operations.stop(stopped.pk, "by ada: the mail server is back")
 
     def _hide_this_machine(self) -> None:
         for found, shown in INSTALLED.items():
