@@ -18,7 +18,7 @@ from .lanes import Lane, all_lanes, paused_now
 from .models import Attempt, DatabaseNow, Status, Task, TaskQuerySet
 from .seeks import CountOf, answers, first
 
-# Due Tasks are counted up to so many in each lane: a count walks the index.
+# Due Tasks are counted up to so many in each queue: a count walks the index.
 COUNT_LIMIT = 10_000
 
 
@@ -28,7 +28,7 @@ class QueueHealth:
 
     queue_name: str
     due_count: int
-    """Tasks that might run now; at most 10,000 of each priority are counted."""
+    """Tasks that might run now; at most 10,000 are counted."""
     lag: float
     """Seconds for which its oldest due Task has been due; 0 if none is, or the queue is paused."""
     is_paused: bool
@@ -59,18 +59,17 @@ class Health:
 def check() -> Health:
     """Look at the work of all clusters."""
     lanes, paused = all_lanes(), paused_now()
-    due = answers(
-        _tasks(), {lane: CountOf(_due(lane).values("pk")[:COUNT_LIMIT]) for lane in lanes}
-    )
+    by_queue = _by_queue(lanes)
+    counts = answers(_tasks(), {name: _due_count(name, of) for name, of in by_queue.items()})
     lags = _lags(lane for lane in lanes if not paused.skips(lane))
     queues = [
         QueueHealth(
             queue_name=name,
-            due_count=sum(due.get(lane, 0) for lane in of_queue),
+            due_count=counts.get(name, 0),
             lag=max((lags.get(lane, 0.0) for lane in of_queue), default=0.0),
             is_paused=name in paused.queue_names,
         )
-        for name, of_queue in _by_queue(lanes).items()
+        for name, of_queue in by_queue.items()
     ]
     return Health(
         queues=queues,
@@ -99,6 +98,13 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     for lane in lanes:
         found[lane[0]].append(lane)
     return found
+
+
+def _due_count(queue_name: str, lanes: Iterable[Lane]) -> CountOf:
+    # By its priorities, so that the claim's index leads to the due ones of each.
+    priorities = [priority for _, priority in lanes]
+    due = _tasks().due().filter(queue_name=queue_name, priority__in=priorities)
+    return CountOf(due.values("pk")[:COUNT_LIMIT])
 
 
 def _lags(among: Iterable[Lane]) -> dict[Lane, float]:

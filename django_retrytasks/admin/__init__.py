@@ -88,7 +88,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
 
     @admin.display(description=_("status"))
     def state(self, task: Task) -> SafeString:
-        return words.pill(task.status, task.get_status_display())
+        return words.pill(task.status, Status(task.status).label)
 
     @admin.display(description=_("name"))
     def short_name(self, task: Task) -> SafeString:

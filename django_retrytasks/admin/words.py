@@ -125,7 +125,7 @@ def attempts_at_most(task: Task) -> int | None:
 def timing(task: Task) -> SafeString:
     """Return when it runs next, since when it runs, or when it ended."""
     phase = phase_of(task)
-    return time_tag(getattr(task, phase.moment), phase.short % _details(task, phase))
+    return time_tag(getattr(task, phase.moment), phase.short % {"span": _span(task, phase)})
 
 
 def headline(task: Task, last: Attempt | None) -> str:
@@ -282,13 +282,17 @@ def as_local(at: datetime) -> datetime:
 
 
 def _details(task: Task, phase: Phase) -> dict[str, Any]:
-    at: datetime = getattr(task, phase.moment)
     return {
-        "span": span(abs((at - _now(task)).total_seconds())),
-        "clock": clock(at, _now(task)),
+        "span": _span(task, phase),
+        "clock": clock(getattr(task, phase.moment), _now(task)),
         "worker": isolated(task.worker),
         "stop_reason": task.get_stop_reason_display(),
     }
+
+
+def _span(task: Task, phase: Phase) -> str:
+    at: datetime = getattr(task, phase.moment)
+    return span(abs((at - _now(task)).total_seconds()))
 
 
 def _now(row: Any) -> datetime:
