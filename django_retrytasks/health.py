@@ -7,11 +7,12 @@ latest attempt by its key. Nothing here reads a table through.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Max
+from django.db.models import F, Subquery
 
 from . import wakeups
 from .lanes import Lane, all_lanes, paused_now
@@ -60,22 +61,26 @@ def check() -> Health:
     """Look at the work of all clusters."""
     lanes, paused = all_lanes(), paused_now()
     by_queue = _by_queue(lanes)
-    counts = answers(_tasks(), {name: _due_count(name, of) for name, of in by_queue.items()})
-    lags = _lags(lane for lane in lanes if not paused.skips(lane))
+    going = [lane for lane in lanes if not paused.skips(lane)]
+    asked = {**_of_all(), **_oldest(going)}
+    asked |= {(name, None): _due_count(name, of_queue) for name, of_queue in by_queue.items()}
+    found = answers(_tasks(), asked)
+    lags = _lags(going, found)
     queues = [
         QueueHealth(
             queue_name=name,
-            due_count=counts.get(name, 0),
+            due_count=found.get((name, None), 0),
             lag=max((lags.get(lane, 0.0) for lane in of_queue), default=0.0),
             is_paused=name in paused.queue_names,
         )
         for name, of_queue in by_queue.items()
     ]
+    claims = (found.get("claimed_running"), found.get("claimed_last"))
     return Health(
         queues=queues,
         paused_names=sorted(paused.names),
-        running_count=running().count(),
-        last_claim_at=_last_claim_at(),
+        running_count=found.get("running", 0),
+        last_claim_at=max((at for at in claims if at), default=None),
         swept_at=wakeups.swept_at(),
     )
 
@@ -85,7 +90,9 @@ def lag(among: Iterable[Lane]) -> float:
 
     0 if none is. Lapsed claims are due since their lease ended.
     """
-    return max(_lags(among).values(), default=0.0)
+    oldest = _oldest(among)
+    found = answers(_tasks(), {"now": DatabaseNow(), **oldest}) if oldest else {}
+    return max(_lags(oldest, found).values(), default=0.0)
 
 
 def running() -> TaskQuerySet:
@@ -100,6 +107,25 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     return found
 
 
+# ---- what is asked for at once, by any key: a lane's oldest due Task by the lane
+
+
+def _of_all() -> dict[Any, Any]:
+    attempts = Attempt.objects.using(wakeups.alias()).order_by("-pk")
+    latest = running().order_by(F("claimed_at").desc(nulls_last=True))
+    return {
+        "now": DatabaseNow(),
+        "running": CountOf(running().values("pk")),
+        "claimed_running": first(latest, "claimed_at"),
+        "claimed_last": first(attempts, "task__claimed_at"),
+    }
+
+
+def _oldest(among: Iterable[Lane]) -> dict[Lane, Subquery]:
+    due = {lane: _tasks().of_lane(*lane).due() for lane in among}
+    return {lane: first(rows.order_by("run_after"), "run_after") for lane, rows in due.items()}
+
+
 def _due_count(queue_name: str, lanes: Iterable[Lane]) -> CountOf:
     # By its priorities, so that the claim's index leads to the due ones of each.
     priorities = [priority for _, priority in lanes]
@@ -107,25 +133,12 @@ def _due_count(queue_name: str, lanes: Iterable[Lane]) -> CountOf:
     return CountOf(due.values("pk")[:COUNT_LIMIT])
 
 
-def _lags(among: Iterable[Lane]) -> dict[Lane, float]:
+def _lags(lanes: Iterable[Lane], found: Mapping[Any, Any]) -> dict[Lane, float]:
     """Return for how many seconds the oldest due Task of each lane has been due, if one is."""
-    oldest = {lane: first(_due(lane).order_by("run_after"), "run_after") for lane in among}
-    found = answers(_tasks(), {None: DatabaseNow(), **oldest}) if oldest else {}
-    now = found.pop(None, None)
-    return {lane: max(0.0, (now - at).total_seconds()) for lane, at in found.items() if at}
-
-
-def _due(lane: Lane) -> TaskQuerySet:
-    return _tasks().of_lane(*lane).due()
+    oldest = {lane: at for lane in lanes if (at := found.get(lane))}
+    return {lane: max(0.0, (found["now"] - at).total_seconds()) for lane, at in oldest.items()}
 
 
 def _tasks() -> TaskQuerySet:
     rows: TaskQuerySet = Task.objects.using(wakeups.alias())
     return rows
-
-
-def _last_claim_at() -> datetime | None:
-    of_running = running().aggregate(at=Max("claimed_at"))["at"]
-    attempts = Attempt.objects.using(wakeups.alias()).order_by("-pk")
-    of_latest = attempts.values_list("task__claimed_at", flat=True).first()
-    return max((at for at in (of_running, of_latest) if at), default=None)
