@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Subquery
+from django.db.models import Max, Subquery
 
 from . import wakeups
 from .lanes import Lane, all_lanes, paused_now
@@ -75,7 +75,7 @@ def check() -> Health:
         )
         for name, of_queue in by_queue.items()
     ]
-    claims = (found.get("claimed_running"), found.get("claimed_last"))
+    claims = (running().aggregate(at=Max("claimed_at"))["at"], found.get("claimed_last"))
     return Health(
         queues=queues,
         paused_names=sorted(paused.names),
@@ -112,11 +112,9 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
 
 def _of_all() -> dict[Any, Any]:
     attempts = Attempt.objects.using(wakeups.alias()).order_by("-pk")
-    latest = running().order_by(F("claimed_at").desc(nulls_last=True))
     return {
         "now": DatabaseNow(),
         "running": CountOf(running().values("pk")),
-        "claimed_running": first(latest, "claimed_at"),
         "claimed_last": first(attempts, "task__claimed_at"),
     }
 

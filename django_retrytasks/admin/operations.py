@@ -278,7 +278,8 @@ class PauseAdmin(RowsAdmin):
 
 def _unknown(text: Any, name: str, known: Iterable[str]) -> str:
     near = ", ".join(get_close_matches(name, known))
-    return f"{text} {gettext('Did you mean %(names)s?') % {'names': near}}" if near else text
+    meant = gettext("Did you mean %(names)s?") % {"names": near}
+    return f"{text} {meant}" if near else text
 
 
 def _pill(operation: Operation) -> SafeString:
