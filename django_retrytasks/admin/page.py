@@ -45,7 +45,17 @@ TIMES = (
     "run_after",
     "finished_at",
 )
-PLACE = ("id", "name", "queue_name", "priority", "backend", "worker", "suspect", "internal")
+PLACE = (
+    "id",
+    "name",
+    "search_key",
+    "queue_name",
+    "priority",
+    "backend",
+    "worker",
+    "suspect",
+    "internal",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
