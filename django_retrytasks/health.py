@@ -1,5 +1,7 @@
 """How the work goes: read from the rows alone, at the same cost whatever waits.
 
+A check takes a query for each queue, one for each priority there is, and some six more.
+
 Due Tasks are found by seeks in the claim's index, running ones in that of the statuses, and the
 latest attempt by its key. Nothing here reads a table through.
 """

@@ -8,7 +8,7 @@ each is touched once, and a claim costs the same however many are paused.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,7 +57,9 @@ def lanes_of(key: str, paused: Paused | None = None) -> list[Lane]:
     Each is found by a seek in the claim's index, so the cost does not grow with the Tasks waiting.
     Paused ones are left out.
     """
-    found = [lane for lane in running_lanes(paused) if wakeups.key_for(lane[0]) == key]
+    paused = paused_now() if paused is None else paused
+    queues = [name for name in queue_names() if wakeups.key_for(name) == key]
+    found = [lane for lane in _lanes_in(queues) if not paused.skips(lane)]
     return sorted(found, key=lambda lane: -lane[1])
 
 
@@ -69,17 +71,31 @@ def running_lanes(paused: Paused | None = None) -> list[Lane]:
 
 def all_lanes() -> list[Lane]:
     """Return the lanes of all clusters that hold unfinished Tasks, by queue and priority."""
+    return _lanes_in(queue_names())
+
+
+def _lanes_in(queue_names: Iterable[str]) -> list[Lane]:
+    queues = {name: _indexed().filter(queue_name=name) for name in queue_names}
+    if len(queues) == 1:  # what most clusters have; a plain walk is the cheaper one then
+        [(name, rows)] = queues.items()
+        lanes = [(name, priority) for priority in seeks.distinct(rows, "priority")]
+    else:
+        lanes = _walk_all(queues)
+    return sorted(lanes if _is_partial() else _holding_unfinished(lanes))
+
+
+def _walk_all(queues: Mapping[str, TaskQuerySet]) -> list[Lane]:
+    """Walk the priorities of all queues at once, by a query for each step."""
     lanes: list[Lane] = []
-    queues = {
-        queue_name: _indexed().filter(queue_name=queue_name).order_by("priority")
-        for queue_name in queue_names()
-    }
     while queues:
-        lowest = {name: seeks.first(rows, "priority") for name, rows in queues.items()}
+        lowest = {
+            name: seeks.first(rows.order_by("priority"), "priority")
+            for name, rows in queues.items()
+        }
         found = [lane for lane in seeks.answers(_rows(), lowest).items() if lane[1] is not None]
         lanes += found
         queues = {name: queues[name].filter(priority__gt=priority) for name, priority in found}
-    return sorted(lanes if _is_partial() else _holding_unfinished(lanes))
+    return lanes
 
 
 def _holding_unfinished(lanes: Sequence[Lane]) -> list[Lane]:

@@ -628,7 +628,7 @@ def _change(
 
 
 def sweep() -> None:
-    """Mend what a crash or a purge may have left behind, tally what ended, and prune.
+    """Mend what a crash or a purge may have left behind, prune, and tally what ended.
 
     Rings for lanes with due Tasks (lapsed claims are due), unless a whole cluster's wake-ups wait,
     and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
@@ -640,8 +640,8 @@ def sweep() -> None:
         coming = _coming(Task.objects.using(wakeups.alias()).of_lane(queue_name, priority))
         if coming:
             wakeups.ring(key, coming)
-    tallies.take()
     prune()
+    tallies.take()
 
 
 def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:

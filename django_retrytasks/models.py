@@ -21,6 +21,9 @@ from django.utils.translation import gettext_lazy as _
 from . import codec
 from .fingerprints import as_uuid
 from .policy import StopReason
+from .reports import storable
+
+SEARCH_KEY_LENGTH = 100
 
 
 def uuid7(milliseconds: int | None = None, seed: bytes | None = None) -> uuid.UUID:
@@ -32,6 +35,18 @@ def uuid7(milliseconds: int | None = None, seed: bytes | None = None) -> uuid.UU
     """
     milliseconds = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
     return as_uuid(milliseconds << 80 | int.from_bytes(seed or os.urandom(10)), version=7)
+
+
+def as_search_key(value: Any) -> str:
+    """Return what a Task is found by: a value as text, of at most 100 characters.
+
+    "" for none, and for what holds values of its own: some may be secrets.
+    """
+    if value is None or isinstance(value, dict | list | tuple):
+        return ""
+    text = str(value).strip()[:SEARCH_KEY_LENGTH]
+    # Characters that a database refuses are escaped, so it may have grown.
+    return storable(text, 10 * SEARCH_KEY_LENGTH)[:SEARCH_KEY_LENGTH]
 
 
 class DatabaseNow(Now):
@@ -129,7 +144,6 @@ class Status(models.TextChoices):
     DISCARDED = "DISCARDED", _("Discarded")
 
 
-SEARCH_KEY_LENGTH = 100
 # The run_after of Tasks that wait for their queue or function to be resumed.
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 

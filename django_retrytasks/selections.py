@@ -15,12 +15,22 @@ from django.db.models import Model
 
 from . import wakeups
 from .exceptions import nearest
-from .models import DatabaseNow, FailureGroup, Status, Task, TaskQuerySet, uuid7
+from .models import (
+    DatabaseNow,
+    FailureGroup,
+    Status,
+    Task,
+    TaskQuerySet,
+    as_search_key,
+    uuid7,
+)
 from .seeks import distinct
 
 Selection = Mapping[str, str]
 """What is asked, by the names in `NARROWS`."""
 
+# What narrows nothing.
+ANY = ("internal", "all")
 # How many failure groups, the latest, to look through for a search.
 GROUPS = 1000
 # How many functions to look through for a search.
@@ -33,7 +43,7 @@ WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelt
 def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
     """Return those of the Tasks for which all of it holds.
 
-    Internal Tasks are left out unless :func:`internal_of` it tells otherwise.
+    Internal Tasks are left out unless :func:`internal_of` tells otherwise.
 
     Raises:
         ValueError: an unknown name, or a value that cannot be; the message names it.
@@ -51,30 +61,48 @@ def internal_of(selection: Selection) -> str:
     Whoever asks by name or by a search means all that has it: the Tasks of one function are
     internal all or none, and to look at each would be to read each row.
     """
-    named = selection.get("name") or selection.get("search", "").strip()
+    named = selection.get("name") or selection.get("search")
     return selection.get("internal") or ("all" if named else "no")
 
 
-def both(one: Selection, other: Selection) -> Selection:
-    """Return the selection of the Tasks that both select.
+def among(here: Selection, asked: Selection) -> Selection:
+    """Return the selection of the Tasks asked for that are among those that there are here.
+
+    Args:
+        here: what narrows; internal Tasks are among them unless it says otherwise.
+        asked: as :func:`select` takes it.
 
     Raises:
-        ValueError: they ask for different values by one name, which none can say.
+        ValueError: the two ask for different values by one name, which no selection can say.
     """
-    for name in one.keys() & other.keys():
-        if one[name] != other[name]:
-            raise ValueError(f"here {name} is {other[name]!r}, not {one[name]!r}")
-    return {**one, **other}
+    full = {**asked, "internal": internal_of(asked)}
+    narrow, wide = ({n: v for n, v in of.items() if (n, v) != ANY} for of in (full, here))
+    for name in narrow.keys() & wide.keys():
+        if narrow[name] != wide[name]:
+            raise ValueError(f"here {name} is {wide[name]!r}, not {narrow[name]!r}")
+    merged = {"internal": "all", **narrow, **wide}
+    bare = {name: value for name, value in merged.items() if name != "internal"}
+    return bare if internal_of(bare) == merged["internal"] else merged
 
 
 def as_of_now(selection: Selection) -> Selection:
     """Return a selection that stays as it is while time passes.
 
-    "within" is told by "since", and what a search finds by is named.
+    "within" is told by "since", what a search finds by is named, and an error by its groups.
+
+    Raises:
+        ValueError: a value that cannot be, or a search that finds nothing.
     """
     fixed = dict(selection)
     if "search" in fixed:
-        fixed["search"], _ = _searched(Task.objects.using(wakeups.alias()), fixed["search"])
+        tasks: TaskQuerySet = Task.objects.using(wakeups.alias())
+        name, term, found = _searched(tasks, fixed["search"])
+        if found is None:
+            raise ValueError(f"nothing is found by {fixed['search']!r}")
+        fixed["search"] = f"{name}: {term}"
+        if name == "error" and "failure_group" not in fixed:
+            del fixed["search"]
+            fixed["failure_group"] = ",".join(map(str, _groups_telling(tasks, term)))
     if "within" in fixed:
         starts = [_start_of(fixed.pop("within"))]
         starts += [_moment(fixed["since"])] if "since" in fixed else []
@@ -90,7 +118,7 @@ def _by_status(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     try:
-        return rows.filter(failure_group=uuid.UUID(value))
+        return rows.filter(failure_group__in=[uuid.UUID(one) for one in value.split(",")])
     except ValueError:
         raise ValueError(f"{value!r} is no fingerprint of a failure group") from None
 
@@ -146,37 +174,39 @@ def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 
 def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    return _searched(rows, value)[1]
+    if not value.strip():
+        raise ValueError("search for what?")
+    _, _, found = _searched(rows, value)
+    return rows.none() if found is None else found
 
 
-def _searched(rows: TaskQuerySet, value: str) -> tuple[str, TaskQuerySet]:
-    """Return what finds the Tasks, and those it finds: the first of `SEARCHES` that finds any.
+def _searched(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | None]:
+    """Return what finds Tasks, by which term, and those it finds: the first of `SEARCHES` to do so.
 
     One at a time, each by an index: of all at once, a database would read every row. ``value`` may
     name one of them, as in "error: timeout".
     """
-    named, colon, term = value.partition(":")
-    chosen = [named.strip()] if colon and named.strip() in SEARCHES else list(SEARCHES)
-    term = (value if len(chosen) > 1 else term).strip()
-    if not term:
-        return value, rows
-    for name in chosen:
-        found = SEARCHES[name](rows, term)
+    named, _, term = value.partition(":")
+    is_named = named.strip() in SEARCHES
+    term = (term if is_named else value).strip()
+    for name in [named.strip()] if is_named else SEARCHES:
+        found = SEARCHES[name](rows, term) if term else None
         if found is not None:
-            return f"{name}: {term}", found
-    return value, rows.none()
+            return name, term, found
+    return "", term, None
 
 
 def _of_id(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     try:
-        return rows.filter(pk=uuid.UUID(term))
+        pk = uuid.UUID(term)
     except ValueError:
         return None
+    return rows.filter(pk=pk) if _all(Task, rows).filter(pk=pk).exists() else None
 
 
 def _of_search_key(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     # The second condition is the index's own.
-    keyed = {"search_key": term, "search_key__gt": ""}
+    keyed = {"search_key": as_search_key(term), "search_key__gt": ""}
     return rows.filter(**keyed) if _all(Task, rows).filter(**keyed).exists() else None
 
 
@@ -191,11 +221,15 @@ def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
 
 def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
-    """Return Tasks whose final failure's cause has this in its exception's name or message."""
+    groups = _groups_telling(rows, term)
+    return rows.filter(failure_group__in=groups) if groups else None
+
+
+def _groups_telling(rows: TaskQuerySet, term: str) -> list[uuid.UUID]:
+    """Return the failure groups, of the latest, with this in their exception's name or message."""
     latest = _all(FailureGroup, rows).order_by("-last_seen_at")
     told = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]
-    groups = [pk for pk, *texts in told if any(term.lower() in text.lower() for text in texts)]
-    return rows.filter(failure_group__in=groups) if groups else None
+    return [pk for pk, *texts in told if any(term.lower() in text.lower() for text in texts)]
 
 
 def _all(model: type[Model], beside: TaskQuerySet) -> Any:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from . import wakeups
 from .models import DatabaseNow, Status, Tally, Task
+from .seeks import answers, first
 from .transactions import writing
 
 COUNTS = ("succeeded_count", "retried_count", "failed_count")
@@ -29,15 +30,27 @@ def take() -> None:
     if now is None:
         return
     until = whole_minute(now - GRACE)
-    start = counted_until(until - KEPT)
-    while start < until:
+    with writing():
+        # Those of the future are of before the clock was set back.
+        _tallies().filter(Q(minute__lt=until - KEPT) | Q(minute__gte=until)).delete()
+    start = _first_ended(counted_until(until - KEPT), until)
+    while start is not None:
         end = min(start + STEP, until)
+        found = ended(start, end)
         with writing():
             # Another sweep may have counted them meanwhile.
-            _tallies().bulk_create(ended(start, end), ignore_conflicts=True)
-        start = end
-    with writing():
-        _tallies().filter(minute__lt=until - KEPT).delete()
+            _tallies().bulk_create(found, ignore_conflicts=True)
+        start = _first_ended(end, until)
+
+
+def _first_ended(since: datetime, until: datetime) -> datetime | None:
+    """Return the first minute of a time in which something ended, None where nothing did."""
+    rows = Task.objects.using(wakeups.alias())
+    lately = rows.filter(internal__in=(False,), finished_at__gte=since, finished_at__lt=until)
+    statuses = (Status.SUCCEEDED, Status.FAILED)
+    by_status = {of: lately.filter(status=of).order_by("finished_at") for of in statuses}
+    found = answers(rows, {of: first(each, "finished_at") for of, each in by_status.items()})
+    return min((whole_minute(at) for at in found.values() if at), default=None)
 
 
 def counted_until(since: datetime) -> datetime:
@@ -46,13 +59,14 @@ def counted_until(since: datetime) -> datetime:
     return since if latest is None else max(since, latest + MINUTE)
 
 
-def counted(since: datetime, unit: str = "minute") -> list[Tally]:
-    """Return the tallies from then on, summed by "minute" or "hour", whose beginning they bear.
+def counted(since: datetime, until: datetime, unit: str = "minute") -> list[Tally]:
+    """Return the tallies of a time, summed by "minute" or "hour", whose beginning they bear.
 
-    A time in which nothing ended has none.
+    Where nothing ended there is none.
     """
-    slot = Trunc("minute", unit, tzinfo=_zone_of(since))
-    slots = _tallies().filter(minute__gte=since).values(slot=slot).order_by("slot")
+    slot = Trunc("minute", unit, tzinfo=zone_of(since))
+    those = _tallies().filter(minute__gte=since, minute__lt=until)
+    slots = those.values(slot=slot).order_by("slot")
     rows = slots.annotate(**{name: Sum(name) for name in COUNTS})
     return [Tally(minute=row.pop("slot"), **row) for row in rows]
 
@@ -66,7 +80,7 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
         **({} if until is None else {"finished_at__lt": until}),
     )
     succeeded, retried = Q(status=Status.SUCCEEDED), Q(attempt_count__gt=1)
-    minute = Trunc("finished_at", "minute", tzinfo=_zone_of(since))
+    minute = Trunc("finished_at", "minute", tzinfo=zone_of(since))
     found = rows.annotate(minute=minute).values("minute").order_by("minute")
     counts = found.annotate(
         succeeded_count=Count("pk", filter=succeeded & ~retried),
@@ -81,15 +95,15 @@ def whole_minute(at: datetime) -> datetime:
     return at.replace(second=0, microsecond=0)
 
 
-def _zone_of(at: datetime) -> tzinfo | None:
+def zone_of(at: datetime) -> tzinfo | None:
+    """Return the time zone in which moments are cut into minutes and hours: UTC, or none."""
     return UTC if timezone.is_aware(at) else None
 
 
 def _now() -> datetime | None:
     """Return the database's time; None where there is no Task yet."""
-    newest: Any = Task.objects.using(wakeups.alias()).order_by("-pk")
-    now: datetime | None = newest.values_list(DatabaseNow(), flat=True).first()
-    return now
+    asked = {"now": DatabaseNow()}
+    return answers(Task.objects.using(wakeups.alias()), asked).get("now")
 
 
 def _tallies() -> Any:

@@ -35,7 +35,6 @@ from .contract import (
 )
 from .exceptions import Duration, as_seconds, nearest
 from .policy import PolicyOptions, RetryPolicy, policy_options
-from .reports import storable
 
 if TYPE_CHECKING:
     from .backend import RetryTaskResult, RetryTasksBackend
@@ -203,10 +202,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         by_keyword: Mapping[str, Any] = {**bound.kwargs, **bound.arguments}
-        value = by_keyword.get(self.search_key)
-        text = "" if value is None else str(value).strip()[: models.SEARCH_KEY_LENGTH]
-        # Characters that a database refuses are escaped, so it may have grown.
-        return storable(text, 10 * models.SEARCH_KEY_LENGTH)[: models.SEARCH_KEY_LENGTH]
+        return models.as_search_key(by_keyword.get(self.search_key))
 
     def using(
         self,
@@ -333,6 +329,12 @@ def defined_tasks() -> list[RetryTask[..., Any]]:
     places = [path.rpartition(".") for path in sorted(_defined)]
     found = (getattr(sys.modules.get(module), name, None) for module, _, name in places)
     return [task for task in found if isinstance(task, RetryTask)]
+
+
+def own_names() -> list[str]:
+    """Return the dotted paths of those that are not this package's own."""
+    names = [task.module_path for task in defined_tasks()]
+    return [name for name in names if not name.startswith("django_retrytasks.")]
 
 
 def site_options() -> dict[str, Any]:

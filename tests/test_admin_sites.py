@@ -90,6 +90,23 @@ class DiscreetTaskAdmin(TaskAdmin):
         )
 
 
+class DiscreetGroupAdmin(FailureGroupAdmin):
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and obj is None
+
+
+class DiscreetPauseAdmin(PauseAdmin):
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and obj is None
+
+
+class SearchingTaskAdmin(TaskAdmin):
+    """Its search means a queue."""
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        return queryset.filter(queue_name=search_term), False
+
+
 def site(name: str, classes: Mapping[Any, Any], kind: type[admin.AdminSite] = OpsSite) -> Any:
     made = kind(name=name)
     for model, cls in classes.items():
@@ -108,7 +125,16 @@ SITES = {
     "internal": site("internal", {**CLASSES, Task: InternalTaskAdmin}),
     "scoped": site("scoped", {**CLASSES, Task: ScopedTaskAdmin}),
     "mixed": site("mixed", {**CLASSES, Task: MixedTaskAdmin}),
-    "discreet": site("discreet", {**CLASSES, Task: DiscreetTaskAdmin}),
+    "discreet": site(
+        "discreet",
+        {
+            **CLASSES,
+            Task: DiscreetTaskAdmin,
+            FailureGroup: DiscreetGroupAdmin,
+            Pause: DiscreetPauseAdmin,
+        },
+    ),
+    "searching": site("searching", {**CLASSES, Task: SearchingTaskAdmin}),
 }
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -396,6 +422,45 @@ class TestNarrowed:
 
         assert driver.row(other).status == Status.FAILED
         assert driver.row(own).status == Status.DISCARDED
+
+    def test_a_search_of_the_sites_own_is_not_for_all_that_match(
+        self, two: tuple[Task, Task], operator: Client
+    ) -> None:
+        url = "/in/house/searching/retrytasks/task/"
+        data = {"action": "discard", "select_across": "1", "_selected_action": [str(two[0].pk)]}
+
+        told = operator.post(f"{url}?q=orders", data, follow=True)
+        forged = operator.post(f"{url}all/discard/?search=orders")
+
+        assert "get_search_results searches otherwise" in words(told.content.decode())
+        assert forged.status_code == 400
+        assert not Operation.objects.exists()
+
+    def test_a_search_that_finds_nothing_begins_no_operation(self, operator: Client) -> None:
+        url = "/in/house/ops/retrytasks/task/all/discard/?search=nowhere"
+
+        assert operator.post(url).status_code == 400
+        assert not Operation.objects.exists()
+
+    def test_of_a_group_and_a_pause_that_may_not_be_viewed_nothing_is_said(
+        self, failed: Task, operator: Client
+    ) -> None:
+        group, pause = FailureGroup.objects.get(), Pause.objects.get()
+        pages = "/in/house/discreet/retrytasks/"
+        mute = {"action": "mute", "_selected_action": [str(group.pk)]}
+        resume = {"action": "resume", "_selected_action": [str(pause.pk)]}
+
+        answers = [
+            operator.post(f"{pages}failuregroup/{group.pk}/say/mute/"),
+            operator.post(f"{pages}failuregroup/", mute),
+            operator.post(f"{pages}pause/{pause.pk}/resume/"),
+            operator.post(f"{pages}pause/", resume),
+        ]
+
+        assert [answer.status_code for answer in answers] == [403] * 4
+        group.refresh_from_db()
+        assert group.status == FailureGroup.Status.OPEN
+        assert Pause.objects.exists()
 
 
 class TestPermissions:

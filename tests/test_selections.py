@@ -36,6 +36,8 @@ class TestSearchKey:
             ("", ""),
             ("注" * 101, "注" * 100),
             ("nul \0, half \ud800", "nul \\x00, half \\ud800"),
+            ({"password": "hunter2"}, ""),
+            (["hunter2"], ""),
         ],
     )
     def test_is_the_argument_in_words(self, order: Any, key: str) -> None:
@@ -90,7 +92,6 @@ class TestSearch:
         assert found("tests.tasks.succ") == found("succ") == {other}
         assert found("lookuperror") == found("No stock") == {failed.id}
         assert found("nothing has this") == set()
-        assert found("") == found(" ") == {one, other, failed.id}
 
     def test_what_is_found_first_is_all_that_is_found(self, driver: Driver) -> None:
         keyed = tasks.ships.enqueue("succ").id
@@ -99,11 +100,27 @@ class TestSearch:
         assert found("succ") == found("key: succ") == {keyed}
         assert found("function:succ") == {named}
 
-    @pytest.mark.parametrize("term", ["id: 7", "key:", "key: A", "function: nope", "error: nope"])
+    @pytest.mark.parametrize(
+        "term", ["id: 7", "id:", "key:", "key: A", "function: nope", "error: nope", "error: "]
+    )
     def test_by_one_thing_alone(self, term: str) -> None:
-        one = tasks.ships.enqueue("A-7").id
+        tasks.ships.enqueue("A-7")
 
-        assert found(term) == ({one} if term == "key:" else set())
+        assert found(term) == set()
+        with pytest.raises(ValueError, match=f"nothing is found by '{term}'"):
+            selections.as_of_now({"search": term})
+
+    @pytest.mark.parametrize("term", ["", " "])
+    def test_for_nothing_is_no_search(self, term: str) -> None:
+        with pytest.raises(ValueError, match="search for what"):
+            found(term)
+
+    def test_a_key_may_look_like_an_id_and_be_longer_than_is_kept(self) -> None:
+        key = uuid.uuid4()
+        one, other = (tasks.ships.enqueue(order).id for order in (key, "7" * 150))
+
+        assert found(str(key)) == {one}
+        assert found("7" * 150) == {other}
 
     def test_a_colon_may_belong_to_what_is_searched(self) -> None:
         one = tasks.ships.enqueue("order: 7").id
@@ -131,7 +148,53 @@ class TestSearch:
         assert stored == {"search": "function: succ"}
         assert found(stored["search"]) == {named}
         assert found("succ") == {keyed}
-        assert selections.as_of_now({"search": "nothing"}) == {"search": "nothing"}
+
+    def test_for_an_error_goes_on_finding_the_same_groups(
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(selections, "GROUPS", 1)
+        failed = driver.attempt(tasks.ships.enqueue("A-7", fails=True))
+        stored = selections.as_of_now({"search": "no stock"})
+
+        driver.attempt(tasks.fails_once_for_all.enqueue())
+
+        assert stored == {"failure_group": str(failed.failure_group_id)}
+        assert found("no stock") == set()
+        rows = selections.select(Task.objects.all(), stored)
+        assert [task.pk for task in rows] == [failed.pk]
+
+
+class TestAmong:
+    @pytest.mark.parametrize(
+        ("here", "asked", "both"),
+        [
+            ({}, {}, {}),
+            ({}, {"name": "a"}, {"name": "a"}),
+            (
+                {"name": "a"},
+                {"status": "FAILED"},
+                {"name": "a", "status": "FAILED", "internal": "no"},
+            ),
+            ({"internal": "no"}, {"name": "a"}, {"name": "a", "internal": "no"}),
+            ({"internal": "no"}, {"status": "FAILED"}, {"status": "FAILED"}),
+            ({"internal": "all"}, {"queue_name": "q"}, {"queue_name": "q"}),
+            ({"queue_name": "q"}, {"internal": "yes"}, {"queue_name": "q", "internal": "yes"}),
+        ],
+    )
+    def test_is_what_both_select(self, here: Any, asked: Any, both: Any) -> None:
+        assert selections.among(here, asked) == both
+
+    @pytest.mark.parametrize(
+        ("here", "asked"),
+        [
+            ({"name": "a"}, {"name": "b"}),
+            ({"internal": "yes"}, {"status": "FAILED"}),
+            ({"internal": "no"}, {"internal": "yes"}),
+        ],
+    )
+    def test_what_contradicts_is_refused(self, here: Any, asked: Any) -> None:
+        with pytest.raises(ValueError, match=r"^here (name|internal) is "):
+            selections.among(here, asked)
 
 
 def keyed_by(name: str, function: Any) -> RetryTask[..., Any]:

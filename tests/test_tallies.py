@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from django_retrytasks import lifecycle, tallies
 from django_retrytasks.models import Status, Tally, Task
@@ -92,6 +94,27 @@ def test_looks_back_a_day_and_forgets_what_is_older(driver: Driver) -> None:
     tallies.take()
 
     assert list(told()) == [tallies.whole_minute(lately)]
+
+
+def test_what_is_of_the_future_is_of_before_the_clock_was_set_back(driver: Driver) -> None:
+    at, ahead = minutes_ago(5), tallies.whole_minute(minutes_ago(-120))
+    end(driver, Status.SUCCEEDED, at)
+    Tally.objects.create(minute=ahead, succeeded_count=1, retried_count=0, failed_count=0)
+
+    tallies.take()
+
+    assert list(told()) == [tallies.whole_minute(at)]
+
+
+def test_a_site_at_rest_is_looked_at_and_not_written_to(driver: Driver) -> None:
+    driver.task_in(Status.PENDING)
+    tallies.take()
+
+    with CaptureQueriesContext(connection) as queries:
+        tallies.take()
+
+    assert len([one for one in queries if "retrytasks_task" in one["sql"]]) == 2
+    assert not any("INSERT" in one["sql"] for one in queries)
 
 
 def test_without_tasks_there_is_nothing_to_count() -> None:

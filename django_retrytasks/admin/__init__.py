@@ -72,6 +72,8 @@ class TaskAdmin(TaskActions, RowsAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find by the first that finds any: id, search key, function, error of a final failure."""
+        if not search_term.strip():
+            return queryset, False
         asked = {"internal": "all", "search": search_term}
         return selections.select(queryset, asked), False  # type: ignore[arg-type]
 

@@ -136,12 +136,10 @@ class TaskActions(RowsAdmin):
         if self._defines("get_queryset") and not self._defines("get_selection"):
             name = type(self).__name__
             raise ValueError(f"{name}.get_queryset narrows the list; let get_selection say how")
-        here = self.get_selection(request)
-        narrowed = selections.both(asked, here)
-        internal = selections.internal_of(asked)
-        if selections.internal_of(narrowed) == internal:
-            return narrowed
-        return selections.both({**asked, "internal": internal}, here)
+        if "search" in asked and self._defines("get_search_results"):
+            name = type(self).__name__
+            raise ValueError(f"{name}.get_search_results searches otherwise than an operation can")
+        return selections.among(self.get_selection(request), asked)
 
     def _defines(self, name: str) -> bool:
         """Whether a class of the site's has a method in place of ours, or beside it."""
@@ -238,7 +236,7 @@ class TaskActions(RowsAdmin):
     def _all_view(self, request: HttpRequest, word: str) -> HttpResponse:
         verb = self._allowed(request, word)
         try:
-            selection = self._narrowed(request, request.GET.dict())
+            selection = selections.as_of_now(self._narrowed(request, request.GET.dict()))
             rows = operations.matching(verb, selection)
         except ValueError as error:
             raise BadRequest(str(error)) from None
@@ -424,14 +422,13 @@ class GroupActions(RowsAdmin):
             raise Http404
         if not self.has_manage_permission(request):
             raise PermissionDenied
-        groups = self.get_queryset(request).filter(pk=pk)
-        self.refuse_hidden(request, groups)
-        self._say(request, word, groups)
+        self._say(request, word, self.get_queryset(request).filter(pk=pk))
         name, site = "admin:retrytasks_failuregroup_change", self.admin_site.name
         return HttpResponseRedirect(reverse(name, args=(pk,), current_app=site))
 
     def _say(self, request: HttpRequest, word: str, queryset: QuerySet[FailureGroup]) -> None:
         groups = list(queryset)
+        self.refuse_hidden(request, groups)
         with writing():
             count = SAYINGS[word]([group.pk for group in groups])
             log(request, groups, _description(self, word), request.POST.get("reason", ""))

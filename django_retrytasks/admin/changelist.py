@@ -71,10 +71,11 @@ class TaskChangeList(ChangeList):
     ) -> QuerySet[Any]:
         found: Any = super().get_queryset(request, exclude_parameters)
         asked = known_selection_of(request)
+        internal = selections.internal_of(asked)
+        asked.pop("search", None)
         try:
             # The search is done by then: get_search_results() is the admin's hook for it.
-            internal = selections.internal_of(asked)
-            rows = selections.select(found, {**asked, "search": "", "internal": internal})
+            rows = selections.select(found, {**asked, "internal": internal})
         except ValueError as error:
             raise IncorrectLookupParameters(error) from error
         narrowed: QuerySet[Any] = rows.defer(*BIG_COLUMNS)

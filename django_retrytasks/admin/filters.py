@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django_retrytasks import lanes, wakeups
 from django_retrytasks.models import FailureGroup, Status
 from django_retrytasks.selections import NARROWS, Selection
-from django_retrytasks.tasks import defined_tasks
+from django_retrytasks.tasks import own_names
 
 from .words import short_path
 
@@ -56,7 +56,7 @@ def selection_of(request: HttpRequest) -> Selection:
     return known_selection_of(request)
 
 
-def known_selection_of(request: HttpRequest) -> Selection:
+def known_selection_of(request: HttpRequest) -> dict[str, str]:
     """Return what the list's URL selects, without what no selection can say."""
     asked = {**request.GET.dict(), "search": request.GET.get(SEARCH_VAR, "").strip()}
     return {name: value for name, value in asked.items() if value and name in NARROWS}
@@ -99,10 +99,8 @@ class NameFilter(SelectionFilter):
         return [(name, short_path(name)) for name, _same in choices]
 
     def names(self) -> Iterable[str]:
-        failed = _of_latest_groups("name")
-        defined = (task.module_path for task in defined_tasks())
-        own = (name for name in defined if not name.startswith("django_retrytasks."))
-        return islice(dict.fromkeys([*failed, *own]), CHOICES_SHOWN)
+        known = dict.fromkeys([*_of_latest_groups("name"), *own_names()])
+        return islice(known, CHOICES_SHOWN)
 
 
 class ErrorFilter(SelectionFilter):

@@ -56,7 +56,7 @@ class FailingFilter(admin.SimpleListFilter):
 
 
 class FailureGroupChangeList(ChangeList):
-    """The list of groups, what failed of late counted for all of its rows by one query."""
+    """The list of groups, what failed of late counted for all of its rows at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

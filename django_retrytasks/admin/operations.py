@@ -25,7 +25,7 @@ from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.contract import task_backends
 from django_retrytasks.models import Operation, Pause, Task
 from django_retrytasks.phrases import told
-from django_retrytasks.tasks import defined_tasks
+from django_retrytasks.tasks import own_names
 
 from . import page, words
 from .actions import Button, log, operation_url
@@ -127,12 +127,6 @@ class OperationAdmin(RowsAdmin):
         return words.ago(operation, operation.started_at)
 
 
-def _function_names() -> list[str]:
-    """Return the site's own tasks that stand in the modules imported so far."""
-    names = [task.module_path for task in defined_tasks()]
-    return [name for name in names if not name.startswith("django_retrytasks.")]
-
-
 def _queue_names() -> list[str]:
     """Return queues that hold Tasks, and those that ``TASKS`` names."""
     return sorted({*islice(lanes.queue_names(), CHOICES_SHOWN), *_allowed_queues()})
@@ -144,8 +138,12 @@ def _allowed_queues() -> set[str]:
     return set().union(*ours) if all(ours) else set()
 
 
+def _has_tasks(**of: str) -> bool:
+    return bool(Task.objects.using(wakeups.alias()).filter(**of).exists())
+
+
 # What may be meant, by the field of a pause.
-SUGGESTED = {"queue_name": _queue_names, "name": _function_names}
+SUGGESTED = {"queue_name": _queue_names, "name": own_names}
 
 
 class PauseForm(PauseModelForm):
@@ -165,16 +163,15 @@ class PauseForm(PauseModelForm):
         """Refuse a queue that no backend has and that holds no Task."""
         name: str = self.cleaned_data["queue_name"]
         allowed = _allowed_queues()
-        if name and allowed and name not in (known := {*allowed, *lanes.queue_names()}):
-            raise ValidationError(_unknown(_("There is no such queue."), name, known))
+        if name and allowed and name not in allowed and not _has_tasks(queue_name=name):
+            raise ValidationError(_unknown(_("There is no such queue."), name, _queue_names()))
         return name
 
     def clean_name(self) -> str:
         """Refuse a function that is no task known here and that no Task is of."""
         name: str = self.cleaned_data["name"]
-        known = _function_names()
-        rows = Task.objects.using(wakeups.alias())
-        if name and name not in known and not rows.filter(name=name).exists():
+        known = own_names()
+        if name and name not in known and not _has_tasks(name=name):
             raise ValidationError(_unknown(_("There is no such function."), name, known))
         return name
 
@@ -249,13 +246,12 @@ class PauseAdmin(RowsAdmin):
     def _resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_pause_permission(request):
             raise PermissionDenied
-        paused = self.get_queryset(request).filter(pk=pk)
-        self.refuse_hidden(request, paused)
-        self.resume(request, paused)
+        self.resume(request, self.get_queryset(request).filter(pk=pk))
         return HttpResponseRedirect(self._url("changelist"))
 
     @admin.action(description=_("Resume"), permissions=["pause"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
+        self.refuse_hidden(request, queryset)
         for paused in queryset:
             if lanes.resume(queue_name=paused.queue_name, name=paused.name):
                 log(request, [paused], _("Resume"), request.POST.get("reason", ""), DELETION)

@@ -53,7 +53,7 @@ SCALES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number with its name; ``query`` leads to its Tasks, "" where no list is just these."""
+    """A number with its name; ``query`` leads to a list that begins with its Tasks, "" to none."""
 
     label: str
     value: Any
@@ -195,7 +195,11 @@ def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) 
     starts = _starts(scale, now)
     uncounted_since = tallies.counted_until(starts[0])
     since = _at_most(COUNT_LIMIT, uncounted_since)
-    counts = _counts(scale, [*tallies.counted(starts[0], scale.unit), *tallies.ended(since)])
+    found = [
+        *tallies.counted(starts[0], uncounted_since, scale.unit),
+        *tallies.ended(since),
+    ]
+    counts = _counts(scale, found)
     tops = [sum(counts[start, series] for series in SERIES) for start in starts]
     slots = [_slot(n, start, counts, max(1, *tops)) for n, start in enumerate(starts)]
     sums = [sum(column) for column in zip(*(slot.counts for slot in slots), strict=True)]

@@ -7,17 +7,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, DateTimeField, ExpressionWrapper, F
 from django.db.models.functions import Trunc
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from django_retrytasks import wakeups
+from django_retrytasks import tallies, wakeups
 from django_retrytasks.models import FailureGroup, Status, Task
 
 HOUR = timedelta(hours=1)
@@ -64,12 +63,11 @@ def of(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]
 
 def _hourly(failed: Any, now: datetime) -> dict[uuid.UUID, list[int]]:
     """Return by group how many failed in each of the last 24 times 60 minutes."""
-    zone = UTC if timezone.is_aware(now) else None
     end = now.replace(minute=0, second=0, microsecond=0) + HOUR
     # Moved, so that an hour of the clock ends now.
     moved = ExpressionWrapper(F("finished_at") + (end - now), output_field=DateTimeField())
     lately = failed.filter(finished_at__gt=now - HOURS * HOUR)
-    hours = lately.annotate(begun=Trunc(moved, "hour", tzinfo=zone)).values_list(
+    hours = lately.annotate(begun=Trunc(moved, "hour", tzinfo=tallies.zone_of(now))).values_list(
         "failure_group", "begun"
     )
     found: dict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * HOURS)
