@@ -74,6 +74,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
     list_display = ("state", "what", "of_late", "failure_count", "last_failed")
     list_display_links = ("what",)
     list_filter = ("status", FailingFilter, "kind")
+    list_per_page = 25
     ordering = ("-last_seen_at",)
     search_fields = ("name", "exception_class_path", "message")
     search_help_text = _("Part of a function's path, an exception's name or its message.")
