@@ -110,26 +110,29 @@ def start(
     """
     _refuse(verb, countdown, per_minute, canary)
     selection = selections.as_of_now(selection)
-    matched_count = count(verb, selection)
+    operation = Operation(
+        verb=verb,
+        countdown=countdown,
+        selection=selection,
+        per_minute=per_minute,
+        canary=canary,
+        matched_count=count(verb, selection),
+        started_by=by,
+        reason=reason,
+        started_at=DatabaseNow(),
+    )
     with writing():
-        rows = Task.objects.using(wakeups.alias())
-        newest = rows.order_by("-pk").values_list("pk", flat=True).first()
-        operation = Operation(
-            verb=verb,
-            countdown=countdown,
-            selection=selection,
-            newest=newest or uuid.UUID(int=0),
-            per_minute=per_minute,
-            canary=canary,
-            matched_count=matched_count,
-            started_by=by,
-            reason=reason,
-            started_at=DatabaseNow(),
-        )
+        operation.newest = _newest_id()
         operation.save(using=wakeups.alias(), force_insert=True)
         lifecycle.enqueue([internal_task(run_operation, [str(operation.pk)])])
     operation.refresh_from_db(using=wakeups.alias())
     return operation
+
+
+def _newest_id() -> uuid.UUID:
+    rows = Task.objects.using(wakeups.alias()).order_by("-pk")
+    newest: uuid.UUID | None = rows.values_list("pk", flat=True).first()
+    return newest or uuid.UUID(int=0)
 
 
 def stop(operation_id: uuid.UUID, because: str) -> bool:
