@@ -253,6 +253,17 @@ def told(*args: str) -> str:
 
 
 class TestCommand:
+    def test_goes_by_a_search_and_not_by_an_empty_one(self, driver: Driver) -> None:
+        task = driver.attempt(tasks.ships.enqueue("A-7", fails=True))
+        driver.attempt(tasks.ships.enqueue("B-8", fails=True))
+
+        assert told("redrive", "--search", "key: A-7", "--dry-run") == "1 would be re-driven\n"
+        for words in ("", " ", "key:"):
+            with pytest.raises(CommandError, match=f"nothing is found by '{words}'"):
+                told("redrive", "--search", words)
+        assert not Operation.objects.exists()
+        assert driver.row(task).status == Status.FAILED
+
     def test_a_dry_run_counts_and_changes_nothing(self, driver: Driver) -> None:
         group = fail(driver, 5)
 

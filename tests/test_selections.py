@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from django_retrytasks import RetryTask, lifecycle, retry_task, selections
 from django_retrytasks.models import Status, Task
@@ -81,6 +82,16 @@ class TestSearchKey:
 
 
 class TestSearch:
+    @pytest.mark.skipif(
+        connection.vendor != "sqlite", reason="other databases choose plans by the rows there are"
+    )
+    def test_a_key_is_found_by_its_index(self) -> None:
+        tasks.ships.enqueue("A-7")
+
+        plan = selections.select(Task.objects.all(), {"search": "key: A-7"}).explain()
+
+        assert "retrytasks_searched" in plan
+
     def test_finds_by_id_key_function_or_error(self, driver: Driver) -> None:
         one = tasks.ships.enqueue("A-7").id
         other = tasks.succeeds.enqueue().id

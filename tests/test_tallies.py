@@ -71,18 +71,6 @@ def test_the_minutes_not_over_for_long_are_counted_later(driver: Driver) -> None
     assert [one.minute for one in tallies.ended(since)] == [tallies.whole_minute(latest)]
 
 
-def test_two_sweeps_at_once_count_once(driver: Driver) -> None:
-    at = minutes_ago(5)
-    end(driver, Status.SUCCEEDED, at)
-    [counted] = tallies.ended(at - MINUTE)
-    end(driver, Status.SUCCEEDED, at)
-    counted.save(force_insert=True)
-
-    Tally.objects.bulk_create(tallies.ended(at - MINUTE), ignore_conflicts=True)
-
-    assert told() == {tallies.whole_minute(at): (1, 0, 0)}
-
-
 def test_looks_back_a_day_and_forgets_what_is_older(driver: Driver) -> None:
     lately, long_ago = minutes_ago(24 * 60 - 3), minutes_ago(26 * 60)
     end(driver, Status.SUCCEEDED, lately)
