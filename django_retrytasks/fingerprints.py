@@ -16,9 +16,11 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from types import FrameType
 from typing import Final
 
+from .causes import FRAME_LIMIT, LINK_LIMIT, members_of, traceback_of
 from .exceptions import AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost
 
 __all__ = ["as_uuid", "fingerprint", "is_own", "normalized", "origin_of"]
@@ -76,11 +78,13 @@ def origin_of(exception: BaseException) -> str:
 
 def _own_frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
     """Yield frames and line numbers inwards; a group goes on in the first of its exceptions."""
-    for frame, line in traceback.walk_tb(exception.__traceback__):
-        if is_own(frame.f_code.co_filename):
-            yield frame, line
-    if isinstance(exception, BaseExceptionGroup):
-        yield from _own_frames(exception.exceptions[0])
+    inwards = [exception]
+    while len(inwards) < LINK_LIMIT and (members := members_of(inwards[-1])):
+        inwards.append(members[0])
+    for one in inwards:
+        for frame, line in islice(traceback.walk_tb(traceback_of(one)), FRAME_LIMIT):
+            if is_own(frame.f_code.co_filename):
+                yield frame, line
 
 
 @lru_cache(maxsize=1024)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from typing import Any, Final
 
+from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_of
+from .exceptions import AttemptTimedOut
 from .fingerprints import origin_of
 
-CLASS_PATH_LIMIT = 255
-MESSAGE_LIMIT = 4 * 1024
-TRACEBACK_LIMIT = 64 * 1024
+CLASS_PATH_LIMIT: Final = 255
+MESSAGE_LIMIT: Final = 4 * 1024
+TRACEBACK_LIMIT: Final = 64 * 1024
+HEAD: Final = "Traceback (most recent call last):\n"
+UNAVAILABLE: Final = "message unavailable"
+
+_PASSED_ON: Final = (KeyboardInterrupt, AttemptTimedOut)
+_MODULE: Final[Any] = vars(type)["__module__"]
+_QUALNAME: Final[Any] = vars(type)["__qualname__"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +35,14 @@ class ErrorReport:
 
 
 def report(exception: BaseException) -> ErrorReport:
-    """Describe an exception for storage; never raises.
+    """Describe an exception for storage.
 
     The message is kept up to 4 KB and the traceback up to 64 KB, head and tail of each. Characters
     that a database refuses (NUL, lone surrogates) are shown escaped.
+
+    Raises:
+        KeyboardInterrupt, AttemptTimedOut: raised while foreign code, such as ``__str__``, ran.
+            Whatever else it raises is told in the text.
     """
     return ErrorReport(
         class_path=class_path(type(exception)),
@@ -39,10 +52,27 @@ def report(exception: BaseException) -> ErrorReport:
     )
 
 
+def bare_report(exception: BaseException) -> ErrorReport:
+    """Describe an exception without asking it anything: its class and its own stack."""
+    try:
+        stack = _stack(exception, UNAVAILABLE)
+    except Exception as error:  # such as a loader that cannot give the source of a line
+        stack = f"<the traceback cannot be shown: {type(error).__name__}>"
+    return ErrorReport(
+        class_path=class_path(type(exception)),
+        message=UNAVAILABLE,
+        traceback=storable(stack, TRACEBACK_LIMIT),
+        origin=origin_of(exception),
+    )
+
+
 def class_path(cls: type) -> str:
-    """Return the dotted path of a class."""
-    path = f"{cls.__module__}.{cls.__qualname__}".encode("utf-8", "backslashreplace")
-    return path.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
+    """Return the dotted path of a class, as far as it has one."""
+    # A metaclass may replace both attributes by properties, and a class its module by anything.
+    module, qualname = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
+    path = f"{module}.{qualname}" if type(module) is str else qualname
+    data = path.encode("utf-8", "backslashreplace")
+    return data.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
 
 
 def storable(text: str, limit: int) -> str:
@@ -55,15 +85,29 @@ def storable(text: str, limit: int) -> str:
 
 def _traceback(exception: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(exception))
-    except Exception as error:
+        if len(list(linked(exception))) < LINK_LIMIT:
+            return "".join(traceback.format_exception(exception, limit=FRAME_LIMIT))
+    except RecursionError:
+        """Of a group with too many groups in it."""
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
         return f"<the traceback cannot be shown: {type(error).__name__}>"
+    return f"[without the many exceptions that led to it]\n{_stack(exception, _message(exception))}"
+
+
+def _stack(exception: BaseException, message: str) -> str:
+    """Return the traceback of an exception alone."""
+    frames = traceback.format_tb(traceback_of(exception), limit=FRAME_LIMIT)
+    return "".join([HEAD, *frames, f"{class_path(type(exception))}: {message}\n"])
 
 
 def _message(exception: BaseException) -> str:
     try:
         return str(exception)
-    except Exception as error:
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
         return f"<the exception's __str__ raised {type(error).__name__}>"
 
 
