@@ -81,6 +81,9 @@ class RetryTaskContext(AnyTaskContext):
     ) -> Retry:
         """Raise :class:`Retry`, so that ``raise self.retry(...)`` and ``self.retry(...)`` are one.
 
+        A wrong argument does not hide the failure: it is recorded, retried when the policy says,
+        and the decision names the mistake.
+
         Args:
             exc: what went wrong; by default the exception being handled.
             countdown: exactly so many seconds (or a timedelta); by default what the policy says.
@@ -90,8 +93,15 @@ class RetryTaskContext(AnyTaskContext):
         Raises:
             Retry: always.
         """
-        cause = exc or sys.exception()
-        raise Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries) from cause
+        handled = sys.exception()
+        cause = exc if exc is not None else handled
+        try:
+            retry = Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries)
+        except (TypeError, ValueError) as error:
+            cause = cause if isinstance(cause, BaseException) else handled
+            retry = Retry(cause)
+            retry.mistake = f"self.retry(): {error}"
+        raise retry from cause
 
     def heartbeat(self) -> bool:
         """Extend the lease now; return False if another worker has taken the Task over.

@@ -119,10 +119,16 @@ class Retry(Exception):
         eta: wait until this aware datetime instead; one that is past means at once.
         max_retries: the limit for this decision alone; None means for ever.
 
+    Attributes:
+        mistake: what was wrong with the arguments of `self.retry()`, in words; the policy then
+            says how long to wait.
+
     Raises:
         TypeError: an argument of a wrong type, or both `countdown` and `eta`.
         ValueError: an argument out of its range, or a naive `eta`.
     """
+
+    mistake: str = ""
 
     def __init__(
         self,
@@ -146,7 +152,7 @@ class Retry(Exception):
 
     @property
     def cause(self) -> BaseException:
-        """Return the failure behind this retry, or the Retry itself when there is none."""
+        """Return what this retry was made from, or the Retry itself when there is nothing."""
         behind = (self.exc, self.__cause__, self.__context__)
         return next((exception for exception in behind if exception is not None), self)
 

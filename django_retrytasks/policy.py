@@ -20,6 +20,7 @@ from django.utils.http import parse_http_date
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import LONGEST_WAIT, UNSET, Duration, Retry, as_count, as_seconds
+from .retryable import why_not_retryable
 
 __all__ = [
     "Decision",
@@ -147,8 +148,9 @@ class RetryPolicy:
             days, exactly as it is to be (no jitter, no `max_countdown`); its None stops.
         max_countdown: the longest countdown in seconds, above 0, at most 366 days.
         jitter: whether to wait a random part of the countdown, from half of it to all.
-        retry_on: exception classes to retry; one class or several.
-        no_retry_on: classes among those not to retry.
+        retry_on: exception classes to retry; one class or several. Of an exception group each leaf
+            counts.
+        no_retry_on: classes among those not to retry; one leaf of a group is enough.
         retry_for: seconds since the first start within which the last retry begins; None for
             no limit.
         max_crashes: how often a Task's worker may be lost before the Task is failed, from 1.
@@ -202,6 +204,14 @@ class RetryPolicy:
             random: gives floats from 0 up to, not including, 1.
             task_result: handed to a callable backoff.
         """
+        decision = self._decide(failure, now, random, task_result)
+        if failure.retry is None or not failure.retry.mistake:
+            return decision
+        return dataclasses.replace(decision, reason=f"{decision.reason}; {failure.retry.mistake}")
+
+    def _decide(
+        self, failure: Failure, now: datetime, random: Random, task_result: Any
+    ) -> Decision:
         stop = self._stop(failure)
         if stop is not None:
             return stop
@@ -261,12 +271,10 @@ class RetryPolicy:
         raised = failure.kind is FailureKind.RAISED
         if failure.retry is not None or not (raised or failure.kind is FailureKind.TIMED_OUT):
             return None
-        name = type(failure.exception).__name__
-        if isinstance(failure.exception, self.no_retry_on):
-            return _stopped(StopReason.NOT_RETRYABLE, f"{name} is in no_retry_on")
-        if raised and not isinstance(failure.exception, self.retry_on):
-            return _stopped(StopReason.NOT_RETRYABLE, f"{name} is not in retry_on")
-        return None
+        why = why_not_retryable(
+            failure.exception, self.retry_on, self.no_retry_on, always=not raised
+        )
+        return _stopped(StopReason.NOT_RETRYABLE, why) if why else None
 
     def _stop_at_limit(self, failure: Failure) -> Decision | None:
         limit = self._limit(failure)
