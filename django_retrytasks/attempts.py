@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import multiprocessing
 import os
 import random
-import signal
 import socket
-import threading
 import traceback
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
-from asgiref.sync import async_to_sync
-from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from . import codec, wakeups
-from .backend import failed_result_of, resolve_stored, result_of, sender_of
+from . import codec, sessions
+from .backend import failed_result_of, resolve_stored, result_of
+from .causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
 from .context import RetryTaskContext
-from .contract import task_started
 from .exceptions import (
     AttemptTimedOut,
     Discard,
@@ -36,23 +30,36 @@ from .exceptions import (
     Retry,
     Snooze,
     WorkerLost,
+    as_seconds,
 )
 from .lifecycle import Ending
 from .models import Attempt, Encoded, Task, Unreadable
 from .policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
 from .redaction import secrets_of, without
-from .reports import MESSAGE_LIMIT, TRACEBACK_LIMIT, ErrorReport, class_path, report, storable
+from .reports import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    ErrorReport,
+    bare_report,
+    class_path,
+    report,
+    storable,
+)
+from .steering import steering_of
 from .tasks import RetryTask, site_policy
+from .telling import tell_started
+from .timeouts import call_briefly, call_within
 
 logger = logging.getLogger("django_retrytasks")
 
-# A timed-out function that swallows the exception is interrupted again after so many seconds.
-INTERRUPT_AGAIN = 1.0
 LARGEST_RESULT = 1024 * 1024
 OUTCOMES = {
     FailureKind.TIMED_OUT: Attempt.Outcome.TIMED_OUT,
     FailureKind.LOST: Attempt.Outcome.LOST,
 }
+
+# A function that seeds the module's generator must not choose what its retries wait.
+_random = random.SystemRandom().random
 
 
 def worker_name() -> str:
@@ -61,13 +68,22 @@ def worker_name() -> str:
 
 
 class AttemptRun:
-    """One attempt: call the function and decide what follows."""
+    """One attempt: call the function and decide what follows.
 
-    def __init__(self, task: Task, now: Callable[[], datetime]) -> None:
+    Args:
+        task: the Task, under a claim.
+        now: the database's time.
+        is_inline: whether the connections are those of whoever enqueued it, to be left as they are.
+    """
+
+    def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
         self._task = task
         self._now = now
+        self._is_inline = is_inline
+        self._callers: Collection[str] = ()
         self._started_at = now()
         self._definition: RetryTask[..., Any] | None = None
+        self._raised: BaseException | None = None
 
     @property
     def lacks_code(self) -> bool:
@@ -85,7 +101,7 @@ class AttemptRun:
     def ending(self) -> Ending:
         """Run the attempt; return how it ended and what follows. Whatever the function raises is
         an ending, KeyboardInterrupt excepted."""
-        outer = _aliases_in_transaction()
+        self._callers = sessions.in_transaction()
         try:
             ending = self._lost() if self._task.lapsed else self._run()
         except KeyboardInterrupt:
@@ -93,8 +109,7 @@ class AttemptRun:
         except BaseException as error:
             # What it raised cannot be dealt with as it should, such as a Discard made wrongly.
             ending = self._failed(error, FailureKind.RAISED)
-        _clear_frames(ending.exception)
-        _tidy_connections(outer, interrupted=ending.outcome == Attempt.Outcome.TIMED_OUT)
+        self._let_go()
         return ending
 
     def _run(self) -> Ending:
@@ -102,17 +117,15 @@ class AttemptRun:
             self._definition = self._definition or resolve_stored(self._task)
         except (NotImportable, NotATask) as error:
             return self._failed(error, FailureKind.NOT_IMPORTABLE)
-        self._announce_start()
+        tell_started(self._task, self._definition)
         try:
             value = self._call(self._definition)
         except KeyboardInterrupt:
             raise
-        except Discard as discard:
-            return self._discarded(discard)
-        except Snooze as snooze:
-            return self._snoozed(snooze)
         except BaseException as error:
-            return self._raised(error)
+            cut_earlier_raises(error, AttemptRun._run.__code__)
+            self._raised = error
+            return self._ended_by(error)
         return self._succeeded(value)
 
     def _call(self, definition: RetryTask[..., Any]) -> Any:
@@ -122,15 +135,23 @@ class AttemptRun:
         if definition.wants_context:
             read = partial(result_of, task, definition)
             args.insert(0, RetryTaskContext(row=task, read=read))
-        with _mending_transactions():
+        with sessions.mending_transactions():
             return call_within(task.timeout, definition.func, *args, **kwargs)
 
-    def _announce_start(self) -> None:
-        """Send task_started, once in each drive: not for a retry, nor after a snooze."""
-        task = self._task
-        if not task.internal and task.started_at in (None, task.claimed_at):
-            result = result_of(task, self._definition)
-            task_started.send_robust(sender_of(result.task), task_result=result)
+    def _let_go(self) -> None:
+        """Free what a failure holds, and tidy up the connections, before others use them."""
+        raised, self._raised = self._raised, None
+        interrupted = False
+        if raised is not None:
+            interrupted = any(is_a(one, AttemptTimedOut) for one in linked(raised))
+            try:
+                call_briefly(partial(_clear_frames, raised))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                words = "Task %s: what its failure holds is not freed: %s"
+                logger.warning(words, self._task.pk, class_path(type(error)))
+        sessions.tidy(self._callers, interrupted=interrupted, is_own=not self._is_inline)
 
     def _succeeded(self, value: Any) -> Ending:
         try:
@@ -140,23 +161,33 @@ class AttemptRun:
         decision = Decision(countdown=None, stop_reason=None, reason="succeeded")
         return self._ending(Attempt.Outcome.SUCCEEDED, decision, return_value=return_value)
 
+    def _ended_by(self, error: BaseException) -> Ending:
+        """Return the ending that an exception of the function makes: it may steer its Task."""
+        steering = steering_of(error)
+        if steering is None:
+            return self._failed_by(error)
+        if isinstance(steering, Retry):
+            return self._failed_by(steering.cause, steering)
+        if isinstance(steering, Snooze):
+            return self._snoozed(steering)
+        return self._discarded(steering)
+
+    def _failed_by(self, cause: BaseException, retry: Retry | None = None) -> Ending:
+        timed_out = any(is_a(leaf, AttemptTimedOut) for leaf in leaves(cause))
+        kind = FailureKind.TIMED_OUT if timed_out else FailureKind.RAISED
+        return self._failed(cause, kind, retry)
+
     def _discarded(self, discard: Discard) -> Ending:
-        reason = f"discarded: {discard.reason}" if discard.reason else "discarded"
-        reason = without(reason, self._secrets)
+        given = call_briefly(lambda: str(discard.reason))
+        reason = without(f"discarded: {given}" if given else "discarded", self._secrets)
         decision = Decision(countdown=None, stop_reason=StopReason.DISCARDED, reason=reason)
         return self._ending(Attempt.Outcome.DISCARDED, decision)
 
     def _snoozed(self, snooze: Snooze) -> Ending:
-        reason = f"snoozed for {snooze.countdown:g} s"
-        decision = Decision(countdown=snooze.countdown, stop_reason=None, reason=reason)
+        countdown = call_briefly(lambda: as_seconds("countdown", snooze.countdown))
+        reason = f"snoozed for {countdown:g} s"
+        decision = Decision(countdown=countdown, stop_reason=None, reason=reason)
         return self._ending(Attempt.Outcome.SNOOZED, decision)
-
-    def _raised(self, error: BaseException) -> Ending:
-        retry = error if isinstance(error, Retry) else None
-        cause = retry.cause if retry else error
-        timed_out = isinstance(cause, AttemptTimedOut)
-        kind = FailureKind.TIMED_OUT if timed_out else FailureKind.RAISED
-        return self._failed(cause, kind, retry)
 
     def _lost(self) -> Ending:
         task = self._task
@@ -179,6 +210,7 @@ class AttemptRun:
             retry=retry,
         )
         reported = self._reported(error)
+        self._let_go()  # a callable backoff may ask the database
         decision = self._decide(failure, reported)
         decision = replace(decision, reason=without(decision.reason, self._secrets))
         return self._ending(outcome, decision, error=reported, exception=error)
@@ -190,7 +222,12 @@ class AttemptRun:
 
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, the secrets left out."""
-        reported = report(error)
+        try:
+            reported = call_briefly(partial(report, error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            reported = bare_report(error)
         if not self._secrets:
             return reported
         message = without(reported.message, self._secrets)
@@ -211,11 +248,24 @@ class AttemptRun:
 
     def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
         policy = self._policy()
+        try:
+            return call_briefly(partial(self._decided_by, policy, failure, error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:
+            # Of the exception's own, such as an attribute that raises: only its class is at fault.
+            plain = policy.replace(backoff=2, retry_on=Exception, no_retry_on=())
+            failure = replace(failure, exception=Exception(), retry=None)
+            decision = self._decided_by(plain, failure, error)
+            note = f"{decision.reason}; its policy raised {class_path(type(problem))}"
+            return replace(decision, reason=note)
+
+    def _decided_by(self, policy: RetryPolicy, failure: Failure, error: ErrorReport) -> Decision:
         result, now = None, self._now()
         if callable(policy.backoff) and self._definition:
             result = failed_result_of(self._task, self._definition, error, now)
         aware = _aware(now)
-        return policy.decide(failure, now=aware, random=random.random, task_result=result)
+        return policy.decide(failure, now=aware, random=_random, task_result=result)
 
     def _elapsed(self) -> float:
         first = self._task.started_at or self._started_at
@@ -262,130 +312,18 @@ def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy
     return policy.replace(max_retries=task.max_retries)
 
 
-def call_within(timeout: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function, or run a coroutine function to its end, within ``timeout`` seconds.
-
-    Raises:
-        AttemptTimedOut: inside the function, when the time is over; again every second while it
-            swallows the exception, and at last if it returns all the same. Where the platform has
-            no timer signal, or outside the main thread, only a coroutine is interrupted.
-    """
-    with _guarded(timeout):
-        if inspect.iscoroutinefunction(func):
-            return async_to_sync(_await_within)(timeout, func, *args, **kwargs)
-        if timeout is None or not _can_interrupt():
-            return func(*args, **kwargs)
-        return _interrupted_after(timeout, partial(func, *args, **kwargs))
-
-
-@contextmanager
-def _guarded(timeout: float | None) -> Iterator[None]:
-    """Have django-q2's guard end this worker if even the exception at the timeout does not."""
-    if timeout is None:
-        yield
-        return
-    wakeups.set_guard(timeout + wakeups.GRACE)
-    try:
-        yield
-    finally:
-        wakeups.set_guard(None)
-
-
-async def _await_within(
-    seconds: float | None, func: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            value = await func(*args, **kwargs)
-    except TimeoutError as error:
-        if limit.expired() and seconds is not None:
-            raise AttemptTimedOut(seconds) from error
-        raise
-    if limit.expired() and seconds is not None:
-        raise AttemptTimedOut(seconds)
-    return value
-
-
-def _interrupted_after(timeout: float, call: Callable[[], Any]) -> Any:
-    expired = False
-
-    def interrupt(signum: int, frame: Any) -> None:
-        nonlocal expired
-        expired = True
-        raise AttemptTimedOut(timeout)
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
-            value = call()
-        finally:
-            # The time may be over at this very line; the next interrupt is a second away.
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    if expired:
-        raise AttemptTimedOut(timeout)
-    return value
-
-
-def _can_interrupt() -> bool:
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return in_main_thread and hasattr(signal, "setitimer")
-
-
-@contextmanager
-def _mending_transactions() -> Iterator[None]:
-    """Roll a caller's transaction that an inline attempt broke back to where the attempt began."""
-    joined = [c for c in connections.all(initialized_only=True) if c.in_atomic_block]
-    marks = [(connection, mark) for connection in joined if (mark := connection.savepoint())]
-    try:
-        yield
-    finally:
-        for connection, mark in marks:
-            try:
-                connection.savepoint_commit(mark)
-            except DatabaseError:
-                connection.needs_rollback = False
-                connection.savepoint_rollback(mark)
-
-
-def _aliases_in_transaction() -> set[str]:
-    return {c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block}
-
-
-def _clear_frames(error: BaseException | None) -> None:
+def _clear_frames(error: BaseException) -> None:
     """Let go of what the frames of a failure hold, such as a generator with a transaction open."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-
-
-def _tidy_connections(outer: Collection[str], *, interrupted: bool) -> None:
-    """Close connections that a function may have left broken, or in a transaction.
-
-    Those in ``outer`` were in a transaction before, and belong to the caller. An interrupted
-    connection may have been in the middle of a query, so all are closed then.
-    """
-    for connection in connections.all(initialized_only=True):
-        if connection.alias in outer:
-            continue
-        if connection.in_atomic_block:
-            connection.close()
-            del connections[connection.alias]
-        elif interrupted:
-            connection.close()
-        elif connection.errors_occurred or not connection.autocommit:
-            connection.close_if_unusable_or_obsolete()
+    for one in linked(error):
+        traceback.clear_frames(traceback_of(one))
 
 
 def _encoded(name: str, value: Any) -> Encoded | None:
     if value is None:
         return None
     try:
-        text = codec.dumps(value)
-    except TypeError as error:
+        text = call_briefly(partial(codec.dumps, value))
+    except (TypeError, AttemptTimedOut) as error:
         raise ResultNotStorable(name, str(error)) from error
     if len(text) > LARGEST_RESULT:
         raise ResultNotStorable(name, f"it takes {len(text)} bytes, more than {LARGEST_RESULT}")

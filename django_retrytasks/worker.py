@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
-from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, lifecycle, wakeups
+from . import conf, lifecycle, sessions, wakeups
 from .attempts import AttemptRun, refused, worker_name
-from .backend import result_of, sender_of
-from .contract import task_finished
-from .exceptions import NotATask, NotImportable
+from .isolation import beginning, run_in_copy
 from .lanes import Lane, Paused, lanes_of, paused_now
 from .lifecycle import Claim, ClaimInDoubt, Ending, Settled
-from .models import Attempt, Status, Task
-from .reports import report
-from .signals import attempt_failed, task_retrying, task_succeeded
+from .models import Task
+from .telling import tell_settled
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -56,6 +54,7 @@ def run(key: str, due: float | None = None) -> None:
         key: the cluster's key.
         due: Unix time of the database's clock for which the wake-up was written; None: at once.
     """
+    sessions.watch()
     until = time.monotonic() + conf.get().slice
     half = until - conf.get().slice / 2
     paused = _persist(paused_now, CLAIM_PATIENCE)
@@ -81,7 +80,7 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
     with lifecycle.running_inline(ids) as pending:
         while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
             pending -= {task.pk for task in claim.tasks}
-            Batch(claim).run()
+            Batch(claim, is_inline=True).run()
 
 
 def sweep() -> None:
@@ -94,10 +93,11 @@ def sweep() -> None:
 
 def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
     """Claim due Tasks and run them; return whether there were any."""
+    ends_at = time.monotonic() + _lease()
     claim = _claim(lanes, paused)
     if not claim.tasks:
         return False
-    batch = Batch(claim)
+    batch = Batch(claim, ends_at)
     # A caller's transaction hides its rows from the heart, which has a connection of its own.
     is_hidden = connections[wakeups.alias()].in_atomic_block
     with nullcontext() if is_hidden else _heart.watching(batch):
@@ -167,9 +167,23 @@ class Batch:
     Its Tasks are run by the worker's main thread. The heartbeat's thread may meanwhile settle what
     has ended and give back what still waits: one lock guards what they share, the other makes
     either wait for what the other is writing.
+
+    Args:
+        claim: the Tasks.
+        ends_at: when the lease of the claim ends at the earliest, by the monotonic clock.
+        is_inline: whether the calling process is no worker, and its connections not ours.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        ends_at: float = math.inf,
+        *,
+        is_inline: bool = False,
+    ) -> None:
+        self._context = copy_context() if is_inline else beginning()
+        self._ends_at = ends_at
+        self._is_inline = is_inline
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting = deque(claim.tasks)
@@ -185,7 +199,7 @@ class Batch:
         try:
             self._give_back_suspects()
             while task := self._next():
-                self._attempt(task)
+                run_in_copy(self._context, self._attempt, task)
         finally:
             try:
                 self._give_back()
@@ -193,7 +207,7 @@ class Batch:
                 self.settle()
 
     def _attempt(self, task: Task) -> None:
-        run = AttemptRun(task, self.now)
+        run = AttemptRun(task, self.now, is_inline=self._is_inline)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
             seconds = 2.0**task.given_back_count
             _persist(lambda: lifecycle.postpone(task, seconds), _lease())
@@ -209,8 +223,10 @@ class Batch:
         self._record()
         with self._lock:
             untold, self._untold = self._untold, []
+        callers = sessions.in_transaction()
         for settled in untold:
-            _tell(settled)
+            run_in_copy(self._context, tell_settled, settled)
+        sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
 
     def _record(self) -> None:
         """Settle the endings that are not yet: to be told of by the main thread alone, for what
@@ -248,6 +264,9 @@ class Batch:
 
     def _next(self) -> Task | None:
         with self._lock:
+            if time.monotonic() > self._ends_at:
+                # This process was frozen: another worker may hold them now, or finds them lapsed.
+                self._waiting.clear()
             self._running = self._waiting.popleft() if self._waiting else None
             self._started = time.monotonic()
         return self._running
@@ -335,55 +354,6 @@ class Heart:
 
 _pace = Pace()
 _heart = Heart()
-
-
-# ---- telling
-
-
-def _tell(settled: Settled) -> None:
-    """Tell of a committed ending, best effort: an error in foreign code is logged."""
-    try:
-        _send_signals(settled)
-    except Exception as error:
-        # Such as a site's log handler that cannot show the exception: send_robust logs, too.
-        words = "Task %s: telling of its attempt failed\n%s"
-        logger.error(words, settled.ending.task.pk, report(error).traceback)
-
-
-def _send_signals(settled: Settled) -> None:
-    ending, attempt = settled.ending, settled.attempt
-    task, sent = ending.task, {"task": ending.task, "attempt": attempt}
-    if task.internal:
-        return
-    if ending.outcome == Attempt.Outcome.SUCCEEDED:
-        _send(task_succeeded, **sent)
-    elif ending.exception:
-        _send(attempt_failed, **sent, exception=ending.exception)
-    if ending.status == Status.RETRYING and ending.exception:
-        _send(task_retrying, **sent, run_after=attempt.next_run_after)
-    if task.is_finished:
-        _tell_finished(settled)
-
-
-def _tell_finished(settled: Settled) -> None:
-    task, exception = settled.ending.task, settled.ending.exception
-    attempts = [settled.attempt] if settled.attempt.number == 1 else None
-    with suppress(NotImportable, NotATask):
-        result = result_of(task, attempts=attempts)
-        sender = sender_of(result.task)
-        try:
-            # The contract of task_finished: its receivers find the exception in sys.exc_info().
-            if exception:
-                raise exception
-        except BaseException:
-            task_finished.send_robust(sender, task_result=result)
-        else:
-            task_finished.send_robust(sender, task_result=result)
-
-
-def _send(to: Signal, **details: Any) -> None:
-    if to.has_listeners(Task):
-        to.send_robust(Task, **details)
 
 
 # ---- shared steps

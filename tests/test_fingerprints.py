@@ -25,7 +25,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from django_retrytasks import exceptions
-from django_retrytasks.attempts import call_within
 from django_retrytasks.exceptions import (
     AttemptTimedOut,
     Discard,
@@ -40,6 +39,7 @@ from django_retrytasks.exceptions import (
 from django_retrytasks.fingerprints import fingerprint, normalized, origin_of
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import class_path, report
+from django_retrytasks.timeouts import call_within
 
 ROOT = Path(__file__).parent.parent
 HERE = __name__
