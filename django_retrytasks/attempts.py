@@ -24,6 +24,7 @@ from .context import RetryTaskContext
 from .exceptions import (
     AttemptTimedOut,
     Discard,
+    MessageUnavailable,
     NotATask,
     NotImportable,
     ResultNotStorable,
@@ -213,7 +214,8 @@ class AttemptRun:
         self._let_go()  # a callable backoff may ask the database
         decision = self._decide(failure, reported)
         decision = replace(decision, reason=without(decision.reason, self._secrets))
-        return self._ending(outcome, decision, error=reported, exception=error)
+        live = MessageUnavailable(reported.class_path) if reported.is_bare else error
+        return self._ending(outcome, decision, error=reported, exception=live)
 
     @cached_property
     def _secrets(self) -> list[str]:

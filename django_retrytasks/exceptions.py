@@ -15,6 +15,7 @@ __all__ = [
     "AttemptTimedOut",
     "Discard",
     "Duration",
+    "MessageUnavailable",
     "NotATask",
     "NotImportable",
     "ResultNotStorable",
@@ -204,6 +205,23 @@ class AttemptTimedOut(BaseException):
 
     def __str__(self) -> str:
         return f"the attempt ran longer than its timeout of {self.timeout:g} s"
+
+
+class MessageUnavailable(Exception):
+    """Stands for an exception of a task function whose message was not to be had in time.
+
+    Receivers get it in that exception's place, which would keep each of them waiting as well.
+
+    Attributes:
+        class_path: the dotted path of that exception's class.
+    """
+
+    def __init__(self, class_path: str) -> None:
+        self.class_path = class_path
+        super().__init__(class_path)
+
+    def __str__(self) -> str:
+        return f"{self.class_path}: message unavailable"
 
 
 class WorkerLost(Exception):

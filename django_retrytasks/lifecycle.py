@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -586,9 +587,34 @@ def cancel(ids: Iterable[uuid.UUID]) -> int:
     """Drop Tasks that wait or run; return how many.
 
     The function of one that runs is not interrupted: it goes on to its end, and what comes of it
-    is refused.
+    is refused. An Attempt is written for a run that is known to have begun.
     """
-    return _change(ids, UNFINISHED, "cancelled", **_discarded(), claim_token=None)
+    with writing():
+        tasks = _lock(ids, UNFINISHED)
+        _record_cancelled([task for task in tasks if task.was_started])
+        _by_pk(tasks).update(**_discarded(), claim_token=None)
+    _log_all(logging.INFO, "cancelled", tasks)
+    return len(tasks)
+
+
+def _record_cancelled(running: Sequence[Task]) -> None:
+    """Write the Attempts of runs whose end is not waited for."""
+    cancelled = [
+        Attempt(
+            task_id=task.pk,
+            number=task.attempt_count + 1,
+            outcome=Attempt.Outcome.CANCELLED,
+            retry_count=task.retry_count,
+            queued_at=task.queued_at,
+            started_at=task.last_attempted_at or DatabaseNow(),
+            finished_at=DatabaseNow(),
+            worker=task.worker,
+            decision="cancelled",
+        )
+        for task in running
+    ]
+    Attempt.objects.using(wakeups.alias()).bulk_create(cancelled)
+    _by_pk(running).update(attempt_count=F("attempt_count") + 1)
 
 
 def _due_at(seconds: float = 0) -> dict[str, Any]:
@@ -615,13 +641,18 @@ def _change(
 ) -> int:
     """Change Tasks that have one of these statuses, and ring for them; return how many."""
     with writing():
-        rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
-        tasks = list(rows.select_for_update().order_by("pk"))
+        tasks = _lock(ids, statuses)
         _by_pk(tasks).update(**values)
         if wake:
             _wake_for([(task, wake) for task in tasks])
     _log_all(logging.INFO, words, tasks)
     return len(tasks)
+
+
+def _lock(ids: Iterable[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
+    """Lock those of these Tasks that have one of these statuses."""
+    rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
+    return list(rows.select_for_update().order_by("pk"))
 
 
 # ---- sweep

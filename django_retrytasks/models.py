@@ -417,7 +417,7 @@ class Task(models.Model):
 
 
 class Attempt(models.Model):
-    """One run of a Task: written once, when it is settled, and never changed."""
+    """One run of a Task: written once, when it is settled or cancelled, and never changed."""
 
     class Outcome(models.TextChoices):
         # The function returned.
@@ -432,6 +432,8 @@ class Attempt(models.Model):
         SNOOZED = "SNOOZED", _("Snoozed")
         # It raised Discard.
         DISCARDED = "DISCARDED", _("Discarded")
+        # An operator cancelled its Task while it ran: written then, whatever comes of the function.
+        CANCELLED = "CANCELLED", _("Cancelled")
 
     task = models.ForeignKey(
         Task,

@@ -25,6 +25,7 @@ PHRASES = (
     gettext_noop("%(error)s is in no_retry_on"),
     gettext_noop("the return value cannot be stored"),
     gettext_noop("the outcome cannot be stored"),
+    gettext_noop("cancelled"),
     gettext_noop("canary: %(count)s of %(most)s did not succeed"),
     gettext_noop("by %(who)s: %(why)s"),
     gettext_noop("by %(who)s"),
@@ -32,10 +33,14 @@ PHRASES = (
 
 
 def told(text: str) -> str:
-    """Return a stored text in the current language; as it is where it is no phrase of ours."""
+    """Return a stored text in the current language; as it is where it is no phrase of ours.
+
+    What follows a semicolon is a note for developers, and stays as it is.
+    """
+    said, semicolon, note = text.partition("; ")
     for phrase, pattern in _PATTERNS.items():
-        if found := pattern.fullmatch(text):
-            return gettext(phrase) % found.groupdict()
+        if found := pattern.fullmatch(said):
+            return gettext(phrase) % found.groupdict() + semicolon + note
     return text
 
 

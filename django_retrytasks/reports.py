@@ -25,13 +25,15 @@ _QUALNAME: Final[Any] = vars(type)["__qualname__"]
 class ErrorReport:
     """An exception as text: its class's dotted path, its message and its traceback, chain kept.
 
-    ``origin`` is the innermost line of the site's own code, empty where there is none.
+    ``origin`` is the innermost line of the site's own code, empty where there is none. ``is_bare``
+    tells that the exception was not asked for its message.
     """
 
     class_path: str
     message: str
     traceback: str
     origin: str = ""
+    is_bare: bool = False
 
 
 def report(exception: BaseException) -> ErrorReport:
@@ -63,6 +65,7 @@ def bare_report(exception: BaseException) -> ErrorReport:
         message=UNAVAILABLE,
         traceback=storable(stack, TRACEBACK_LIMIT),
         origin=origin_of(exception),
+        is_bare=True,
     )
 
 
@@ -87,13 +90,14 @@ def _traceback(exception: BaseException) -> str:
     try:
         if len(list(linked(exception))) < LINK_LIMIT:
             return "".join(traceback.format_exception(exception, limit=FRAME_LIMIT))
-    except RecursionError:
-        """Of a group with too many groups in it."""
+        why = "too many"
     except _PASSED_ON:
         raise
     except BaseException as error:
-        return f"<the traceback cannot be shown: {type(error).__name__}>"
-    return f"[without the many exceptions that led to it]\n{_stack(exception, _message(exception))}"
+        why = type(error).__name__
+    return (
+        f"[without the exceptions that led to it: {why}]\n{_stack(exception, _message(exception))}"
+    )
 
 
 def _stack(exception: BaseException, message: str) -> str:

@@ -145,7 +145,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
                     f"{nearest(name, parameters)}"
                 )
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now: nothing is stored, nothing is retried."""
         if self.wants_context:
             name = self.func.__qualname__
@@ -271,12 +271,24 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
     if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
 
-        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]: ...
-        async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]: ...
         def get_result(self, result_id: str) -> RetryTaskResult[R]: ...
         async def aget_result(self, result_id: str) -> RetryTaskResult[R]: ...
         def call(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
         async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+        """Store one Task in the caller's transaction.
+
+        Raises:
+            InvalidTask: the task does not fit its backend.
+            TypeError: the call does not fit the function, or an argument cannot be stored.
+        """
+        return self.get_backend().enqueue(self, args, kwargs)
+
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+        """Store one Task from asynchronous code; see :meth:`enqueue`."""
+        result: Any = await self.get_backend().aenqueue(self, list(args), kwargs)
+        return result  # type: ignore[no-any-return]
 
     def enqueue_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
@@ -292,7 +304,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         return self.get_backend().enqueue_many(self, [_split_call(call) for call in calls])
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling."""
         return self.enqueue(*args, **kwargs)
 

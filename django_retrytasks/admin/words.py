@@ -91,6 +91,7 @@ ENDED = {
     Attempt.Outcome.LOST: _("%(attempt)s was lost with its worker; %(next)s"),
     Attempt.Outcome.SNOOZED: _("%(attempt)s was put off; %(next)s"),
     Attempt.Outcome.DISCARDED: _("%(attempt)s raised Discard; %(next)s"),
+    Attempt.Outcome.CANCELLED: _("%(attempt)s was cancelled; %(next)s"),
 }
 
 

@@ -324,6 +324,7 @@ class Migration(migrations.Migration):
                             ("LOST", "Lost"),
                             ("SNOOZED", "Snoozed"),
                             ("DISCARDED", "Discarded"),
+                            ("CANCELLED", "Cancelled"),
                         ],
                         help_text="How it ended.",
                         max_length=9,
