@@ -62,10 +62,9 @@ def watch() -> None:
     """
     _watch_coming()
     for connection in connections.all(initialized_only=True):
-        if connection.connection is not None:
-            if _watch_of(connection) is None:
-                _begin(connection)
-            _note_wrappers(connection)
+        if _watch_of(connection) is None:
+            _begin(connection)
+        _note_wrappers(connection)
 
 
 @cache
@@ -138,13 +137,12 @@ def _is_plain(sql: Any, connection: BaseDatabaseWrapper) -> bool:
 
 def _is_as_it_began(connection: BaseDatabaseWrapper) -> bool:
     watch = _watch_of(connection)
+    wrappers = watch.wrappers if watch else []  # not watched yet: made since, and never opened
+    if list(map(id, connection.execute_wrappers)) != list(map(id, wrappers)):
+        return False
     if watch is None or connection.connection is None:
         return True
-    return (
-        watch.is_plain
-        and list(map(id, connection.execute_wrappers)) == list(map(id, watch.wrappers))
-        and _is_idle(connection.connection, connection.vendor)
-    )
+    return watch.is_plain and _is_idle(connection.connection, connection.vendor)
 
 
 def _watch_of(connection: BaseDatabaseWrapper) -> Watch | None:
