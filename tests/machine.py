@@ -368,6 +368,21 @@ class Machine(RuleBasedStateMachine):
         self.assert_unchanged(before, but=expected)
 
     @rule(pick=PICKS, many=st.integers(1, 3))
+    def cancel(self, pick: int, many: int) -> None:
+        ids, before = self.pick_ids(pick, many), self.rows()
+        expected = [pk for pk in ids if before[pk]["status"] not in ("FAILED", *FINISHED)]
+
+        assert lifecycle.cancel(ids) == len(expected)
+
+        after = self.rows()
+        for pk in expected:
+            has_begun = pk in self.started and before[pk]["status"] == "RUNNING"
+            assert after[pk]["attempt_count"] == before[pk]["attempt_count"] + has_begun
+            self.started.discard(pk)
+            self.owed.pop(pk, None)
+        self.assert_unchanged(before, but=expected)
+
+    @rule(pick=PICKS, many=st.integers(1, 3))
     def redrive(self, pick: int, many: int) -> None:
         ids, before = self.pick_ids(pick, many), self.rows()
         expected = [pk for pk in ids if before[pk]["status"] == "FAILED"]

@@ -302,6 +302,14 @@ def tells_context(self: RetryTaskContext) -> dict[str, Any]:
     }
 
 
+@retry_task(max_retries=3, countdown=0)
+def freezes_its_worker(directory: str) -> None:
+    """Note the process, then stop it until it is told to go on; the first time only."""
+    if not noted(directory):
+        note(directory, str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def note(directory: str, text: str) -> None:
     """Add a line of its own file, so that no two processes write to one."""
     path = Path(directory) / f"{time.time_ns()}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -358,6 +358,22 @@ class TestClaims:
         task.refresh_from_db()
         assert (task.status, task.attempt_count) == (Status.SUCCEEDED, 2)
 
+    def test_worker_frozen_within_a_batch_does_not_start_the_rest(self, noted_in: str) -> None:
+        # Quick Tasks first, so that workers come to claim many at once.
+        with transaction.atomic():
+            tasks.succeeds.using(priority=3).enqueue_many([()] * 400)
+            tasks.freezes_its_worker.using(priority=2).enqueue(noted_in)
+            rest = tasks.notes.using(priority=1).enqueue_many([(noted_in, "rest")] * 40)
+        pid = int(first_note(noted_in))
+
+        try:
+            sweep_until(lambda: all(final(result) for result in rest), 60)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(is_idle)
+
+        assert tasks.noted(noted_in)[1:] == ["rest"] * 40
+
     def test_task_longer_than_the_lease_is_kept_by_its_heartbeat(self, noted_in: str) -> None:
         result = tasks.sleeps_noting.enqueue(noted_in, LEASE + 2)
 
