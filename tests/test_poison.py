@@ -16,7 +16,7 @@ from .cluster import is_idle, running_cluster, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
-STATEMENTS = {
+STATEMENTS: dict[str, list[tuple[str, ...]]] = {
     "postgresql": [
         ("BEGIN",),
         ("CREATE SCHEMA IF NOT EXISTS tenant1", "SET search_path TO tenant1"),
