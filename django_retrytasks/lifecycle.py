@@ -6,6 +6,7 @@ Their states and edges are drawn in docs/explanation/lifecycle.md. Times are the
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections import defaultdict
@@ -68,6 +69,8 @@ class Claim:
     tasks: Sequence[Task] = ()
     token: uuid.UUID | None = None
     at: datetime | None = None
+    ends_at: float = math.inf
+    """When its lease ends at the earliest, in seconds of this process's monotonic clock."""
 
 
 class ClaimInDoubt(OperationalError):
@@ -257,11 +260,11 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
 
 def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) -> Claim:
-    claim = Claim()
+    claim, ends_at = Claim(), time.monotonic() + lease.total_seconds()
     try:
         with writing():
             if tasks := _without_suspects(candidates()):
-                claim = _take(tasks, worker, lease)
+                claim = replace(_take(tasks, worker, lease), ends_at=ends_at)
     except (OperationalError, InterfaceError) as error:
         if claim.tasks:
             raise ClaimInDoubt(claim) from error

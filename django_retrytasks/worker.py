@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from . import conf, lifecycle, sessions, wakeups
-from .attempts import AttemptRun, refused, worker_name
+from .attempts import AttemptRun, worker_name
+from .heart import PATIENCE, Heart
 from .isolation import beginning, run_in_copy
 from .lanes import Lane, Paused, lanes_of, paused_now
 from .lifecycle import Claim, ClaimInDoubt, Ending, Settled
 from .models import Task
+from .persistence import persist
+from .settling import settle
 from .telling import tell_settled
 
 logger = logging.getLogger("django_retrytasks")
@@ -33,8 +33,6 @@ REVIEW_ENTRY = "django_retrytasks.announcements.review"
 # Seconds of work to claim at once, and Tasks at most.
 BATCH_SECONDS = 0.05
 BATCH_LIMIT = 50
-# Seconds after which a Task that still runs has its neighbours settled and given back.
-PATIENCE = 1.0
 # A Task whose code a worker lacks, as an old one does in a deploy, is given back so often: for
 # 1, 2, 4 and 8 seconds. After that it is an attempt like any other.
 GIVE_BACKS = 4
@@ -43,8 +41,6 @@ EARLY = 0.2
 # Seconds for which to look for work while the database is away. A wake-up that then fails comes
 # again only when django-q2's ``retry`` is over, or with the sweep.
 CLAIM_PATIENCE = 15.0
-# How often to try again what a database that answers refuses.
-REFUSALS = 5
 
 
 def run(key: str, due: float | None = None) -> None:
@@ -57,8 +53,8 @@ def run(key: str, due: float | None = None) -> None:
     sessions.watch()
     until = time.monotonic() + conf.get().slice
     half = until - conf.get().slice / 2
-    paused = _persist(paused_now, CLAIM_PATIENCE)
-    lanes = _persist(lambda: lanes_of(key, paused), CLAIM_PATIENCE)
+    paused = persist(paused_now, _soon())
+    lanes = persist(lambda: lanes_of(key, paused), _soon())
     worked = _run_batch(lanes, paused) or (
         _wait_for_coming(key, lanes, due) and _run_batch(lanes, paused)
     )
@@ -93,11 +89,10 @@ def sweep() -> None:
 
 def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
     """Claim due Tasks and run them; return whether there were any."""
-    ends_at = time.monotonic() + _lease()
     claim = _claim(lanes, paused)
     if not claim.tasks:
         return False
-    batch = Batch(claim, ends_at)
+    batch = Batch(claim)
     # A caller's transaction hides its rows from the heart, which has a connection of its own.
     is_hidden = connections[wakeups.alias()].in_atomic_block
     with nullcontext() if is_hidden else _heart.watching(batch):
@@ -106,7 +101,7 @@ def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
 
 
 def _ring_for_due(key: str, lanes: Sequence[Lane], *, least: int = 1) -> bool:
-    return _persist(lambda: lifecycle.ring_for_due(key, lanes, least=least), CLAIM_PATIENCE)
+    return persist(lambda: lifecycle.ring_for_due(key, lanes, least=least), _soon())
 
 
 def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
@@ -123,7 +118,7 @@ def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
             doubtful = error.claim
             raise
 
-    return _persist(act, CLAIM_PATIENCE)
+    return persist(act, _soon())
 
 
 def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool:
@@ -131,7 +126,7 @@ def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool
 
     A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
     """
-    coming = _persist(lambda: lifecycle.next_coming(lanes), CLAIM_PATIENCE)
+    coming = persist(lambda: lifecycle.next_coming(lanes), _soon())
     if coming is None:
         return False
     run_after, now = coming
@@ -139,7 +134,8 @@ def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool
         time.sleep(max(wait, 0))
         return True
     if due is not None and (ahead := due - now.timestamp()) > 0:
-        wakeups.ring(key, [wakeups.later(ahead, run_after)])
+        wake = wakeups.later(ahead, run_after)
+        persist(lambda: wakeups.ring(key, [wake]), _soon())
     return False
 
 
@@ -170,25 +166,19 @@ class Batch:
 
     Args:
         claim: the Tasks.
-        ends_at: when the lease of the claim ends at the earliest, by the monotonic clock.
         is_inline: whether the calling process is no worker, and its connections not ours.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        ends_at: float = math.inf,
-        *,
-        is_inline: bool = False,
-    ) -> None:
+    def __init__(self, claim: Claim, *, is_inline: bool = False) -> None:
         self._context = copy_context() if is_inline else beginning()
-        self._ends_at = ends_at
+        self._ends_at = claim.ends_at
         self._is_inline = is_inline
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting = deque(claim.tasks)
         self._running: Task | None = None
         self._endings: list[Ending] = []
+        self._leaving: list[Task] = []
         self._untold: list[Settled] = []
         self._claimed_at = claim.at or timezone.now()
         self._claimed = self._started = self._beaten = time.monotonic()
@@ -202,15 +192,15 @@ class Batch:
                 run_in_copy(self._context, self._attempt, task)
         finally:
             try:
-                self._give_back()
-            finally:
                 self.settle()
+            finally:
+                self._give_back(self._until())
 
     def _attempt(self, task: Task) -> None:
         run = AttemptRun(task, self.now, is_inline=self._is_inline)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
             seconds = 2.0**task.given_back_count
-            _persist(lambda: lifecycle.postpone(task, seconds), _lease())
+            persist(lambda: lifecycle.postpone(task, seconds), self._until())
         else:
             self._finish(run.ending())
 
@@ -220,7 +210,7 @@ class Batch:
 
     def settle(self) -> None:
         """Settle the endings that are not yet, and tell the world about them."""
-        self._record()
+        self._record(self._until())
         with self._lock:
             untold, self._untold = self._untold, []
         callers = sessions.in_transaction()
@@ -228,33 +218,42 @@ class Batch:
             run_in_copy(self._context, tell_settled, settled)
         sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
 
-    def _record(self) -> None:
+    def _record(self, until: float) -> None:
         """Settle the endings that are not yet: to be told of by the main thread alone, for what
         hangs in a receiver must not stop the heart."""
         with self._writing:
             with self._lock:
-                endings, self._endings = self._endings, []
+                endings = list(self._endings)
             if not endings:
                 return
-            try:
-                settled = _settle(endings)
-            except BaseException:
+            for dealt_with, settled in settle(endings, until):
                 with self._lock:
-                    self._endings[:0] = endings
-                raise
-            with self._lock:
-                self._untold += settled
+                    del self._endings[: len(dealt_with)]
+                    self._untold += settled
+
+    def _until(self) -> float:
+        """Return until when to try to record what became of a Task, by the monotonic clock.
+
+        It is the end of the lease, for after that it is refused. The lease of a Task that is run
+        inline is longer than anyone would wait.
+        """
+        lease = conf.get().lease
+        return min(max(self._ends_at, self._beaten + lease), time.monotonic() + lease)
 
     def beat(self) -> None:
-        """Extend the lease of a Task that runs long; do not let its neighbours wait for it."""
+        """Extend the lease of a Task that runs long; do not let its neighbours wait for it.
+
+        Each is tried once, for the next beat tries again: none is to keep another waiting.
+        """
         with self._lock:
             task, started = self._running, self._started
         at = time.monotonic()
-        if task is not None and at - started >= PATIENCE:
-            self._extend(task, started, at)
-        if at - self._claimed >= PATIENCE:
-            self._record()
-            self._give_back()
+        with ExitStack() as steps:
+            if at - self._claimed >= PATIENCE:
+                steps.callback(self._give_back, until=at)
+                steps.callback(self._record, until=at)
+            if task is not None and at - started >= PATIENCE:
+                self._extend(task, started, at)
 
     def _extend(self, task: Task, started: float, at: float) -> None:
         if self._held and self._lease_is_old() and not _is_hung(task, at - started):
@@ -277,79 +276,25 @@ class Batch:
             self._running = None
             self._endings.append(ending)
 
-    def _give_back(self) -> None:
+    def _give_back(self, until: float) -> None:
         with self._writing:
             with self._lock:
-                waiting = list(self._waiting)
+                self._leaving += self._waiting
                 self._waiting.clear()
-            if waiting:
-                _persist(lambda: lifecycle.release(waiting), _lease())
+            if self._leaving:
+                persist(lambda: lifecycle.release(self._leaving), until)
+                self._leaving.clear()
 
     def _give_back_suspects(self) -> None:
         """Give back Tasks whose last worker died before it is known to have started them."""
         suspects = [task for task in self._waiting if task.lapsed and not task.was_started]
         if suspects:
             self._waiting = deque(task for task in self._waiting if task not in suspects)
-            _persist(lambda: lifecycle.release(suspects, suspect=True), _lease())
+            persist(lambda: lifecycle.release(suspects, suspect=True), self._until())
 
     def _lease_is_old(self) -> bool:
         unbeaten = self._beaten < self._started
         return unbeaten or time.monotonic() - self._beaten > conf.get().lease / 4
-
-
-class Heart:
-    """The thread that beats for Tasks that run long, one in each worker process.
-
-    It costs short Tasks nothing: it looks once a second, and reaches for the database, on a
-    connection of its own, only when a claim is a second old.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._batch: Batch | None = None
-        self._idle = True
-        self._pid: int | None = None
-
-    @contextmanager
-    def watching(self, batch: Batch) -> Iterator[None]:
-        """Beat for a batch while the body runs."""
-        self._start_once()
-        with self._changed:
-            self._batch = batch
-            if self._idle:
-                self._changed.notify()
-        try:
-            yield
-        finally:
-            self._batch = None
-
-    def _start_once(self) -> None:
-        # A fork has the parent's objects but none of its threads.
-        if self._pid != os.getpid():
-            self._changed = threading.Condition()
-            self._pid = os.getpid()
-            name = "retrytasks-heart"
-            threading.Thread(target=self._beat_for_ever, name=name, daemon=True).start()
-
-    def _beat_for_ever(self) -> None:
-        while True:
-            batch = self._wait()
-            try:
-                batch.beat()
-            except Exception:
-                logger.exception("Heartbeat failed; it is tried again in a second")
-            finally:
-                # Not needed again for a quarter of a lease; and it may be the one that broke.
-                connections.close_all()
-
-    def _wait(self) -> Batch:
-        with self._changed:
-            while True:
-                self._idle = self._batch is None
-                self._changed.wait(None if self._idle else PATIENCE)
-                batch = self._batch
-                if batch is not None and not self._idle:
-                    return batch
 
 
 _pace = Pace()
@@ -358,51 +303,10 @@ _heart = Heart()
 
 # ---- shared steps
 
-T = TypeVar("T")
 
-
-def _settle(endings: Sequence[Ending]) -> list[Settled]:
-    """Settle endings together; one that the database refuses does not take the others with it."""
-    try:
-        return _persist(lambda: lifecycle.settle(endings), _lease())
-    except Exception as error:
-        if not _is_usable() or connections[wakeups.alias()].in_atomic_block:
-            raise
-        if len(endings) > 1:
-            return [settled for ending in endings for settled in _settle([ending])]
-        logger.exception("Task %s: its outcome cannot be stored", endings[0].task.pk)
-        return lifecycle.settle([refused(endings[0], error)])
-
-
-def _persist(act: Callable[[], T], patience: float) -> T:
-    """Do something with the database, again and again for ``patience`` seconds while it is away.
-
-    While it answers, an error such as a deadlock is worth a few tries only.
-    """
-    until = time.monotonic() + patience
-    pause, refusals = 0.05, 0
-    while True:
-        try:
-            return act()
-        except (OperationalError, InterfaceError) as error:
-            refusals += _is_usable()
-            over = time.monotonic() > until or refusals > REFUSALS
-            if over or connections[wakeups.alias()].in_atomic_block:
-                raise
-            logger.warning("The database is tried again in %.2f s: %s", pause, error)
-            connections[wakeups.alias()].close()
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
-
-
-def _is_usable() -> bool:
-    connection = connections[wakeups.alias()]
-    return connection.connection is not None and bool(connection.is_usable())
-
-
-def _lease() -> float:
-    """Return for how long what a claim holds can be recorded: past its lease that is refused."""
-    return conf.get().lease
+def _soon() -> float:
+    """Return until when to look for work while the database is away, by the monotonic clock."""
+    return time.monotonic() + CLAIM_PATIENCE
 
 
 def _is_hung(task: Task, seconds: float) -> bool:

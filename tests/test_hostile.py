@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -356,9 +357,9 @@ class TestSurroundings:
 
     def test_the_rest_of_a_batch_is_not_started_after_its_lease(self, driver: Driver) -> None:
         results = tasks.echoes.enqueue_many([(1,), (2,)])
-        claim = driver.claim()
+        claim = replace(driver.claim(), ends_at=time.monotonic() - 0.001)
 
-        worker.Batch(claim, time.monotonic() - 0.001).run()
+        worker.Batch(claim).run()
 
         assert [driver.attempts(result) for result in results] == [[], []]
         assert {driver.row(result).status for result in results} == {Status.RUNNING}
