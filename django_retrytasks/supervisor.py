@@ -23,9 +23,10 @@ from types import FrameType
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import Error, connections
 
-from . import health, lifecycle, wakeups
+from . import conf, health, lifecycle, wakeups
 from .lanes import lanes_of
-from .models import DatabaseNow
+from .models import DatabaseNow, Task
+from .transactions import writing
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -34,6 +35,8 @@ TICK = 0.2
 # A cluster that has run for so long did start; one that ends earlier is started again ever later.
 STEADY = 10.0
 LONGEST_PAUSE = 60.0
+# A write that takes longer was held up.
+AT_ONCE = 1.0
 
 Held = tuple[int, uuid.UUID | None]
 """The process id of a worker and the token of the claim it holds."""
@@ -47,24 +50,31 @@ class Look:
     """Seconds for which the oldest due Task of its queues has been due; 0 if none is."""
     claims: frozenset[Held]
     """The live claims that its workers hold."""
+    is_writable: bool = True
+    """Whether the database takes, at once, what a claim writes."""
 
 
 class Progress:
     """Whether a cluster works, going by looks at it; ``now`` is a monotonic clock's seconds."""
 
-    def __init__(self, *, workers: int, max_stall: float, now: float) -> None:
+    def __init__(self, *, workers: int, max_stall: float, lease: float, now: float) -> None:
         self._workers = workers
         self._max_stall = max_stall
+        self._lease = lease
         self._claims: frozenset[Held] = frozenset()
-        self._since = now
+        self._since = self._written_at = now
+        self._was_writable = True
         self._has_rung = False
 
     def note(self, look: Look | None, now: float) -> None:
         """Take a look into account; None: the database did not answer, which is no stall."""
-        if look is None or not look.lag or self._has_new_claim(look) or self._is_full(look):
+        if look is None or self._is_at_work(look) or not self._had_a_chance(look, now):
             self._since = now
             self._has_rung = False
         self._claims = look.claims if look else frozenset()
+        self._was_writable = look is None or look.is_writable
+        if self._was_writable:
+            self._written_at = now
 
     def is_frozen(self, look: Look | None, now: float) -> bool:
         """Whether a Task has been due for too long, and this cluster idle for as long."""
@@ -77,6 +87,19 @@ class Progress:
             return False
         self._has_rung = True
         return True
+
+    def _is_at_work(self, look: Look) -> bool:
+        return not look.lag or self._has_new_claim(look) or self._is_full(look)
+
+    def _had_a_chance(self, look: Look, now: float) -> bool:
+        """Whether the database took writes since the last look, or refuses for over a lease.
+
+        By then no worker holds an outcome that could still be settled. And it may be a frozen
+        worker of this cluster that holds the lock that keeps others from writing.
+        """
+        if look.is_writable:
+            return self._was_writable
+        return now - self._written_at > self._lease
 
     def _has_new_claim(self, look: Look) -> bool:
         return bool(look.claims - self._claims)
@@ -197,13 +220,14 @@ class Supervisor:
     def _watch(self, cluster: Cluster) -> bool:
         """Wait until the cluster ends or is to be ended; return whether it is frozen."""
         workers, now = wakeups.workers_of(self._key), time.monotonic()
-        progress = Progress(workers=workers, max_stall=self._max_stall, now=now)
+        lease = conf.get().lease
+        progress = Progress(workers=workers, max_stall=self._max_stall, lease=lease, now=now)
         next_look = now
         while not self._is_stopping and cluster.exit_code is None:
             time.sleep(TICK)
-            if (now := time.monotonic()) < next_look:
+            if time.monotonic() < next_look:
                 continue
-            look = self._look(cluster)
+            look, now = self._look(cluster), time.monotonic()
             progress.note(look, now)
             if progress.is_frozen(look, now):
                 return True
@@ -215,12 +239,25 @@ class Supervisor:
     def _look(self, cluster: Cluster) -> Look | None:
         try:
             lag = health.lag(lanes_of(self._key))
-            look = Look(lag=lag, claims=cluster.claims() if lag else frozenset())
+            claims = cluster.claims() if lag else frozenset()
         except Error as error:
             self._lose_database(error)
             return None
-        self._is_blind = False
-        return look
+        is_writable = not lag or self._can_write()
+        self._is_blind = self._is_blind and not is_writable
+        return Look(lag=lag, claims=claims, is_writable=is_writable)
+
+    def _can_write(self) -> bool:
+        """Write where a claim writes, leaving nothing; return whether that went through at once."""
+        began = time.monotonic()
+        try:
+            with writing():
+                Task.objects.using(wakeups.alias()).filter(pk=uuid.uuid4()).update(suspect=True)
+                wakeups.delete(wakeups.ring(self._key, [wakeups.now()]))
+        except Error as error:
+            self._lose_database(error)
+            return False
+        return time.monotonic() - began < AT_ONCE
 
     def _ring(self) -> None:
         try:
@@ -240,7 +277,7 @@ class Supervisor:
         if is_frozen:
             logger.error("Cluster frozen: key=%s pid=%s; it is replaced", self._key, cluster.pid)
             look = self._look(cluster)
-            cluster.end(self._grace if look and look.claims else 0)
+            cluster.end(self._grace if look is None or look.claims else 0)
             self._pause = 0
         elif self._is_stopping:
             cluster.end(self._grace)

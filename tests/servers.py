@@ -31,8 +31,10 @@ class Server(ABC):
     """A database server on a free port of this machine, in a directory that goes when it ends."""
 
     scheme: ClassVar[str]
-    # The user who may do everything there, the one the server runs as, a database it always has.
+    # The user who may do everything there, the site's, the one the server runs as, a database it
+    # always has.
     root: ClassVar[str]
+    user: ClassVar[str]
     runs_as: ClassVar[str]
     system: ClassVar[str]
     programs: ClassVar[Sequence[str]]
@@ -55,7 +57,7 @@ class Server(ABC):
     @property
     def url(self) -> str:
         """Return the ``DATABASE_URL`` of the tests' site on this server."""
-        return f"{self.scheme}://{self.root}@127.0.0.1:{self.port}/outage"
+        return f"{self.scheme}://{self.user}@127.0.0.1:{self.port}/outage"
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -63,7 +65,7 @@ class Server(ABC):
         try:
             self._install()
             self.start()
-            self._execute(f"CREATE DATABASE {self._database()['NAME']}")
+            self._create()
             with self.connected():
                 call_command("migrate", verbosity=0)
             yield
@@ -72,14 +74,9 @@ class Server(ABC):
             shutil.rmtree(self.directory, ignore_errors=True)
 
     @contextmanager
-    def connected(self, name: str | None = None) -> Iterator[None]:
-        """Let this process's default connection lead to this server while the body runs.
-
-        Args:
-            name: a database; None: that of the tests' site.
-        """
-        database = self._database() | ({"NAME": name} if name else {})
-        with default_database(database):
+    def connected(self) -> Iterator[None]:
+        """Let this process's default connection lead to the site here while the body runs."""
+        with default_database(self._database()):
             yield
 
     def start(self) -> None:
@@ -111,8 +108,23 @@ class Server(ABC):
     def cut_off(self) -> None:
         """End every connection."""
 
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Refuse every write while the body runs, as a standby does after a failover."""
+        self._set_read_only(True)
+        try:
+            yield
+        finally:
+            self._set_read_only(False)
+
+    @abstractmethod
+    def _set_read_only(self, on: bool) -> None: ...
+
     @abstractmethod
     def _install(self) -> None: ...
+
+    def _create(self) -> None:
+        self._execute(f"CREATE DATABASE {self._database()['NAME']}")
 
     @abstractmethod
     def _command(self) -> list[str]: ...
@@ -128,7 +140,8 @@ class Server(ABC):
         return True
 
     def _execute(self, sql: str) -> list[Any]:
-        with self.connected(self.system), connections["default"].cursor() as cursor:
+        of_root = self._database() | {"NAME": self.system, "USER": self.root}
+        with default_database(of_root), connections["default"].cursor() as cursor:
             cursor.execute(sql)
             return list(cursor.fetchall()) if cursor.description else []
 
@@ -143,7 +156,8 @@ class Server(ABC):
 
 
 class PostgreSQL(Server):
-    scheme, root, runs_as, system = "postgres", "postgres", "postgres", "postgres"
+    scheme, root, user = "postgres", "postgres", "postgres"
+    runs_as, system = "postgres", "postgres"
     programs = ("initdb", "postgres")
     fast, immediate = signal.SIGINT, signal.SIGQUIT
 
@@ -152,6 +166,10 @@ class PostgreSQL(Server):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
+
+    def _set_read_only(self, on: bool) -> None:
+        self._execute(f"ALTER SYSTEM SET default_transaction_read_only = {on}")
+        self._execute("SELECT pg_reload_conf()")
 
     def _install(self) -> None:
         data = f"{self.directory}/data"
@@ -169,15 +187,25 @@ class PostgreSQL(Server):
 
 
 class MariaDB(Server):
-    scheme, root, runs_as, system = "mysql", "root", "mysql", "mysql"
+    # A site that is root itself may write to a read-only server.
+    scheme, root, user = "mysql", "root", "site"
+    runs_as, system = "mysql", "mysql"
     programs = ("mariadb-install-db", "mariadbd")
     fast, immediate = signal.SIGTERM, signal.SIGKILL
 
     def cut_off(self) -> None:
-        others = "SELECT id FROM information_schema.processlist WHERE user = 'root'"
-        for (number,) in self._execute(f"{others} AND id <> CONNECTION_ID()"):
+        others = f"SELECT id FROM information_schema.processlist WHERE user = '{self.user}'"
+        for (number,) in self._execute(others):
             with suppress(Error):  # it has ended by itself
                 self._execute(f"KILL {number}")
+
+    def _set_read_only(self, on: bool) -> None:
+        self._execute(f"SET GLOBAL read_only = {on}")
+
+    def _create(self) -> None:
+        super()._create()
+        self._execute(f"CREATE USER {self.user}")
+        self._execute(f"GRANT ALL ON {self._database()['NAME']}.* TO {self.user}")
 
     def _install(self) -> None:
         self._run(

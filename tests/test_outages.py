@@ -42,6 +42,7 @@ for number in range(150):
 FAILED, SUCCEEDED = Attempt.Outcome.FAILED, Attempt.Outcome.SUCCEEDED
 # Longer than a cluster's next wake-up, shorter than the lease: every outcome can be settled.
 AWAY = 8
+READ_ONLY = 5
 
 
 class Site:
@@ -126,10 +127,17 @@ def cut_every_connection(sites: list[Site]) -> None:
         time.sleep(0.2)
 
 
+def be_read_only(sites: list[Site]) -> None:
+    with ExitStack() as stack:
+        for site in sites:
+            stack.enter_context(site.server.read_only())
+        time.sleep(READ_ONLY)
+
+
 @run_once
 @pytest.mark.cluster
 @pytest.mark.parametrize(
-    "befall", [restart_fast, restart_after_a_crash, stay_away, cut_every_connection]
+    "befall", [restart_fast, restart_after_a_crash, stay_away, cut_every_connection, be_read_only]
 )
 def test_tasks_run_once_and_are_not_charged_for_an_outage(
     sites: list[Site], befall: Callable[[list[Site]], None]

@@ -30,8 +30,8 @@ RESTART = 8.0
 LEASE = 5
 
 
-def look(lag: float, *claims: Held) -> Look:
-    return Look(lag=lag, claims=frozenset(claims))
+def look(lag: float, *claims: Held, is_writable: bool = True) -> Look:
+    return Look(lag=lag, claims=frozenset(claims), is_writable=is_writable)
 
 
 class TestProgress:
@@ -39,7 +39,7 @@ class TestProgress:
 
     @pytest.fixture
     def progress(self) -> Progress:
-        return Progress(workers=2, max_stall=10, now=100)
+        return Progress(workers=2, max_stall=10, lease=30, now=100)
 
     def test_due_tasks_that_nobody_claims_are_a_freeze_after_max_stall(
         self, progress: Progress
@@ -97,6 +97,28 @@ class TestProgress:
         assert not progress.is_frozen(None, 150)
         assert not progress.is_frozen(look(60), 155)
         assert progress.is_frozen(look(66), 161)
+
+    def test_time_while_the_database_refuses_writes_does_not_count(
+        self, progress: Progress
+    ) -> None:
+        frozen = {}
+        for now in range(101, 141):
+            seen = look(now - 100, is_writable=not 105 <= now < 125)
+            progress.note(seen, now)
+            frozen[now] = progress.is_frozen(seen, now)
+
+        assert [now for now in frozen if frozen[now]] == [136, 137, 138, 139, 140]
+
+    def test_refusal_for_over_a_lease_is_no_excuse_as_no_outcome_can_be_settled_then(
+        self, progress: Progress
+    ) -> None:
+        frozen = {}
+        for now in range(101, 145):
+            seen = look(now - 100, is_writable=False)
+            progress.note(seen, now)
+            frozen[now] = progress.is_frozen(seen, now)
+
+        assert min(now for now in frozen if frozen[now]) == 141
 
     def test_bell_is_rung_once_when_half_the_time_is_over(self, progress: Progress) -> None:
         rung = [now for now in (101, 104, 106, 108) if progress.needs_ring(now)]
