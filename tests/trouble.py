@@ -75,3 +75,19 @@ def tells_how_many_are_settled(seconds: float) -> int:
 def beats(self: RetryTaskContext) -> list[bool]:
     held = self.heartbeat()
     return [held, Task.objects.get(pk=self.row.pk).was_started]
+
+
+def fault() -> Any:
+    """Stand in for what a test has happen in the middle of a function."""
+
+
+@retry_task(max_retries=0)
+def meets_a_fault() -> Any:
+    return fault()
+
+
+@retry_task
+def tells_statuses(seconds: float) -> list[str]:
+    """Return how its own Task and those beside it stand when the seconds are over."""
+    time.sleep(seconds)
+    return sorted(Task.objects.values_list("status", flat=True))

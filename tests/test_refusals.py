@@ -1,0 +1,148 @@
+"""Which refusals of a database pass: by the drivers' codes, and by the databases themselves."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, Error, connection
+
+from django_retrytasks.lifecycle import Claim, ClaimInDoubt
+from django_retrytasks.refusals import is_passing
+
+
+class TestCodes:
+    """Which of the drivers' codes say that it is for a while."""
+
+    @pytest.mark.parametrize(
+        ("state", "passing"),
+        [
+            ("40001", True),  # could not serialize
+            ("40P01", True),  # a deadlock
+            ("53100", True),  # disk full
+            ("53300", True),  # too many connections
+            ("57014", True),  # canceled, as by statement_timeout
+            ("57P01", True),  # being shut down
+            ("55P03", True),  # lock_timeout
+            ("25006", True),  # read-only
+            ("58030", True),  # input or output failed
+            ("55006", False),  # object in use
+            ("25P02", False),  # the transaction is aborted
+            ("23514", False),  # a check constraint
+            ("22P05", False),  # a character that cannot be stored
+            ("42P01", False),  # no such table
+        ],
+    )
+    @pytest.mark.parametrize("name", ["sqlstate", "pgcode"])
+    def test_of_postgresql(self, name: str, state: str, passing: bool) -> None:
+        driver_error = Exception("as the driver words it")
+        setattr(driver_error, name, state)
+
+        assert is_passing(caused_by(driver_error)) is passing
+
+    @pytest.mark.parametrize(
+        ("number", "passing"),
+        [
+            (1021, True),  # disk full
+            (1114, True),  # table full
+            (1205, True),  # lock wait timeout
+            (1213, True),  # deadlock
+            (1290, True),  # read-only server
+            (1792, True),  # read-only transaction
+            (1836, True),  # read-only mode
+            (1062, False),  # duplicate key
+            (1146, False),  # no such table
+            (4025, False),  # a check constraint
+        ],
+    )
+    def test_of_mariadb(self, number: int, passing: bool) -> None:
+        assert is_passing(caused_by(Exception(number, "as the server words it"))) is passing
+
+    @pytest.mark.parametrize(
+        ("code", "passing"),
+        [
+            (5, True),  # BUSY
+            (5 | 2 << 8, True),  # BUSY_SNAPSHOT
+            (6, True),  # LOCKED
+            (8, True),  # READONLY
+            (10 | 3 << 8, True),  # IOERR_WRITE
+            (13, True),  # FULL
+            (14, True),  # CANTOPEN
+            (1, False),  # ERROR, such as no such table
+            (19 | 1 << 8, False),  # CONSTRAINT_CHECK
+            (26, False),  # NOTADB
+        ],
+    )
+    def test_of_sqlite(self, code: int, passing: bool) -> None:
+        driver_error = Exception("as the library words it")
+        driver_error.sqlite_errorcode = code  # type: ignore[attr-defined]
+
+        assert is_passing(caused_by(driver_error)) is passing
+
+    def test_are_found_under_exceptions_of_ours(self) -> None:
+        outer = ClaimInDoubt(Claim())
+        outer.__cause__ = caused_by(Exception(1205, "as the server words it"))
+
+        assert is_passing(outer)
+
+    def test_are_looked_for_to_an_end_though_causes_go_round(self) -> None:
+        error = ValueError("its own cause")
+        error.__cause__ = error
+
+        assert not is_passing(error)
+
+    def test_are_not_seen_in_what_only_looks_like_one(self) -> None:
+        assert not is_passing(Exception())
+        assert not is_passing(Exception("1205"))
+        assert not is_passing(Exception([1205]))
+
+
+def caused_by(driver_error: Exception) -> DatabaseError:
+    """Return what Django raises for a driver's exception."""
+    error = DatabaseError(*driver_error.args)
+    error.__cause__ = driver_error
+    return error
+
+
+WRITE = "DELETE FROM retrytasks_task WHERE 1 = 0"
+PASSING = {
+    "postgresql": [
+        ("SET default_transaction_read_only = on", WRITE),
+        ("SET statement_timeout = 50", "SELECT pg_sleep(5)"),
+    ],
+    "mysql": [
+        ("SET SESSION TRANSACTION READ ONLY", WRITE),
+    ],
+    "sqlite": [
+        ("PRAGMA query_only = ON", WRITE),
+        ("PRAGMA max_page_count = 1", "CREATE TABLE filler AS SELECT zeroblob(100000)"),
+    ],
+}
+LASTING = {
+    "postgresql": ["SELECT 1/0", "SELECT * FROM nowhere", "SET nothing = 1"],
+    "mysql": ["SELECT * FROM nowhere", "INSERT INTO retrytasks_task (id) VALUES (1)"],
+    "sqlite": ["SELECT * FROM nowhere", "INSERT INTO retrytasks_task (id) VALUES (1)"],
+}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestDatabase:
+    @pytest.mark.parametrize(("before", "refused"), PASSING[connection.vendor])
+    def test_refuses_for_a_while(self, before: str, refused: str) -> None:
+        assert is_passing(error_of(before, refused))
+
+    @pytest.mark.parametrize("refused", LASTING[connection.vendor])
+    def test_refuses_for_good(self, refused: str) -> None:
+        assert not is_passing(error_of(refused))
+
+
+def error_of(*statements: str) -> Error:
+    """Return what the last of these statements raises."""
+    *before, last = statements
+    try:
+        with connection.cursor() as cursor:
+            for statement in before:
+                cursor.execute(statement)
+            with pytest.raises(Error) as caught:
+                cursor.execute(last)
+    finally:
+        connection.close()
+    return caught.value
