@@ -113,7 +113,7 @@ PASSING = {
     ],
     "sqlite": [
         ("PRAGMA query_only = ON", WRITE),
-        ("PRAGMA max_page_count = 1", "CREATE TABLE filler AS SELECT zeroblob(100000)"),
+        ("PRAGMA max_page_count = 1", "CREATE TABLE filler AS SELECT zeroblob(5000000)"),
     ],
 }
 LASTING = {
