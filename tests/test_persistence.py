@@ -257,6 +257,24 @@ class TestDatabaseThatRefusesForAWhile:
         seen = driver.row(long).return_value
         assert seen == [Status.PENDING, Status.RUNNING, Status.SUCCEEDED]
 
+    def test_does_not_keep_a_waiting_neighbour_from_being_given_back_later(
+        self,
+        meets: Callable[[Fault], Any],
+        on_each_connection: Callable[..., None],
+        driver: Driver,
+    ) -> None:
+        def run_long_while_it_refuses() -> list[str]:
+            on_each_connection(READ_ONLY, 1.5)
+            time.sleep(4)
+            return sorted(Task.objects.values_list("status", flat=True))
+
+        result = meets(run_long_while_it_refuses)
+        tasks.echoes.enqueue(1)
+
+        run_as_one_claim()
+
+        assert driver.row(result).return_value == [Status.PENDING, Status.RUNNING]
+
     def test_has_what_is_claimed_afterwards_run_though_it_refused_for_longer_than_a_lease(
         self, on_each_connection: Callable[..., None]
     ) -> None:
