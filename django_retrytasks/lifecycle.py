@@ -260,9 +260,10 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
 
 def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) -> Claim:
-    claim, ends_at = Claim(), time.monotonic() + lease.total_seconds()
+    claim = Claim()
     try:
         with writing():
+            ends_at = time.monotonic() + lease.total_seconds()
             if tasks := _without_suspects(candidates()):
                 claim = replace(_take(tasks, worker, lease), ends_at=ends_at)
     except (OperationalError, InterfaceError) as error:

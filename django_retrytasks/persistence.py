@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from django.db import connections
+from django.db import Error, connections
 
 from . import refusals, wakeups
 
@@ -60,7 +60,7 @@ def is_joined() -> bool:
 
 def may_pass(error: Exception) -> bool:
     """Whether to try again what has just failed: the database is away, or refuses for a while."""
-    return refusals.is_passing(error) or not _is_usable()
+    return refusals.is_passing(error) or (isinstance(error, Error) and not _is_usable())
 
 
 def _is_usable() -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
-# PostgreSQL: rolled back such as by a deadlock, out of resources, an operator's intervention.
+from .causes import linked
+
+# PostgreSQL: the transaction is rolled back, as for a deadlock; resources are short; an operator
+# intervenes.
 PASSING_CLASSES = ("40", "53", "57")
 PASSING_STATES = {
     "25006",  # read-only, such as a standby after a failover
@@ -31,25 +33,14 @@ PASSING_CODES = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
 }
-# Django's exception is caused by the driver's, and may itself be a cause.
-DEPTH = 5
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether a database refuses this for a while, going by the code of the driver's exception.
 
-    False where no exception in the chain of causes carries such a code.
+    That exception is the cause of Django's, which may be the cause of another one.
     """
-    return any(map(_has_passing_code, _chain(error)))
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    for _ in range(DEPTH):
-        if link is None:
-            return
-        yield link
-        link = link.__cause__
+    return any(map(_has_passing_code, linked(error)))
 
 
 def _has_passing_code(error: BaseException) -> bool:

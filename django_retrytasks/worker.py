@@ -301,9 +301,6 @@ _pace = Pace()
 _heart = Heart()
 
 
-# ---- shared steps
-
-
 def _soon() -> float:
     """Return until when to look for work while the database is away, by the monotonic clock."""
     return time.monotonic() + CLAIM_PATIENCE
