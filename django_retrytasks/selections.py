@@ -48,9 +48,9 @@ def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
     Raises:
         ValueError: an unknown name, or a value that cannot be; the message names it.
     """
-    for name, value in {**selection, "internal": internal_of(selection)}.items():
-        if name not in NARROWS:
-            raise ValueError(f"nothing is known of {name!r}. {nearest(name, NARROWS)}")
+    asked = {**selection, "internal": internal_of(selection)}
+    _refuse(asked)
+    for name, value in asked.items():
         rows = NARROWS[name](rows, value)
     return rows
 
@@ -93,6 +93,7 @@ def as_of_now(selection: Selection) -> Selection:
     Raises:
         ValueError: a value that cannot be, or a search that finds nothing.
     """
+    _refuse(selection)
     fixed = dict(selection)
     if "search" in fixed:
         tasks: TaskQuerySet = Task.objects.using(wakeups.alias())
@@ -108,6 +109,14 @@ def as_of_now(selection: Selection) -> Selection:
         starts += [_moment(fixed["since"])] if "since" in fixed else []
         fixed["since"] = max(starts).isoformat()
     return fixed
+
+
+def _refuse(selection: Selection) -> None:
+    for name, value in selection.items():
+        if name not in NARROWS:
+            raise ValueError(f"nothing is known of {name!r}. {nearest(name, NARROWS)}")
+        if "\0" in value:  # PostgreSQL stores no such text
+            raise ValueError(f"{name} holds a NUL character: {value!r}")
 
 
 def _by_status(rows: TaskQuerySet, value: str) -> TaskQuerySet:

@@ -33,7 +33,7 @@ from django_retrytasks.selections import Selection
 from django_retrytasks.transactions import writing
 
 from .changelist import BIG_COLUMNS
-from .confirm import ConfirmForm, preview_of
+from .confirm import ConfirmForm, preview_of, reason_of
 from .filters import selection_of
 from .rows import RowsAdmin
 
@@ -427,11 +427,11 @@ class GroupActions(RowsAdmin):
         return HttpResponseRedirect(reverse(name, args=(pk,), current_app=site))
 
     def _say(self, request: HttpRequest, word: str, queryset: QuerySet[FailureGroup]) -> None:
-        groups = list(queryset)
+        groups, reason = list(queryset), reason_of(request)
         self.refuse_hidden(request, groups)
         with writing():
             count = SAYINGS[word]([group.pk for group in groups])
-            log(request, groups, _description(self, word), request.POST.get("reason", ""))
+            log(request, groups, _description(self, word), reason)
         text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
+from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import Count, Min, QuerySet
+from django.http import HttpRequest
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -151,6 +152,19 @@ class ConfirmForm(forms.Form):
         """Return what was filled in, the reason apart, by the names `operations` has for it."""
         asked = self.cleaned_data.items()
         return {name: value for name, value in asked if value is not None and name != "reason"}
+
+
+def reason_of(request: HttpRequest) -> str:
+    """Return the reason given with a button or an action, "" where there is none.
+
+    Raises:
+        BadRequest: the form would refuse it too: it holds NUL, or is too long.
+    """
+    try:
+        reason: str = ConfirmForm.base_fields["reason"].clean(request.POST.get("reason", ""))
+    except ValidationError as error:
+        raise BadRequest(" ".join(error.messages)) from None
+    return reason
 
 
 def _editable(task: Task) -> str:

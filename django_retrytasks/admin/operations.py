@@ -29,6 +29,7 @@ from django_retrytasks.tasks import own_names
 
 from . import page, words
 from .actions import Button, log, operation_url
+from .confirm import reason_of
 from .filters import CHOICES_SHOWN
 from .rows import RowsAdmin
 
@@ -101,7 +102,7 @@ class OperationAdmin(RowsAdmin):
         if operation is None or not self.has_stop_permission(request, operation):
             raise PermissionDenied
         self.refuse_hidden(request, [operation])
-        reason = request.POST.get("reason", "")
+        reason = reason_of(request)
         by = f"by {request.user.get_username()}"
         if operations.stop(pk, f"{by}: {reason}" if reason else by):
             log(request, [operation], _("Stop"), reason)
@@ -252,9 +253,10 @@ class PauseAdmin(RowsAdmin):
     @admin.action(description=_("Resume"), permissions=["pause"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
         self.refuse_hidden(request, queryset)
+        reason = reason_of(request)
         for paused in queryset:
             if lanes.resume(queue_name=paused.queue_name, name=paused.name):
-                log(request, [paused], _("Resume"), request.POST.get("reason", ""), DELETION)
+                log(request, [paused], _("Resume"), reason, DELETION)
                 text = gettext("Resumed: %(what)s.") % {"what": paused}
                 self.message_user(request, text, messages.SUCCESS)
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django_retrytasks import wakeups
 from django_retrytasks.models import DatabaseNow
 
-from . import words
+from . import lookups, words
 
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -33,6 +33,10 @@ class RowsAdmin(AnyModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Whether the list's URL may ask for this; Django answers any other lookup with 400."""
+        return lookups.allows(self, lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).using(wakeups.alias())
