@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote_plus
 from uuid import UUID
 
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
@@ -18,27 +16,18 @@ from . import conf
 from .backend import resolve
 from .exceptions import RetryTasksError
 from .models import Task
+from .spellings import Span, readings
 from .tasks import RetryTask
 
 # Replacing a shorter text would mangle everything else.
 SHORTEST = 4
-# Stands for a secret while others are looked for: no secret is found in it.
-HIDDEN = "\0"
 # What reports.py puts in place of the middle of a text that is too long.
-CUT = re.compile(r"(\n\[\.\.\. \d+ characters left out \.\.\.\]\n)")
-# How much of such a mark a second cut may leave behind.
-REMNANT = 4
+CUT = re.compile(r"\n\[\.\.\. \d+ characters left out \.\.\.\]\n")
+CUT_BYTES = re.compile(CUT.pattern.encode())
+# How much of such a mark a second cut may leave behind, and of an escape any cut.
+REMNANT = 16
 # How many names to remember the answer for.
 NAMES = 1000
-# How a text is written in another: as it is, in Python's quotes of either kind, in JSON, in a URL.
-SPELLINGS: tuple[Callable[[str], str], ...] = (
-    str,
-    lambda text: repr(text)[1:-1],
-    lambda text: repr('"' + text)[2:-1],
-    lambda text: json.dumps(text)[1:-1],
-    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
-    lambda text: quote_plus(text, errors="replace"),
-)
 
 Rule = Callable[[str], bool]
 
@@ -73,30 +62,36 @@ def hides_any(task: Task, definition: RetryTask[..., Any] | None = None) -> bool
 def secrets_of(task: Task, definition: RetryTask[..., Any] | None = None) -> list[str]:
     """Return the texts of what :func:`shown_arguments` hides, the longest first; never raises.
 
-    Each text, and each line of it, in all of :data:`SPELLINGS`; those shorter than 4 characters are
-    left out.
+    Each text, and each line of it, without the blanks around it; those shorter than 4 characters
+    are left out.
     """
     hidden: list[Any] = []
     _arguments(task, definition, hidden.append)
-    texts = {text for value in hidden for text in _texts(value) if len(text.strip()) >= SHORTEST}
-    return sorted({spell(text) for text in texts for spell in SPELLINGS}, key=len, reverse=True)
+    texts = {text.strip() for value in hidden for text in _texts(value)}
+    return sorted((text for text in texts if len(text) >= SHORTEST), key=len, reverse=True)
 
 
 def without(text: str, secrets: Sequence[str]) -> str:
-    """Return a text with each of these secrets replaced by stars; never raises.
+    """Return a text with each of these secrets replaced by stars, however spelled; never raises.
 
     Where the middle of the text was left out, what lies beside the gap may be half a secret: as
     much as the longest of them takes is left out as well.
 
     Args:
         text: such as a message or a traceback of an ``ErrorReport``.
-        secrets: the longest first.
+        secrets: as :func:`secrets_of` returns them.
     """
     if not secrets:
         return text
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
-    return _with_wider_gaps(text, len(secrets[0]) + REMNANT).replace(HIDDEN, _substitute())
+    data, wanted = _encoded(text), [_encoded(secret) for secret in secrets]
+    gaps = [gap.span() for gap in CUT_BYTES.finditer(data)]
+    longest = max(map(len, wanted)) + REMNANT
+    hidden: list[Span] = []
+    halves: list[Span] = []
+    for reading in readings(data):
+        hidden += reading.find(wanted)
+        halves += [half for gap in gaps for half in reading.beside(gap, longest)]
+    return _replaced(data, hidden, halves).decode("utf-8", "surrogatepass")
 
 
 def _arguments(
@@ -189,9 +184,39 @@ def _texts(value: Any) -> Iterator[str]:
             yield from (str(value), repr(value))
 
 
-def _with_wider_gaps(text: str, more: int) -> str:
-    pieces = CUT.split(text)
-    for gap in range(1, len(pieces), 2):
-        pieces[gap - 1] = pieces[gap - 1][:-more]
-        pieces[gap + 1] = pieces[gap + 1][more:]
-    return "".join(pieces)
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _replaced(text: bytes, hidden: Iterable[Span], halves: Iterable[Span]) -> bytes:
+    """Return a text with stars for what is hidden, and nothing for halves of that."""
+    stars = _encoded(_substitute())
+    spans = [(*_whole(text, span), True) for span in hidden]
+    spans += [(*_whole(text, span), False) for span in halves]
+    pieces, done = [], 0
+    for start, end, is_hidden in _merged(spans):
+        pieces += [text[done:start], stars if is_hidden else b""]
+        done = end
+    return b"".join([*pieces, text[done:]])
+
+
+def _merged(spans: Iterable[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
+    """Return spans of which those that overlap are one."""
+    merged: list[tuple[int, int, bool]] = []
+    for start, end, is_hidden in sorted(spans):
+        if merged and start < merged[-1][1]:
+            first, last, was_hidden = merged.pop()
+            merged.append((first, max(last, end), was_hidden or is_hidden))
+        else:
+            merged.append((start, end, is_hidden))
+    return merged
+
+
+def _whole(text: bytes, span: Span) -> Span:
+    """Return a span without halves of characters at its ends."""
+    start, end = span
+    while 0 < start < len(text) and text[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(text) and text[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end
