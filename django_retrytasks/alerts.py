@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from django.apps import apps
+from django.conf import settings
 from django.core import mail as django_mail
 from django.core.exceptions import ImproperlyConfigured
 from django.template import TemplateDoesNotExist
@@ -207,6 +208,13 @@ class Alert:
             "task": _task_dict(self, self.task) if self.task else None,
             "attempt": _attempt_dict(self.attempt) if self.attempt else None,
         }
+
+
+@contextmanager
+def in_the_sites_words() -> Iterator[None]:
+    """Use the site's language and time zone, whatever the last Task of this process activated."""
+    with override(settings.LANGUAGE_CODE), timezone.override(timezone.get_default_timezone()):
+        yield
 
 
 def _last_attempt(task_id: uuid.UUID | None, group: FailureGroup) -> Attempt | None:

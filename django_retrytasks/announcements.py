@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.utils.module_loading import import_string
 
 from . import conf, failures, lifecycle, rules, wakeups
-from .alerts import Alert
+from .alerts import Alert, in_the_sites_words
 from .backend import resolve
 from .context import RetryTaskContext
 from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
@@ -170,7 +170,9 @@ def review() -> None:
 
     Called by the sweep.
     """
-    for group in rules.breached():
+    with in_the_sites_words():  # a breach's message is stored
+        breaches = list(rules.breached())
+    for group in breaches:
         failures.count_breach(group)
     for take in (failures.take_overdue, failures.take_recovered):
         with writing():
@@ -184,7 +186,8 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
     if found is None:
         _give_time(self, f'no "{sink}" in RETRYTASKS["ALERTS"]')
     alert = Alert.of(Notice(**notice), id=self.request.id)
-    _synchronous(import_string(found.path))(alert, **found.options)
+    with in_the_sites_words():
+        _synchronous(import_string(found.path))(alert, **found.options)
 
 
 def _enqueue_alerts(notices: Sequence[Notice]) -> None:

@@ -1,0 +1,111 @@
+"""Alerts are in the site's language and time zone, and ring nobody by what they quote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.utils import timezone, translation
+from django.utils.translation import get_language
+
+from django_retrytasks import announcements, retry_task
+from django_retrytasks.alerts import Alert
+from django_retrytasks.models import FailureGroup, Task
+from tests.driver import Driver
+from tests.receivers import Receiver, receiving
+
+pytestmark = pytest.mark.django_db
+
+HERE = "tests.test_alert_words"
+SINKS = "django_retrytasks.alerts"
+heard: list[str] = []
+
+
+@retry_task(max_retries=0)
+def breaks(message: str = "450 too busy") -> None:
+    """Leave the process in a language and a zone of its own, as a function may."""
+    translation.activate("zh-hans")
+    timezone.activate("Asia/Tokyo")
+    raise ConnectionError(message)
+
+
+def hear(alert: Alert) -> None:
+    heard.append(f"{get_language()} {timezone.get_current_timezone_name()} {alert.subject}")
+
+
+async def hear_asynchronously(alert: Alert) -> None:
+    hear(alert)
+
+
+@pytest.fixture(autouse=True)
+def _in_german(settings: Any) -> Iterator[None]:
+    settings.LANGUAGE_CODE = "de"
+    settings.TIME_ZONE = "Europe/Vienna"
+    heard.clear()
+    with translation.override(None), timezone.override(None):
+        yield
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as server:
+        yield server
+
+
+class TestLanguage:
+    def test_of_a_letter_is_the_sites(self, driver: Driver, settings: Any) -> None:
+        settings.RETRYTASKS = {"ALERTS": [f"{SINKS}.mail_admins"]}
+        breaks.enqueue()
+
+        driver.drain()
+
+        [letter] = mail.outbox
+        assert letter.subject.endswith("breaks ist fehlgeschlagen: ConnectionError (Versuch 1)")
+        assert "Fehlgeschlagen am: " in letter.body
+        assert re.search(r"\d\d:\d\d:\d\d CES?T", letter.body)
+
+    def test_of_a_post_and_a_page_is_the_sites(
+        self, driver: Driver, settings: Any, receiver: Receiver
+    ) -> None:
+        settings.RETRYTASKS = {
+            "ALERTS": [
+                {"sink": f"{SINKS}.webhook", "url": receiver.url()},
+                {"sink": f"{SINKS}.webhook", "name": "chat", "url": receiver.url(), "form": "text"},
+                f"{HERE}.hear",
+                f"{HERE}.hear_asynchronously",
+            ]
+        }
+        breaks.enqueue()
+
+        driver.drain()
+
+        subject = "breaks ist fehlgeschlagen: ConnectionError (Versuch 1)"
+        posted, chat = (post.content for post in receiver.posted)
+        assert posted["subject"] == subject
+        assert chat["text"].startswith(f"{subject}\n")
+        assert heard == [f"de Europe/Vienna {subject}"] * 2
+
+    def test_of_a_breached_rule_is_the_sites(self, driver: Driver, settings: Any) -> None:
+        settings.RETRYTASKS = {"ALERT_RULES": [{"rule": "failure_rate", "over": 0.1, "least": 1}]}
+        breaks.enqueue()
+        driver.drain()
+        assert get_language() == "zh-hans"
+
+        announcements.review()
+
+        [group] = FailureGroup.objects.filter(kind=FailureGroup.Kind.RULE)
+        assert "fehlgeschlagen" in group.message
+
+    def test_left_active_by_a_task_stays_for_what_is_no_alert(
+        self, driver: Driver, settings: Any
+    ) -> None:
+        settings.RETRYTASKS = {"ALERTS": [f"{HERE}.hear"]}
+        breaks.enqueue()
+
+        driver.drain()
+
+        assert get_language() == "zh-hans"
+        assert Task.objects.unfinished().count() == 0
