@@ -25,7 +25,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext, ngettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from . import codec, conf, redaction, wakeups
+from . import chats, codec, conf, redaction, wakeups
 from .exceptions import Discard, Duration
 from .failures import Notice, NoticeKind
 from .models import Attempt, FailureGroup, Task
@@ -45,8 +45,6 @@ RATES = (
     (86_400, _("%(count)d a day")),
 )
 FORMS = ("json", "text")
-# Slack reads "<!channel>" in a text, and asks for these three to be written so.
-SLACK_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 Fact = tuple[Any, Any]
 """A label and a value, for a reader."""
@@ -472,7 +470,8 @@ def webhook(
         NotDelivered: the receiver was not reached in time, or answered with no 2xx status.
     """
     receiver = _receiver(url=url, secret=secret, form=form, timeout=timeout)
-    receiver.post(alert.id, alert.as_dict() if form == "json" else {"text": _chat_text(alert)})
+    chat_text = chats.for_slack(f"{alert.subject}\n{alert.summary}")
+    receiver.post(alert.id, alert.as_dict() if form == "json" else {"text": chat_text})
 
 
 def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
@@ -485,8 +484,8 @@ def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
         NotDelivered: one of them failed. The logger ``apprise`` says why.
     """
     sent = _services(urls=urls).notify(
-        title=alert.subject,
-        body=alert.summary,
+        title=chats.quiet(alert.subject),
+        body=chats.quiet(alert.summary),
         notify_type="success" if alert.is_recovery else "failure",
         body_format="text",
     )
@@ -532,10 +531,6 @@ def _silenced(name: str) -> Iterator[None]:
         yield
     finally:
         silenced.disabled = was
-
-
-def _chat_text(alert: Alert) -> str:
-    return f"{alert.subject}\n{alert.summary}".translate(SLACK_ESCAPES)
 
 
 # What reads a sink's options, and raises ImproperlyConfigured where they are wrong.

@@ -1,10 +1,13 @@
 """Fixtures that more than one test file shares."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from typing import Any
 
 import pytest
 
 from tests.driver import Driver
+from tests.receivers import Receiver, receiving
 
 # They have settings of their own, and need a browser: `tox -e browser` runs them.
 collect_ignore = ["browser"]
@@ -28,3 +31,26 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
 @pytest.fixture
 def driver() -> Driver:
     return Driver()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture
+def notified() -> Iterator[list[Any]]:
+    """Collect what apprise sends to ``planted://``; what it sends to ``planted://fails`` fails."""
+    calls: list[Any] = []
+    apprise: Any = import_module("apprise")  # typed in part
+
+    def collect(
+        body: str, title: str, notify_type: Any, *args: Any, meta: Any, **rest: Any
+    ) -> bool:
+        calls.append((title, body, str(getattr(notify_type, "value", notify_type))))
+        return bool(meta.get("host") != "fails")
+
+    apprise.decorators.notify(on="planted")(collect)
+    yield calls
+    apprise.manager_plugins.NotificationManager().remove("planted")

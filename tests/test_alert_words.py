@@ -13,11 +13,16 @@ from django.utils.translation import get_language
 
 from django_retrytasks import announcements, retry_task
 from django_retrytasks.alerts import Alert
+from django_retrytasks.chats import quiet
 from django_retrytasks.models import FailureGroup, Task
 from tests.driver import Driver
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    # apprise imports it before Python 3.13.
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
+]
 
 HERE = "tests.test_alert_words"
 SINKS = "django_retrytasks.alerts"
@@ -47,12 +52,6 @@ def _in_german(settings: Any) -> Iterator[None]:
     heard.clear()
     with translation.override(None), timezone.override(None):
         yield
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
-        yield server
 
 
 class TestLanguage:
@@ -109,3 +108,57 @@ class TestLanguage:
 
         assert get_language() == "zh-hans"
         assert Task.objects.unfinished().count() == 0
+
+
+RINGING = [
+    ("@channel", "@|channel"),
+    ("hey @everyone, @here and @Ada", "hey @|everyone, @|here and @|Ada"),
+    ("(@channel) _@all_ @everyone!", "(@|channel) _@|all_ @|everyone!"),
+    ("me@everyone.example you@HERE", "me@|everyone.example you@|HERE"),
+    ("<!channel> <!subteam^S1> <#C1>", "<|!channel> <|!subteam^S1> <|#C1>"),
+    ("<@U1> <@&7>", "<|@|U1> <|@|&7>"),
+    ("![](https://x.example/pixel.png)", "!|[]|(https://x.example/pixel.png)"),
+    ("![a][b] [pay here](https://evil.example)", "!|[a][b] [pay here]|(https://evil.example)"),
+    ("ann@example.com at https://u@x.example/?a=[1] (2) @ noon", None),
+    ("list[0](x)! a[1] = b!", "list[0]|(x)! a[1] = b!"),
+]
+
+
+class TestChat:
+    @pytest.mark.parametrize(("text", "expected"), RINGING)
+    def test_text_is_quiet(self, text: str, expected: str | None) -> None:
+        assert quiet(text) == (expected or text).replace("|", "\u200b")
+
+    def test_post_and_page_ring_nobody_wherever_it_stands(
+        self, driver: Driver, settings: Any, receiver: Receiver, notified: list[Any]
+    ) -> None:
+        settings.RETRYTASKS = {
+            "ALERTS": [
+                {"sink": f"{SINKS}.webhook", "url": receiver.url(), "form": "text"},
+                {"sink": f"{SINKS}.apprise", "urls": ["planted://"]},
+            ],
+            "ALERT_RULES": [{"rule": "oldest_due", "over": 0.001}],
+        }
+        breaks.using(queue_name="@channel").enqueue("@here ![](https://x.example) <!everyone>")
+        driver.make_due(*Task.objects.all())
+        announcements.review()
+
+        driver.drain()
+
+        texts = [post.content["text"] for post in receiver.posted]
+        texts += [f"{title} {body}" for title, body, _ in notified]
+        assert len(texts) == 4
+        for text in texts:
+            assert "@\u200bchannel" in text
+            assert not re.search(r"@(?=channel|here|everyone)|<!|!\[|\]\(", text)
+        assert sum("!\u200b[]\u200b(https://x.example)" in text for text in texts) == 2
+
+    def test_post_of_all_in_json_has_it_as_it_is(
+        self, driver: Driver, settings: Any, receiver: Receiver
+    ) -> None:
+        settings.RETRYTASKS = {"ALERTS": [{"sink": f"{SINKS}.webhook", "url": receiver.url()}]}
+        breaks.enqueue("@here")
+
+        driver.drain()
+
+        assert receiver.posted[0].content["attempt"]["exception_message"] == "@here"

@@ -10,12 +10,10 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,7 +39,6 @@ from tests.receivers import (
     endless_head,
     garbage,
     nothing,
-    receiving,
     status,
 )
 
@@ -108,12 +105,6 @@ def _all_is_as_usual(settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Vienna"
     mood.update(fails=True, error=SMTPServerError("450 too busy"))
     heard.clear()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
-        yield server
 
 
 def fail(driver: Driver, order: Any = 42, **kwargs: Any) -> Task:
@@ -868,23 +859,6 @@ def wrong_urls() -> list[str]:
         f"http://127.0.0.1/é{URL_SECRET}",
         f"http://ann:{URL_SECRET}@127.0.0.1/",
     ]
-
-
-@pytest.fixture
-def notified() -> Iterator[list[Any]]:
-    """Collect what apprise sends to ``planted://``; what it sends to ``planted://fails`` fails."""
-    calls: list[Any] = []
-    apprise: Any = import_module("apprise")  # typed in part
-
-    def collect(
-        body: str, title: str, notify_type: Any, *args: Any, meta: Any, **rest: Any
-    ) -> bool:
-        calls.append((title, body, str(getattr(notify_type, "value", notify_type))))
-        return bool(meta.get("host") != "fails")
-
-    apprise.decorators.notify(on="planted")(collect)
-    yield calls
-    apprise.manager_plugins.NotificationManager().remove("planted")
 
 
 class TestApprise:
