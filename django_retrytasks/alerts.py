@@ -461,8 +461,8 @@ def webhook(
 
     Args:
         url: http or https. It is never shown, for it may hold a secret.
-        secret: signs it after the Standard Webhooks specification: "whsec_" and the key in base64,
-            or any other text, which then is the key; None: it is not signed.
+        secret: signs it after the Standard Webhooks specification: "whsec_" and a key in base64;
+            None: it is not signed.
         form: "json" posts ``alert.as_dict()``, "text" ``{"text": ...}``, as Slack takes it.
         timeout: for all of it, seconds or timedelta.
 

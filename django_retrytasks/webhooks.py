@@ -26,8 +26,11 @@ from .exceptions import Duration, as_seconds
 SCHEMES = ("http", "https")
 # A URL as it is sent has no spaces, and everything but ASCII in it is percent-encoded.
 SENT = re.compile(r"[!-~]+")
-# What a secret begins with whose key is in base64.
+# What a secret of Standard Webhooks begins with; its key follows in base64, as this makes one.
 KEY_PREFIX = "whsec_"
+COMMAND = (
+    "python -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
+)
 
 
 class NotDelivered(Exception):
@@ -50,7 +53,7 @@ class Webhook:
 
     Attributes:
         url: http or https.
-        secret: the key that signs: in base64 after "whsec_", or any other text; None: unsigned.
+        secret: the key that signs, in base64 after "whsec_"; None: unsigned.
         timeout: for a whole post, seconds or timedelta.
 
     Raises:
@@ -68,7 +71,8 @@ class Webhook:
             )
         if self.secret is not None and not _key(self.secret):
             raise ImproperlyConfigured(
-                '"secret" must be a text, in base64 after "whsec_"; None: not signed'
+                '"secret" must be a text, "whsec_" and a key in base64; None: not signed. '
+                f"This makes one: {COMMAND}"
             )
         try:
             as_seconds('"timeout"', self.timeout, above_zero=True)
@@ -121,12 +125,12 @@ def _can_be_posted_to(url: Any) -> bool:
 
 def _key(secret: Any) -> bytes:
     """Return the key of a signature; b"" if the secret holds none."""
-    if not isinstance(secret, str):
+    if not (isinstance(secret, str) and secret.startswith(KEY_PREFIX)):
         return b""
-    if not secret.startswith(KEY_PREFIX):
-        return secret.encode()
+    key = secret.removeprefix(KEY_PREFIX)
     with suppress(ValueError):
-        return b64decode(secret.removeprefix(KEY_PREFIX), validate=True)
+        # Some write base64 without its padding.
+        return b64decode(key + "=" * (-len(key) % 4), validate=True)
     return b""
 
 

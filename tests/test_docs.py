@@ -32,6 +32,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from pytest_django import Settings
+from standardwebhooks import Webhook
 
 import django_retrytasks
 from django_retrytasks import (
@@ -333,6 +334,7 @@ class TestAlertsPage:
             RequestFactory().post("/", body, content_type="application/json", headers=headers)
             for body in (posted.body, posted.body + b" ")
         )
+        Webhook(secret).verify(posted.body, headers)
         assert is_genuine(request, secret)
         assert not is_genuine(forged, secret)
         assert not is_genuine(request, "whsec_AAAA")
