@@ -74,7 +74,7 @@ class RangeFilter(admin.FieldListFilter):
         self.wanted = params.pop("priority_from", [""])[-1]
         super().__init__(field, request, params, *args, **more)
 
-    def expected_parameters(self) -> list[str]:
+    def expected_parameters(self) -> list[str | None]:
         return ["priority_from"]
 
     def choices(self, changelist: Any) -> Any:

@@ -64,7 +64,7 @@ class TestLanguage:
         [letter] = mail.outbox
         assert letter.subject.endswith("breaks ist fehlgeschlagen: ConnectionError (Versuch 1)")
         assert "Fehlgeschlagen am: " in letter.body
-        assert re.search(r"\d\d:\d\d:\d\d CES?T", letter.body)
+        assert re.search(r"\d\d:\d\d:\d\d CES?T", str(letter.body))
 
     def test_of_a_post_and_a_page_is_the_sites(
         self, driver: Driver, settings: Any, receiver: Receiver

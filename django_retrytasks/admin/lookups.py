@@ -43,15 +43,17 @@ def parameters_of(pages: Any, request: HttpRequest) -> Iterator[str | None]:
 
 def _made(pages: Any, listed: Any, request: HttpRequest) -> ListFilter:
     """Return a filter as Django's list makes it of an item of ``list_filter``."""
+    made: ListFilter
     if callable(listed):
-        made: ListFilter = listed(request, {}, pages.model, pages)
+        made = listed(request, {}, pages.model, pages)
         return made
-    is_pair = isinstance(listed, tuple | list)
-    field, make = listed if is_pair else (listed, FieldListFilter.create)
+    make: Any = FieldListFilter.create
+    field, make = listed if isinstance(listed, tuple | list) else (listed, make)
     path = None
     if not isinstance(field, Field):
         path, field = field, get_fields_from_path(pages.model, field)[-1]
-    return make(field, request, {}, pages.model, pages, field_path=path)
+    made = make(field, request, {}, pages.model, pages, field_path=path)
+    return made
 
 
 def _limits(model: type[Model], lookup: str, value: Any) -> bool:

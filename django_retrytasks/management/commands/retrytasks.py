@@ -26,6 +26,7 @@ from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import class_path
 from django_retrytasks.supervisor import Supervisor
+from django_retrytasks.terminals import PrintableLines, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,14 @@ class Command(BaseCommand):
         _add_cluster_arguments(subcommands.add_parser("cluster", help=text, description=text))
 
     def handle(self, *args: Any, subcommand: str, **options: Any) -> None:
+        self.stdout = PrintableLines(self.stdout)  # type: ignore[arg-type]  # it wraps any writer
+        try:
+            self._run(subcommand, options)
+        except CommandError as error:
+            lines = map(printable, str(error).splitlines())
+            raise CommandError("\n".join(lines)) from error.__cause__
+
+    def _run(self, subcommand: str, options: dict[str, Any]) -> None:
         match subcommand:
             case "schedule":
                 self._schedule(options["path"])
@@ -209,7 +218,8 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(f"the database does not answer: {error}") from error
         late = found.lag > max_lag
-        self.stdout.write(_as_json(found, late) if as_json else "\n".join(_as_text(found)))
+        for line in _as_json(found, late).splitlines() if as_json else _as_text(found):
+            self.stdout.write(line)
         if late:
             raise CommandError(
                 f"a Task has been due for {_seconds(found.lag)} s, more than {_seconds(max_lag)} s"
