@@ -171,7 +171,7 @@ class Command(BaseCommand):
             self._run(subcommand, options)
         except CommandError as error:
             lines = map(printable, str(error).splitlines())
-            raise CommandError("\n".join(lines)) from error.__cause__
+            raise CommandError("\n".join(lines), returncode=error.returncode) from error
 
     def _run(self, subcommand: str, options: dict[str, Any]) -> None:
         match subcommand:
