@@ -26,6 +26,7 @@ from django.utils.translation import gettext, ngettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from . import chats, codec, conf, redaction, wakeups
+from .backend import imported
 from .exceptions import Discard, Duration
 from .failures import Notice, NoticeKind
 from .models import Attempt, FailureGroup, Task
@@ -162,7 +163,8 @@ class Alert:
     @property
     def arguments(self) -> list[Fact]:
         """Return the Task's arguments, secrets hidden, as names and at most 1 KB of JSON text."""
-        shown = redaction.shown_arguments(self.task) if self.task else {}
+        task = self.task
+        shown = redaction.shown_arguments(task, imported(task.name)) if task else {}
         return [(name, _json_text(value)) for name, value in shown.items()]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -25,7 +26,7 @@ from .contract import (
 from .contract import (
     Task as ContractTask,
 )
-from .exceptions import NotATask, NotImportable
+from .exceptions import NotATask, NotImportable, RetryTasksError
 from .models import Attempt, Encoded, Status, Task, Unreadable
 from .policy import policy_options
 from .reports import ErrorReport
@@ -203,12 +204,24 @@ def resolve_stored(row: Task) -> RetryTask[..., Any]:
     Raises:
         NotImportable, NotATask: as :func:`resolve`.
     """
-    return resolve(row.name).as_stored(
+    return as_stored(resolve(row.name), row)
+
+
+def as_stored(definition: RetryTask[..., Any], row: Task) -> RetryTask[..., Any]:
+    """Return a task with the backend, queue, priority and options that a Task was stored with."""
+    return definition.as_stored(
         backend=row.backend,
         queue_name=row.queue_name,
         priority=row.priority,
         call_options=row.options,
     )
+
+
+def imported(name: str) -> RetryTask[..., Any] | None:
+    """Return the task at a dotted path, None where there is none. For workers: it imports it."""
+    with suppress(RetryTasksError):
+        return resolve(name)
+    return None
 
 
 def sender_of(task: RetryTask[..., Any]) -> type[BaseTaskBackend]:

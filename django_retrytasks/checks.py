@@ -165,7 +165,7 @@ def check_tasks() -> Found:
     """Check the tasks that the site defines, and the policies they inherit."""
     if any(check_settings()) or any(check_backends()):
         return
-    _import_tasks()
+    yield from _import_tasks()
     yield from _slips_of_queues()
     yield from _endless_policies()
     yield from _receivers_of_tasks()
@@ -442,8 +442,18 @@ def _handlers(name: str) -> Iterator[logging.Handler]:
         logger = logger.parent if logger.propagate else None
 
 
-def _import_tasks() -> None:
-    """Import what the site's URLs lead to, so that tasks found do not depend on check order."""
+def _import_tasks() -> Found:
+    """Import each app's tasks and what the site's URLs lead to; tell what does not import."""
+    from . import discovery
+
+    for path, problem in discovery.discover().items():
+        yield Warning(
+            f"{path} does not import, so its tasks are neither checked nor known to the admin: "
+            f"{problem}",
+            hint="Mend it: a worker that cannot import it fails its Tasks. If the site does not "
+            "use it, silence this check.",
+            id="retrytasks.W015",
+        )
     if getattr(settings, "ROOT_URLCONF", None):
         _ = get_resolver().url_patterns
 

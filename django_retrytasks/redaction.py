@@ -12,9 +12,7 @@ from uuid import UUID
 
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
-from . import conf
-from .backend import resolve
-from .exceptions import RetryTasksError
+from . import conf, discovery
 from .models import Task
 from .spellings import Span, readings
 from .tasks import RetryTask
@@ -36,12 +34,12 @@ def shown_arguments(task: Task, definition: RetryTask[..., Any] | None = None) -
     """Return a Task's arguments by parameter name, the secret ones replaced by stars.
 
     Those are named by ``sensitive``, by ``RETRYTASKS["REDACT"]`` or by what Django hides in its own
-    error reports, at any depth of a mapping. Where the code is gone, positional arguments are named
-    by place and all of them hidden. Empty where the stored arguments are not readable.
+    error reports, at any depth of a mapping. Where its code is not known here, all are hidden, and
+    positional ones are named by place. Empty where the stored arguments are not readable.
 
     Args:
         task: the Task, as read from the database.
-        definition: its task, where the caller has it; otherwise it is looked up by name.
+        definition: its task, where the caller has it; otherwise :func:`discovery.find` looks it up.
     """
     stars = _substitute()
     return _arguments(task, definition, lambda value: stars)
@@ -101,8 +99,7 @@ def _arguments(
     args, kwargs = task.args, task.kwargs
     if not (isinstance(args, list) and isinstance(kwargs, dict)):  # stored text is not readable
         return {}
-    with suppress(RetryTasksError):
-        definition = definition or resolve(task.name)
+    definition = definition or discovery.find(task.name)
     is_secret = _rule(definition.sensitive if definition else ())
     if definition is not None:
         with suppress(TypeError):
@@ -110,6 +107,8 @@ def _arguments(
             return _without_secrets(bound.arguments, is_secret, hide)
     # Without its name none can be known to be fit to show.
     unnamed = {f"args[{index}]": hide(value) for index, value in enumerate(args)}
+    if definition is None:  # nor what it calls sensitive
+        return unnamed | {name: hide(value) for name, value in kwargs.items()}
     return unnamed | _without_secrets(kwargs, is_secret, hide)
 
 

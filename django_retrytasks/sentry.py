@@ -18,6 +18,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import iter_event_frames
 
 from . import conf, tracebacks
+from .backend import imported
 from .fingerprints import fingerprint, origin_of
 from .models import Attempt, Task
 from .redaction import CUT, shown_arguments
@@ -166,7 +167,7 @@ def _event(
                 "id": str(task.pk),
                 "worker": attempt.worker,
                 "retry_count": attempt.retry_count,
-                "arguments": shown_arguments(task),
+                "arguments": shown_arguments(task, imported(task.name)),
             },
             # So that the events of one Task are found together.
             "trace": {"trace_id": task.pk.hex, "span_id": event_id[:16]},

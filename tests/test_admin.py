@@ -717,7 +717,8 @@ class TestPage:
         put(result, name="gone.tasks.echoes")
 
         text = shown(admin_client, page_of(result))
-        assert 'Arguments args[0] "********************" other 2 ' in text
+        stars = '"********************"'
+        assert f"Arguments args[0] {stars} other {stars} " in text
 
     def test_a_task_without_arguments_or_attempts_says_so(self, admin_client: Client) -> None:
         result = tasks.succeeds.enqueue()
@@ -735,7 +736,7 @@ class TestPage:
         text = shown(admin_client, page_of(result))
 
         assert "hunter" not in text
-        assert '"id": 7' in text
+        assert ('"id": 7' in text) == (name == "tests.tasks.echoes")
 
     def test_shows_policy_times_and_place_with_what_they_mean(
         self, driver: Driver, admin_client: Client

@@ -219,7 +219,7 @@ class TestSchedule:
         text = shown(admin_client, page_of(result))
 
         assert "1 7 s 7 s left" in text
-        assert "Its code does not import: this is the site's policy." in text
+        assert "Its code is not loaded here: this is the site's policy." in text
 
     def test_says_without_a_line_in_the_log_that_the_policy_is_not_valid(
         self, admin_client: Client, caplog: pytest.LogCaptureFixture
@@ -231,7 +231,7 @@ class TestSchedule:
         text = shown(admin_client, page_of(result))
 
         assert "Its policy is not valid any more: this is the default one." in text
-        assert "Its code does not import" not in text
+        assert "Its code is not loaded here" not in text
         assert "1 2.5 to 5 s 5 s left" in text
         assert caplog.records == []
 

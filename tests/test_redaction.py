@@ -223,12 +223,12 @@ class TestShownArguments:
 
         assert shown_arguments(row(refund, 7, note={"token": 1}))["note"] == {"token": STARS}
 
-    def test_where_the_code_is_gone_every_positional_one_is_hidden(self) -> None:
-        gone = row(SimpleNamespace(module_path="gone.tasks.refund"), 7, SECRET, note={"token": 1})
+    def test_where_the_code_is_gone_every_one_is_hidden(self) -> None:
+        gone = row(SimpleNamespace(module_path="gone.tasks.refund"), 7, SECRET, iban=SECRET, note=1)
 
         shown = shown_arguments(gone)
 
-        assert shown == {"args[0]": STARS, "args[1]": STARS, "note": {"token": STARS}}
+        assert shown == {"args[0]": STARS, "args[1]": STARS, "iban": STARS, "note": STARS}
 
     def test_where_the_code_takes_other_arguments_now_sensitive_names_count_still(self) -> None:
         changed = row(raises, "a", "b", "c", value=SECRET, other=1)

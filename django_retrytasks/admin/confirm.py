@@ -16,11 +16,10 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import codec, operations, redaction
-from django_retrytasks.backend import resolve
-from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks import codec, discovery, operations, redaction
 from django_retrytasks.models import Operation, Status, Task
 from django_retrytasks.reports import storable
+from django_retrytasks.tasks import RetryTask
 
 from . import words
 from .page import VALUE_LIMIT
@@ -126,10 +125,9 @@ class ConfirmForm(forms.Form):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.task: Any = task
-        self.initial["arguments"] = (
-            _editable(task) if task and verb == Operation.Verb.REDRIVE else ""
-        )
+        known = discovery.find(task.name) if task and verb == Operation.Verb.REDRIVE else None
+        self.definition: Any = known
+        self.initial["arguments"] = _editable(task, known) if task and known else ""
         if not self.initial["arguments"]:
             del self.fields["arguments"]
         if verb != Operation.Verb.SNOOZE:
@@ -143,10 +141,10 @@ class ConfirmForm(forms.Form):
         """Return them encoded, None if they are as before."""
         given = self.cleaned_data["arguments"].strip() or self.initial["arguments"]
         try:
-            encoded = _encoded(self.task, given)
+            encoded = _encoded(self.definition, given)
         except Exception as error:  # of the JSON, of a tagged type's constructor, of the signature
             raise ValidationError(f"{type(error).__name__}: {error}") from None
-        return None if encoded == _encoded(self.task, self.initial["arguments"]) else encoded
+        return None if encoded == _encoded(self.definition, self.initial["arguments"]) else encoded
 
     def options(self) -> dict[str, Any]:
         """Return what was filled in, the reason apart, by the names `operations` has for it."""
@@ -167,13 +165,9 @@ def reason_of(request: HttpRequest) -> str:
     return reason
 
 
-def _editable(task: Task) -> str:
+def _editable(task: Task, definition: RetryTask[..., Any]) -> str:
     """Return a failed Task's arguments as JSON; "" where they cannot be shown, or not in full."""
     if task.status != Status.FAILED:
-        return ""
-    try:
-        definition = resolve(task.name)
-    except RetryTasksError:
         return ""
     are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
     if not are_readable or redaction.hides_any(task, definition):
@@ -183,7 +177,7 @@ def _editable(task: Task) -> str:
     return text if text == storable(text, VALUE_LIMIT) else ""
 
 
-def _encoded(task: Task, text: str) -> tuple[str, str]:
+def _encoded(definition: RetryTask[..., Any], text: str) -> tuple[str, str]:
     """Return arguments given as JSON as they are stored.
 
     Raises:
@@ -192,6 +186,6 @@ def _encoded(task: Task, text: str) -> tuple[str, str]:
     """
     match codec.loads(text):
         case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:
-            signature = resolve(task.name).signature
-            return codec.dumps_arguments(signature, args, kwargs, owner=task.name)
+            owner = definition.module_path
+            return codec.dumps_arguments(definition.signature, args, kwargs, owner=owner)
     raise ValueError(gettext('Write {"args": [...], "kwargs": {...}}.'))

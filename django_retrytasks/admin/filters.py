@@ -20,10 +20,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import lanes, wakeups
+from django_retrytasks import discovery, lanes, wakeups
 from django_retrytasks.models import FailureGroup, Status
 from django_retrytasks.selections import NARROWS, Selection
-from django_retrytasks.tasks import own_names
 
 from .words import short_path
 
@@ -99,7 +98,7 @@ class NameFilter(SelectionFilter):
         return [(name, short_path(name)) for name, _same in choices]
 
     def names(self) -> Iterable[str]:
-        known = dict.fromkeys([*_of_latest_groups("name"), *own_names()])
+        known = dict.fromkeys([*_of_latest_groups("name"), *discovery.own_names()])
         return islice(known, CHOICES_SHOWN)
 
 

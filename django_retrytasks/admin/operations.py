@@ -20,12 +20,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from django_retrytasks import lanes, operations, wakeups
+from django_retrytasks import discovery, lanes, operations, wakeups
 from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.contract import task_backends
 from django_retrytasks.models import Operation, Pause, Task
 from django_retrytasks.phrases import told
-from django_retrytasks.tasks import own_names
 
 from . import page, words
 from .actions import Button, log, operation_url
@@ -144,7 +143,7 @@ def _has_tasks(**of: str) -> bool:
 
 
 # What may be meant, by the field of a pause.
-SUGGESTED = {"queue_name": _queue_names, "name": own_names}
+SUGGESTED = {"queue_name": _queue_names, "name": discovery.own_names}
 
 
 class PauseForm(PauseModelForm):
@@ -171,7 +170,7 @@ class PauseForm(PauseModelForm):
     def clean_name(self) -> str:
         """Refuse a function that is no task known here and that no Task is of."""
         name: str = self.cleaned_data["name"]
-        known = own_names()
+        known = discovery.own_names()
         if name and name not in known and not _has_tasks(name=name):
             raise ValidationError(_unknown(_("There is no such function."), name, known))
         return name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,10 +18,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import codec, redaction, tracebacks, wakeups
+from django_retrytasks import codec, discovery, redaction, tracebacks, wakeups
 from django_retrytasks.attempts import policy_of
-from django_retrytasks.backend import resolve_stored
-from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks.backend import as_stored
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.phrases import told
 from django_retrytasks.policy import RetryPolicy
@@ -219,10 +217,9 @@ def _pretty(value: Any) -> str:
 
 
 def _schedule(task: Task) -> Schedule:
-    definition = None
-    with suppress(RetryTasksError):
-        definition = resolve_stored(task)
-    gone = [] if definition else [gettext("Its code does not import: this is the site's policy.")]
+    found = discovery.find(task.name)
+    definition = as_stored(found, task) if found else None
+    gone = [] if found else [gettext("Its code is not loaded here: this is the site's policy.")]
     try:
         policy = policy_of(task, definition)
     except Exception:  # of the site's own settings, or of options of an older version
