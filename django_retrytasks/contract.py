@@ -49,16 +49,16 @@ else:
                 TaskResultStatus,
                 task_backends,
             )
+            from django_tasks import exceptions as task_exceptions
             from django_tasks.backends.base import BaseTaskBackend
             from django_tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, Task, TaskError
-            from django_tasks.exceptions import (
-                InvalidTaskError as InvalidTask,
-            )
-            from django_tasks.exceptions import (
-                TaskResultDoesNotExist,
-                TaskResultMismatch,
-            )
+            from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
             from django_tasks.signals import task_enqueued, task_finished, task_started
+
+            # Named InvalidTaskError up to 0.12, InvalidTask as in Django after it.
+            InvalidTask = getattr(task_exceptions, "InvalidTask", None) or (
+                task_exceptions.InvalidTaskError
+            )
         except ModuleNotFoundError as backport_error:
             from django.core.exceptions import ImproperlyConfigured
 
