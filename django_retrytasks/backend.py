@@ -227,12 +227,13 @@ def imported(name: str) -> RetryTask[..., Any] | None:
 def sender_of(task: RetryTask[..., Any]) -> type[BaseTaskBackend]:
     """Return the class that sends a task's signals: that of the backend its alias names.
 
-    RetryTasksBackend where the alias names none any more, for ``TASKS`` may have changed.
+    RetryTasksBackend where the alias names none of ours any more, for ``TASKS`` may have changed.
     """
     try:
-        return type(task.get_backend())
+        backend = task.get_backend()
     except (InvalidTask, ImproperlyConfigured):
         return RetryTasksBackend
+    return type(backend) if isinstance(backend, RetryTasksBackend) else RetryTasksBackend
 
 
 def result_of(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from enum import Enum, auto
 from functools import partial
 from reprlib import repr as short_repr
@@ -19,6 +18,7 @@ from django.db.models.enums import TextChoices
 from django.utils.http import parse_http_date
 from django.utils.translation import gettext_lazy as _
 
+from .celery_words import unknown_option
 from .exceptions import LONGEST_WAIT, UNSET, Duration, Retry, as_count, as_seconds
 from .retryable import why_not_retryable
 
@@ -175,8 +175,7 @@ class RetryPolicy:
     def __init__(self, **options: Unpack[PolicyOptions]) -> None:
         given = policy_options(options, owner="RetryPolicy")
         for field in dataclasses.fields(self):
-            value = _CHECKS[field.name](field.name, given.get(field.name, field.default))
-            object.__setattr__(self, field.name, value)
+            object.__setattr__(self, field.name, given.get(field.name, field.default))
         if self.countdown > self.max_countdown:
             raise ValueError(
                 f"countdown ({_shown(self.countdown)}) is above max_countdown "
@@ -313,22 +312,25 @@ class RetryPolicy:
             return _Wait(plain, f"countdown, as {error}")
 
 
-def policy_options(options: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
-    """Return options under the names of RetryPolicy's attributes; values are not checked yet.
+def policy_options(
+    options: Mapping[str, Any], *, owner: str, beside: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return options as RetryPolicy keeps them: by the names of its attributes, each checked.
 
     `max_attempts=n` becomes `max_retries=n - 1`, its None stays None.
 
     Args:
         options: what a decorator, a call or a setting gives.
         owner: what an error names, such as the function's name.
+        beside: the owner's further options, for the error that lists all.
 
     Raises:
-        TypeError: an unknown option, `max_attempts` no int, or given beside `max_retries`.
-        ValueError: `max_attempts` is below 1.
+        TypeError: an unknown option, one of a wrong type, or `max_attempts` beside `max_retries`.
+        ValueError: an option out of its range.
     """
     for name in options:
         if name not in _OPTION_NAMES:
-            raise TypeError(f"{owner}: unknown option {name!r}. {_hint(str(name))}")
+            raise TypeError(f"{owner}: {unknown_option(str(name), (*_OPTION_NAMES, *beside))}")
     named = dict(options)
     if "max_attempts" in named:
         if "max_retries" in named:
@@ -337,7 +339,7 @@ def policy_options(options: Mapping[str, Any], *, owner: str) -> dict[str, Any]:
         if attempts is not None:
             attempts = as_count(f"{owner}: max_attempts", attempts, least=1) - 1
         named["max_retries"] = attempts
-    return named
+    return {name: _CHECKS[name](f"{owner}: {name}", value) for name, value in named.items()}
 
 
 def retry_after_seconds(exception: BaseException, now: datetime) -> float | None:
@@ -420,11 +422,6 @@ def _shown(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
-def _hint(name: str) -> str:
-    near = get_close_matches(name, _OPTION_NAMES, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Options: {', '.join(_OPTION_NAMES)}"
-
-
 def _check_backoff(name: str, value: object) -> float | Backoff:
     if callable(value):
         return value
@@ -442,6 +439,8 @@ def _check_jitter(name: str, value: object) -> bool:
 
 
 def _check_classes(name: str, value: object) -> tuple[type[BaseException], ...]:
+    if isinstance(value, str):
+        raise TypeError(f"{name} must hold exception classes, not the name of one: {value!r}")
     classes = tuple(value) if isinstance(value, Iterable) else (value,)
     for item in classes:
         if not (isinstance(item, type) and issubclass(item, BaseException)):

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import WRAPPER_ASSIGNMENTS, cached_property
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
     Literal,
+    Never,
     ParamSpec,
+    Self,
     TypeVar,
     Unpack,
     overload,
@@ -24,45 +26,48 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from . import conf, models
+from .celery_words import unknown_option
 from .context import RetryTaskContext
 from .contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_QUEUE_NAME,
     BaseTask,
+    BaseTaskBackend,
     InvalidTask,
     Task,
     task_backends,
 )
 from .exceptions import Duration, as_seconds, nearest
+from .options import (
+    APPLY_OPTIONS,
+    BESIDE_POLICY,
+    CALL_OPTIONS,
+    FailureReceiver,
+    TaskOptions,
+    check_on_failure,
+    check_search_key,
+    check_sensitive,
+    moment,
+    refuse_code,
+    split_apply,
+    split_call,
+)
+from .patchable import patchable
 from .policy import PolicyOptions, RetryPolicy, policy_options
 
 if TYPE_CHECKING:
-    from .backend import RetryTaskResult, RetryTasksBackend
+    from .backend import RetryTaskResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
-FailureReceiver = Callable[[models.Task, models.Attempt], object]
-
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"
-# Options that are code cannot be stored with a call.
-DECORATOR_ONLY = ("retry_on", "no_retry_on")
 # What goes with a stored or pickled task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
 # Dotted paths of all tasks made in this process, for the system checks.
 _defined: set[str] = set()
 
 
-class TaskOptions(PolicyOptions, total=False):
-    """The options of ``@retry_task``: the policy's, and those of the task itself."""
-
-    priority: int
-    queue_name: str
-    backend: str
-    sensitive: Sequence[str]
-    search_key: str
-    on_failure: FailureReceiver | str | None
-
-
+@patchable
 @dataclass(frozen=True, kw_only=True, init=False)
 class RetryTask(BaseTask[P, R], Generic[P, R]):
     """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
@@ -74,14 +79,17 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         sensitive: names of the parameters whose values are never shown.
         search_key: name of the parameter by whose value Tasks are found; "" for none.
         on_failure: what is called once a Task has failed for good, or its dotted path.
+        is_plain: whether django.tasks' own ``@task`` made it. It goes to whatever backend ``TASKS``
+            names; one of ``@retry_task`` is stored here, whatever the default one is.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    bind: bool = False
-    sensitive: tuple[str, ...] = ()
-    search_key: str = ""
+    bind: bool = field(default=False, hash=False)
+    sensitive: tuple[str, ...] = field(default=(), hash=False)
+    search_key: str = field(default="", hash=False)
     on_failure: FailureReceiver | str | None = field(default=None, hash=False)
+    is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
         self,
@@ -96,12 +104,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         sensitive: Sequence[str] = (),
         search_key: str = "",
         on_failure: FailureReceiver | str | None = None,
+        is_plain: bool = True,
         options: Mapping[str, Any] | None = None,
         call_options: Mapping[str, Any] | None = None,
         **more_options: Any,
     ) -> None:
         owner = getattr(func, "__qualname__", repr(func))
-        given = {**(options or {}), **policy_options(more_options, owner=owner)}
+        own = policy_options(more_options, owner=owner, beside=BESIDE_POLICY)
+        given = dict(options or {}) | own
         values = {
             "func": func,
             "priority": priority,
@@ -110,24 +120,28 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "run_after": run_after,
             "takes_context": takes_context,
             "bind": bind,
-            "sensitive": _check_sensitive(sensitive, owner=owner),
-            "search_key": _check_search_key(search_key, sensitive, owner=owner),
-            "on_failure": _check_on_failure(on_failure, owner=owner),
+            "sensitive": check_sensitive(sensitive, owner=owner),
+            "search_key": check_search_key(search_key, sensitive, owner=owner),
+            "on_failure": check_on_failure(on_failure, owner=owner),
+            "is_plain": is_plain,
             "options": given,
             "call_options": dict(call_options or {}),
         }
         self._fill(values)
         self.__post_init__()
 
-    def _fill(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
+    def _fill(self, values: dict[str, Any]) -> None:
+        """Set the fields, and have the name, the docstring and so on of the function."""
+        func = values["func"]
+        of_func = {name: getattr(func, name, None) for name in WRAPPER_ASSIGNMENTS}
+        for name, value in (of_func | {"__wrapped__": func} | values).items():
             object.__setattr__(self, name, value)
 
     def __post_init__(self) -> None:
         _refuse_unreachable(self.func)
         super().__post_init__()
         self._refuse_strangers()
-        _ = self.policy
+        self._refuse_policy()
         _defined.add(self.module_path)
 
     def _refuse_strangers(self) -> None:
@@ -144,6 +158,30 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
                     f"{self.func.__qualname__}: {option} names {name!r}, which is no parameter. "
                     f"{nearest(name, parameters)}"
                 )
+
+    def _refuse_policy(self) -> None:
+        """Refuse options that do not go together; wrong settings are the system checks' to tell."""
+        try:
+            RetryPolicy(**self.defaults)
+        except Exception:
+            return
+        _ = self.policy
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is the same task; one that django.tasks made may be, without options."""
+        if type(other) is Task:
+            other = as_retry_task(other)
+        if not isinstance(other, RetryTask):
+            return NotImplemented
+        compared = [f.name for f in fields(self) if f.compare]
+        return all(getattr(self, name) == getattr(other, name) for name in compared)
+
+    def __str__(self) -> str:
+        """Return the dotted path, which django-q2 notes of what it is handed."""
+        return self.module_path
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now: nothing is stored, nothing is retried."""
@@ -164,13 +202,16 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     @property
     def policy(self) -> RetryPolicy:
         """Return the policy in force: call over decorator over backend over ``RETRYTASKS``."""
-        layers = (self.defaults, self.options, self.call_options)
-        return RetryPolicy(**{k: v for layer in layers for k, v in layer.items()})
+        options = {**self.defaults, **self.options, **self.call_options}
+        try:
+            return RetryPolicy(**options)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name}: {error}") from None
 
     @property
     def defaults(self) -> Mapping[str, Any]:
         """Return the policy options that hold where the task names none."""
-        return {**site_options(), **self.get_backend().policy_options}
+        return {**site_options(), **getattr(self.get_backend(), "policy_options", {})}
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -228,14 +269,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             TypeError: an unknown option, or one that cannot be stored with a call.
             ValueError: an option outside its range.
         """
-        given = policy_options(options, owner=self.name)
-        _refuse_code(given, self.name)
+        given = policy_options(options, owner=self.name, beside=CALL_OPTIONS)
+        refuse_code(given, self.name)
         changes = {
             "priority": priority,
             "queue_name": queue_name,
-            "run_after": _moment(run_after),
+            "run_after": moment(run_after),
             "backend": backend,
-            "call_options": {**self.call_options, **_in_seconds(given)} if given else None,
+            "call_options": {**self.call_options, **given} if given else None,
         }
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
@@ -251,12 +292,15 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | values)
         return stored
 
-    def get_backend(self) -> RetryTasksBackend:
+    def get_backend(self) -> BaseTaskBackend:
         """Return the backend its alias names, or one of our own where that is another's.
 
-        So a task runs durably on a site that has not configured ``TASKS`` at all.
+        So a task of ``@retry_task`` runs durably on a site that has not configured ``TASKS`` at
+        all. A plain one goes to the backend that is named, whosever it is.
         """
-        backend_class: type[RetryTasksBackend] = import_string(BACKEND)
+        if self.is_plain:
+            return task_backends[self.backend]
+        backend_class: type[BaseTaskBackend] = import_string(BACKEND)
         is_default = self.backend == DEFAULT_TASK_BACKEND_ALIAS
         is_missing = is_default and self.backend not in task_backends
         configured = None if is_missing else task_backends[self.backend]
@@ -302,7 +346,12 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         Raises:
             TypeError: a call that does not fit the function, or an argument that cannot be stored.
         """
-        return self.get_backend().enqueue_many(self, [_split_call(call) for call in calls])
+        backend: Any = self.get_backend()
+        pairs = [split_call(call) for call in calls]
+        if not isinstance(backend, import_string(BACKEND)):
+            return [backend.enqueue(self, *pair) for pair in pairs]
+        stored: list[RetryTaskResult[R]] = backend.enqueue_many(self, pairs)
+        return stored
 
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling."""
@@ -310,30 +359,37 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
     def apply_async(
         self,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
         countdown: Duration | None = None,
         eta: datetime | None = None,
         queue: str | None = None,
         priority: int | None = None,
+        **others: Never,
     ) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling.
 
         Args:
-            args: positional arguments.
-            kwargs: keyword arguments.
+            args: positional arguments, a tuple or a list.
+            kwargs: keyword arguments, a mapping.
             countdown: seconds (or a timedelta) before it may run.
             eta: an aware datetime before which it does not run, in place of ``countdown``.
             queue: the queue it waits in.
             priority: -100 to 100; higher runs first.
+
+        Raises:
+            TypeError: another option of Celery's, or ``countdown`` beside ``eta``.
         """
+        for name in others:
+            raise TypeError(f"{self.name}: {unknown_option(name, APPLY_OPTIONS)}")
         if countdown is not None and eta is not None:
             raise TypeError(f"{self.name}: give countdown or eta, not both")
         if countdown is not None:
             eta = timezone.now() + timedelta(seconds=as_seconds("countdown", countdown))
         chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
-        return chosen.enqueue(*args, **(kwargs or {}))
+        positional, keywords = split_apply(args, kwargs, owner=self.name)
+        return chosen.enqueue(*positional, **keywords)
 
 
 def defined_tasks() -> list[RetryTask[..., Any]]:
@@ -369,7 +425,7 @@ def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
     values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
     ours: RetryTask[..., Any] = object.__new__(RetryTask)
     plain = {"bind": False, "sensitive": (), "search_key": "", "on_failure": None}
-    ours._fill({**values, **plain, "options": {}, "call_options": {}})
+    ours._fill({**values, **plain, "is_plain": True, "options": {}, "call_options": {}})
     return ours
 
 
@@ -388,67 +444,6 @@ def _refuse_unreachable(func: Callable[..., Any]) -> None:
             f"{func.__module__}.{func.__qualname__} is no function of a module, so a worker could "
             "not import it: move it to the top level of its module."
         )
-
-
-def _check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    example = f": give ({names!r},)" if isinstance(names, str) else ""
-    raise TypeError(
-        f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
-    )
-
-
-def _check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
-    if name and name in sensitive:
-        raise TypeError(
-            f"{owner}: search_key names {name!r}, which is sensitive: its values would be stored "
-            "for everybody to see"
-        )
-    return name
-
-
-def _check_on_failure(
-    receiver: FailureReceiver | str | None, *, owner: str
-) -> FailureReceiver | str | None:
-    is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
-    if receiver is None or is_named:
-        return receiver
-    raise TypeError(
-        f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
-    )
-
-
-def _refuse_code(options: Mapping[str, Any], name: str) -> None:
-    for option, value in options.items():
-        if option in DECORATOR_ONLY or callable(value):
-            raise TypeError(
-                f"{name}: {option} is code, which a call cannot store: set it on the decorator"
-            )
-
-
-def _moment(run_after: datetime | timedelta | None) -> datetime | None:
-    if run_after is None or isinstance(run_after, datetime):
-        return run_after
-    if isinstance(run_after, timedelta):
-        return timezone.now() + run_after
-    raise TypeError(f"run_after must be an aware datetime or a timedelta, not {run_after!r}")
-
-
-def _in_seconds(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in options.items()}
-
-
-def _split_call(call: Sequence[Any] | Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    if isinstance(call, Mapping):
-        return (), call
-    if isinstance(call, tuple | list):
-        return call, {}
-    raise TypeError(
-        f"a call is a tuple of arguments or a mapping of keyword arguments, not {call!r}"
-    )
 
 
 @overload
@@ -502,6 +497,6 @@ def retry_task(
     """
 
     def decorate(function: Callable[..., Any]) -> RetryTask[..., Any]:
-        return RetryTask(func=function, bind=bind, **options)
+        return RetryTask(func=function, bind=bind, is_plain=False, **options)
 
     return decorate if func is None else decorate(func)

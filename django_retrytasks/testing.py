@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -61,10 +62,10 @@ class DummyBackend(RetryTasksBackend):
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
     ) -> list[RetryTaskResult[Any]]:
-        """Keep one result per call of (positional, keyword arguments)."""
+        """Keep one result per call of (positional, keyword arguments), and return copies."""
         results = super().enqueue_many(task, calls)
         self.results += results
-        return results
+        return deepcopy(results)
 
     def store(self, rows: Sequence[Task]) -> None:
         """Store nothing."""

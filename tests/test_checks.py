@@ -73,6 +73,10 @@ def receive_task(task: Any) -> None:
     """Hear of too little."""
 
 
+OPTIONS = (
+    "max_retries, max_attempts, countdown, backoff, max_countdown, jitter, retry_on, no_retry_on, "
+    "retry_for, max_crashes, timeout"
+)
 HERE = "tests.test_checks"
 NO_ALERT = "not callable"
 KEYS = (
@@ -471,7 +475,7 @@ class TestSettings:
             ("POLICY", {"countdown": -1}, ": countdown must be at least 0 and at most 31622400 "
              "seconds, not -1"),
             ("POLICY", {"max_retrys": 3}, ": unknown option 'max_retrys'. Did you mean "
-             "'max_retries'?"),
+             f"'max_retries'? Options: {OPTIONS}"),
             ("LEASE", 4.9, " must be at least 5 seconds, not 4.9"),
             ("LEASE", timedelta(seconds=1), " must be at least 5 seconds, not "
              "datetime.timedelta(seconds=1)"),
@@ -681,7 +685,7 @@ class TestBackends:
         [
             (
                 {"OPTIONS": {"countdwon": 1}},
-                "unknown option 'countdwon'. Did you mean 'countdown'?",
+                f"unknown option 'countdwon'. Did you mean 'countdown'? Options: {OPTIONS}",
             ),
             (
                 {"OPTIONS": {"countdown": 601}},

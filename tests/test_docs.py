@@ -49,9 +49,9 @@ from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.conf import Sink
 from django_retrytasks.contract import task_backends
 from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.options import TaskOptions
 from django_retrytasks.policy import StopReason
 from django_retrytasks.rules import Rule
-from django_retrytasks.tasks import TaskOptions
 from django_retrytasks.worker import run
 
 from .cluster import wait_for

@@ -1,0 +1,109 @@
+"""What a decorator, ``using`` and a call may be given, each refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from . import models
+from .policy import PolicyOptions
+
+FailureReceiver = Callable[[models.Task, models.Attempt], object]
+
+# Options that are code cannot be stored with a call.
+DECORATOR_ONLY = ("retry_on", "no_retry_on")
+
+
+class TaskOptions(PolicyOptions, total=False):
+    """The options of ``@retry_task``: the policy's, and those of the task itself."""
+
+    priority: int
+    queue_name: str
+    backend: str
+    sensitive: Sequence[str]
+    search_key: str
+    on_failure: FailureReceiver | str | None
+
+
+# Beside the policy's: what the decorator takes, what using() does, and all of apply_async().
+BESIDE_POLICY = (
+    "bind",
+    "takes_context",
+    *(name for name in TaskOptions.__annotations__ if name not in PolicyOptions.__annotations__),
+)
+CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
+APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+def check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    example = f": give ({names!r},)" if isinstance(names, str) else ""
+    raise TypeError(
+        f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
+    )
+
+
+def check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
+    if name and name in sensitive:
+        raise TypeError(
+            f"{owner}: search_key names {name!r}, which is sensitive: its values would be stored "
+            "for everybody to see"
+        )
+    return name
+
+
+def check_on_failure(
+    receiver: FailureReceiver | str | None, *, owner: str
+) -> FailureReceiver | str | None:
+    is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
+    if receiver is None or is_named:
+        return receiver
+    raise TypeError(
+        f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
+    )
+
+
+def refuse_code(options: Mapping[str, Any], name: str) -> None:
+    for option, value in options.items():
+        if option in DECORATOR_ONLY or callable(value):
+            raise TypeError(
+                f"{name}: {option} is code, which a call cannot store: set it on the decorator"
+            )
+
+
+def moment(run_after: datetime | timedelta | None) -> datetime | None:
+    if run_after is None or isinstance(run_after, datetime):
+        return run_after
+    if isinstance(run_after, timedelta):
+        return timezone.now() + run_after
+    raise TypeError(f"run_after must be an aware datetime or a timedelta, not {run_after!r}")
+
+
+def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
+    if isinstance(call, Mapping):
+        return (), call
+    if isinstance(call, tuple | list):
+        return call, {}
+    raise TypeError(
+        "a call is a tuple of arguments or a mapping of keyword arguments, not a "
+        f"{type(call).__name__}"
+    )
+
+
+def split_apply(args: object, kwargs: object, *, owner: str) -> Call:
+    if not isinstance(args, tuple | list | None):
+        raise TypeError(
+            f"{owner}: args must be a tuple or a list of arguments, such as (value,), not a "
+            f"{type(args).__name__}"
+        )
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"{owner}: kwargs must be a mapping, not a {type(kwargs).__name__}")
+    return args or (), kwargs or {}
