@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Never
 
 from django.utils import timezone
 
-from . import lifecycle
+from . import codec, lifecycle
 from .contract import AnyTaskContext, AnyTaskResult
 from .exceptions import UNSET, Duration, Retry, Unset
 from .models import Task
@@ -73,11 +74,16 @@ class RetryTaskContext(AnyTaskContext):
 
     def retry(
         self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         *,
         exc: BaseException | None = None,
         countdown: Duration | None = None,
         eta: datetime | None = None,
         max_retries: int | Literal[Unset.UNSET] | None = UNSET,
+        queue: str | None = None,
+        throw: bool = True,
+        **others: Never,
     ) -> Retry:
         """Raise :class:`Retry`, so that ``raise self.retry(...)`` and ``self.retry(...)`` are one.
 
@@ -85,23 +91,44 @@ class RetryTaskContext(AnyTaskContext):
         and the decision names the mistake.
 
         Args:
+            args: Celery's; a retry has the Task's own arguments, and others are a mistake.
+            kwargs: as ``args``.
             exc: what went wrong; by default the exception being handled.
             countdown: exactly so many seconds (or a timedelta); by default what the policy says.
             eta: an aware datetime, in place of ``countdown``.
             max_retries: in place of the Task's, for this decision alone; None for ever.
+            queue: as ``args``, of the queue's name.
+            throw: False to have the Retry returned, for the function to raise.
 
         Raises:
-            Retry: always.
+            Retry: unless ``throw`` is False.
         """
         handled = sys.exception()
         cause = exc if exc is not None else handled
         try:
             retry = Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries)
+            retry.mistake = self._mistake(args=args, kwargs=kwargs, queue=queue, **others)
         except (TypeError, ValueError) as error:
             cause = cause if isinstance(cause, BaseException) else handled
             retry = Retry(cause)
             retry.mistake = f"self.retry(): {error}"
-        raise retry from cause
+        retry.__cause__ = cause
+        if throw:
+            raise retry
+        return retry
+
+    def _mistake(self, **asked: Any) -> str:
+        """Return what of a retry cannot be had, in words: it is the same call; "" for nothing."""
+        row = self.row
+        own = {"args": row.args, "kwargs": row.kwargs, "queue": row.queue_name}
+        vain = [
+            name
+            for name, value in asked.items()
+            if value is not None and not _is_stored_as(value, own.get(name))
+        ]
+        if not vain:
+            return ""
+        return f"self.retry() cannot change {', '.join(vain)}: a retry is the same call again"
 
     def heartbeat(self) -> bool:
         """Extend the lease now; return False if another worker has taken the Task over.
@@ -112,3 +139,9 @@ class RetryTaskContext(AnyTaskContext):
         """
         started_at = self.row.claimed_at or timezone.now()
         return lifecycle.heartbeat(self.row, started_at=started_at)
+
+
+def _is_stored_as(value: Any, stored: Any) -> bool:
+    with suppress(Exception):  # what cannot be stored is not what was
+        return bool(codec.loads(codec.dumps(value)) == stored)
+    return False
