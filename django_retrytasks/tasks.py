@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Django's own words for it.
+MODULE_LEVEL = "Task function must be defined at a module level."
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"
 # What goes with a stored or pickled task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
@@ -438,11 +440,12 @@ def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:
 
 def _refuse_unreachable(func: Callable[..., Any]) -> None:
     if not inspect.isfunction(func):
-        raise InvalidTask(f"{func!r} is no function: decorate a function with @retry_task")
+        raise InvalidTask(f"{MODULE_LEVEL} {func!r} is no function: decorate one with @retry_task")
     if func.__qualname__ != func.__name__:
+        path = f"{func.__module__}.{func.__qualname__}"
         raise InvalidTask(
-            f"{func.__module__}.{func.__qualname__} is no function of a module, so a worker could "
-            "not import it: move it to the top level of its module."
+            f"{MODULE_LEVEL} {path} is no function of a module, so a worker could not import it: "
+            "move it to the top level of its module."
         )
 
 

@@ -103,7 +103,7 @@ class TestDecorating:
 
     @pytest.mark.parametrize("thing", [print, Driver, "text"])
     def test_what_is_no_function_is_refused(self, thing: Any) -> None:
-        with pytest.raises(InvalidTask, match="is no function: decorate a function with"):
+        with pytest.raises(InvalidTask, match="is no function: decorate one with"):
             retry_task(thing)
 
     def test_a_function_of_the_script_being_run_is_refused_at_enqueue(self) -> None:
