@@ -329,7 +329,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             InvalidTask: the task does not fit its backend.
             TypeError: the call does not fit the function, or an argument cannot be stored.
         """
-        return self.get_backend().enqueue(self, args, kwargs)
+        backend: Any = self.get_backend()
+        return backend.enqueue(self, args, kwargs)  # type: ignore[no-any-return]
 
     async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Store one Task from asynchronous code; see :meth:`enqueue`."""
