@@ -30,6 +30,7 @@ from .exceptions import NotATask, NotImportable, RetryTasksError
 from .models import Attempt, Encoded, Status, Task, Unreadable
 from .policy import policy_options
 from .reports import ErrorReport
+from .schema import advising_to_migrate
 from .tasks import R, RetryTask, as_retry_task
 
 STATUS = {
@@ -154,7 +155,8 @@ class RetryTasksBackend(BaseTaskBackend):
             NotImportable: its function cannot be imported here.
         """
         pk = _pk_from(result_id)
-        row = Task.objects.using(wakeups.alias()).filter(pk=pk).first() if pk else None
+        with advising_to_migrate():
+            row = Task.objects.using(wakeups.alias()).filter(pk=pk).first() if pk else None
         if row is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(row)

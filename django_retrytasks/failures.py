@@ -20,6 +20,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from . import conf, wakeups
 from .fingerprints import fingerprint
+from .ids import as_ids
 from .models import DatabaseNow, FailureGroup, FailureGroupQuerySet, Status, Task
 from .reports import ErrorReport
 from .transactions import writing
@@ -242,8 +243,9 @@ def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
 
 
 def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
+    asked = as_ids(fingerprints)
     with writing():
-        locked = _locked(_groups().filter(pk__in=list(fingerprints)))
+        locked = _locked(_groups().filter(pk__in=asked))
         pks = [group.pk for group, _ in locked]
         return int(_groups().filter(pk__in=pks).update(**values))
 

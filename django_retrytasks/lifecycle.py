@@ -28,6 +28,7 @@ from django.utils.module_loading import import_string
 from . import conf, failures, lanes, tallies, wakeups
 from .exceptions import Duration, as_seconds
 from .failures import Failed
+from .ids import as_ids
 from .lanes import ANNOUNCE_PRIORITY, NOTHING_PAUSED, Lane, Paused
 from .models import FINAL, UNFINISHED, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
 from .policy import Decision, StopReason
@@ -593,8 +594,9 @@ def cancel(ids: Iterable[uuid.UUID]) -> int:
     The function of one that runs is not interrupted: it goes on to its end, and what comes of it
     is refused. An Attempt is written for a run that is known to have begun.
     """
+    pks = as_ids(ids)
     with writing():
-        tasks = _lock(ids, UNFINISHED)
+        tasks = _lock(pks, UNFINISHED)
         _record_cancelled([task for task in tasks if task.was_started])
         _by_pk(tasks).update(**_discarded(), claim_token=None)
     _log_all(logging.INFO, "cancelled", tasks)
@@ -644,8 +646,9 @@ def _change(
     **values: Any,
 ) -> int:
     """Change Tasks that have one of these statuses, and ring for them; return how many."""
+    pks = as_ids(ids)
     with writing():
-        tasks = _lock(ids, statuses)
+        tasks = _lock(pks, statuses)
         _by_pk(tasks).update(**values)
         if wake:
             _wake_for([(task, wake) for task in tasks])
@@ -653,9 +656,9 @@ def _change(
     return len(tasks)
 
 
-def _lock(ids: Iterable[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
+def _lock(pks: Sequence[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
     """Lock those of these Tasks that have one of these statuses."""
-    rows = Task.objects.using(wakeups.alias()).filter(pk__in=list(ids), status__in=statuses)
+    rows = Task.objects.using(wakeups.alias()).filter(pk__in=pks, status__in=statuses)
     return list(rows.select_for_update().order_by("pk"))
 
 

@@ -14,6 +14,7 @@ from . import lifecycle, selections, wakeups
 from .announcements import POLICY, internal_task
 from .context import RetryTaskContext
 from .exceptions import Snooze, as_count, as_seconds
+from .ids import as_id, as_ids
 from .models import DatabaseNow, Operation, Status, Task, TaskQuerySet
 from .selections import Selection
 from .tasks import retry_task
@@ -75,9 +76,10 @@ def do(verb: str, ids: Iterable[uuid.UUID], **options: Any) -> list[Task]:
     Raises:
         TypeError, ValueError: options that the function refuses.
     """
+    pks = as_ids(ids)
     with writing():
         rows = Task.objects.using(wakeups.alias()).only("name", "status")
-        found = rows.filter(pk__in=list(ids), status__in=CHANGES[verb])
+        found = rows.filter(pk__in=pks, status__in=CHANGES[verb])
         tasks: list[Task] = list(found.select_for_update().order_by("pk"))
         ACTS[verb]([task.pk for task in tasks], **options)
     return tasks
@@ -137,8 +139,9 @@ def _newest_id() -> uuid.UUID:
 
 def stop(operation_id: uuid.UUID, because: str) -> bool:
     """Stop an operation: what is done stays done. Returns whether it was running."""
+    pk = as_id(operation_id)
     with writing():
-        operation = _running(operation_id)
+        operation = _running(pk)
         if operation:
             _finish(operation, STATUS.STOPPED, because)
     return operation is not None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.db import connections, transaction
 
 from . import wakeups
+from .schema import advising_to_migrate
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def writing() -> Iterator[None]:
     """
     connection = connections[wakeups.alias()]
     joined = connection.in_atomic_block
-    with transaction.atomic(using=wakeups.alias(), savepoint=False):
+    with advising_to_migrate(), transaction.atomic(using=wakeups.alias(), savepoint=False):
         if connection.vendor == "sqlite" and not joined:
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM retrytasks_task WHERE 0")

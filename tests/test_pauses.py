@@ -279,6 +279,7 @@ def told(*args: str) -> str:
 
 class TestCommand:
     def test_pause_list_and_resume(self) -> None:
+        tasks.echoes.using(queue_name="mail").enqueue(1)
         assert told("pause", "--queue", "mail", "--reason", "server moves") == "mail is paused\n"
         assert told("pause", "--queue", "mail") == "mail was paused already\n"
         told("pause", "--task", ECHOES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from difflib import get_close_matches
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -21,15 +20,13 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from django_retrytasks import discovery, lanes, operations, wakeups
-from django_retrytasks.backend import RetryTasksBackend
-from django_retrytasks.contract import task_backends
-from django_retrytasks.models import Operation, Pause, Task
+from django_retrytasks.known_names import allowed_queues, has_tasks, queues_in_use
+from django_retrytasks.models import Operation, Pause
 from django_retrytasks.phrases import told
 
 from . import page, words
 from .actions import Button, log, operation_url
 from .confirm import reason_of
-from .filters import CHOICES_SHOWN
 from .rows import RowsAdmin
 
 if TYPE_CHECKING:
@@ -127,23 +124,8 @@ class OperationAdmin(RowsAdmin):
         return words.ago(operation, operation.started_at)
 
 
-def _queue_names() -> list[str]:
-    """Return queues that hold Tasks, and those that ``TASKS`` names."""
-    return sorted({*islice(lanes.queue_names(), CHOICES_SHOWN), *_allowed_queues()})
-
-
-def _allowed_queues() -> set[str]:
-    """Return the queues that ``TASKS`` names; none where a backend of ours takes any."""
-    ours = [of.queues for of in task_backends.all() if isinstance(of, RetryTasksBackend)]
-    return set().union(*ours) if all(ours) else set()
-
-
-def _has_tasks(**of: str) -> bool:
-    return bool(Task.objects.using(wakeups.alias()).filter(**of).exists())
-
-
 # What may be meant, by the field of a pause.
-SUGGESTED = {"queue_name": _queue_names, "name": discovery.own_names}
+SUGGESTED = {"queue_name": queues_in_use, "name": discovery.own_names}
 
 
 class PauseForm(PauseModelForm):
@@ -162,16 +144,16 @@ class PauseForm(PauseModelForm):
     def clean_queue_name(self) -> str:
         """Refuse a queue that no backend has and that holds no Task."""
         name: str = self.cleaned_data["queue_name"]
-        allowed = _allowed_queues()
-        if name and allowed and name not in allowed and not _has_tasks(queue_name=name):
-            raise ValidationError(_unknown(_("There is no such queue."), name, _queue_names()))
+        allowed = allowed_queues()
+        if name and allowed and name not in allowed and not has_tasks(queue_name=name):
+            raise ValidationError(_unknown(_("There is no such queue."), name, queues_in_use()))
         return name
 
     def clean_name(self) -> str:
         """Refuse a function that is no task known here and that no Task is of."""
         name: str = self.cleaned_data["name"]
         known = discovery.own_names()
-        if name and name not in known and not _has_tasks(name=name):
+        if name and name not in known and not has_tasks(name=name):
             raise ValidationError(_unknown(_("There is no such function."), name, known))
         return name
 

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import uuid
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from getpass import getuser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import Error
+from django.db import DatabaseError, Error
 from django.utils import timezone
 
-from django_retrytasks import failures, health, lanes, lifecycle, operations, wakeups, worker
+from django_retrytasks import (
+    discovery,
+    failures,
+    health,
+    known_names,
+    lanes,
+    lifecycle,
+    operations,
+    wakeups,
+    worker,
+)
 from django_retrytasks.backend import resolve
-from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks.exceptions import RetryTasksError, nearest
+from django_retrytasks.management import arguments
+from django_retrytasks.management.arguments import shown_seconds as _seconds
 from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.reports import class_path
+from django_retrytasks.schema import UNMIGRATED, lacks_schema
 from django_retrytasks.supervisor import Supervisor
 from django_retrytasks.terminals import PrintableLines, printable
 
@@ -111,28 +126,20 @@ VERBS = {
     ),
 }
 
-# What selects Tasks, as selections.py calls it, and what it asks for.
-SELECTED = {
-    "failure_group": ("--group", "FINGERPRINT", "Those that failed last by this cause."),
-    "name": ("--task", "PATH", "Those of this function."),
-    "queue_name": ("--queue", "NAME", "Those of this queue."),
-    "search": ("--search", "WORDS", "Those found by an id, a key, a function or an error."),
-    "error": ("--error", "CLASS", "Those whose last failure was of this class, a dotted path."),
-    "status": ("--status", "STATUS", "Those of this status."),
-}
-
 PAUSING = {
     "pause": "Have the due Tasks of a queue or of a function wait, uncharged, until it is resumed.",
     "resume": "Have a paused queue or function go on.",
 }
 
+SCHEDULE = "Show when a task is retried: the least and the most seconds before each retry."
+SWEEP = "Run the sweep now: ring for due Tasks, delete old finished ones, send alerts."
+FAILURES = "List the failure groups: those that fail still, or all, the latest failure first."
+HEALTH = "Tell how the work goes; exit with 1 if a Task has been due for too long."
+CLUSTER = "Run qcluster; run it again when it ends, or freezes while Tasks are due."
 LISTS = {
     "operations": "List the operations: what was done to many Tasks, and how far it is.",
     "pauses": "List what is paused, since when, by whom and why.",
 }
-
-# A cluster takes some seconds to start, and must not be taken for frozen meanwhile.
-LEAST_STALL = 5
 
 
 class Command(BaseCommand):
@@ -144,26 +151,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         subcommands = parser.add_subparsers(dest="subcommand", metavar="subcommand", required=True)
-        text = "Show when a task is retried: the least and the most seconds before each retry."
-        schedule = subcommands.add_parser("schedule", help=text, description=text)
+        shared: dict[str, Any] = {
+            "parents": [arguments.django_options()],
+            "formatter_class": DjangoHelpFormatter,
+        }
+
+        def add(name: str, text: str) -> CommandParser:
+            return subcommands.add_parser(name, help=text, description=text, **shared)
+
+        schedule = add("schedule", SCHEDULE)
         schedule.add_argument("path", help="Dotted path of the task, such as orders.tasks.send.")
-        text = "Run the sweep now: ring for due Tasks, delete old finished ones, send alerts."
-        subcommands.add_parser("sweep", help=text, description=text)
+        add("sweep", SWEEP)
         for name, verb in VERBS.items():
-            command = subcommands.add_parser(name, help=verb.help, description=verb.help)
-            _add_verb_arguments(command, name, verb)
+            command = add(name, verb.help)
+            selects = bool(verb.of_many)
+            arguments.add_verb_arguments(command, name, ids=verb.ids, selects=selects)
         for name, text in PAUSING.items():
-            command = subcommands.add_parser(name, help=text, description=text)
-            _add_pausing_arguments(command, name)
+            arguments.add_pausing_arguments(add(name, text), name)
         for name, text in LISTS.items():
-            subcommands.add_parser(name, help=text, description=text)
-        text = "List the failure groups: those that fail still, or all, the latest failure first."
-        listing = subcommands.add_parser("failures", help=text, description=text)
+            add(name, text)
+        listing = add("failures", FAILURES)
         listing.add_argument("--all", action="store_true", help="Those that are over as well.")
-        text = "Tell how the work goes; exit with 1 if a Task has been due for too long."
-        _add_health_arguments(subcommands.add_parser("health", help=text, description=text))
-        text = "Run qcluster; run it again when it ends, or freezes while Tasks are due."
-        _add_cluster_arguments(subcommands.add_parser("cluster", help=text, description=text))
+        arguments.add_health_arguments(add("health", HEALTH))
+        arguments.add_cluster_arguments(add("cluster", CLUSTER))
 
     def handle(self, *args: Any, subcommand: str, **options: Any) -> None:
         self.stdout = PrintableLines(self.stdout)  # type: ignore[arg-type]  # it wraps any writer
@@ -174,6 +184,14 @@ class Command(BaseCommand):
             raise CommandError("\n".join(lines), returncode=error.returncode) from error
 
     def _run(self, subcommand: str, options: dict[str, Any]) -> None:
+        try:
+            self._do(subcommand, options)
+        except DatabaseError as error:
+            if lacks_schema(error):
+                raise CommandError(UNMIGRATED) from error
+            raise
+
+    def _do(self, subcommand: str, options: dict[str, Any]) -> None:
         match subcommand:
             case "schedule":
                 self._schedule(options["path"])
@@ -216,6 +234,8 @@ class Command(BaseCommand):
         try:
             found = health.check()
         except Error as error:
+            if lacks_schema(error):
+                raise
             raise CommandError(f"the database does not answer: {error}") from error
         late = found.lag > max_lag
         for line in _as_json(found, late).splitlines() if as_json else _as_text(found):
@@ -240,15 +260,17 @@ class Command(BaseCommand):
         what = {"queue_name": options["queue"], "name": options["task"]}
         shown = options["queue"] or options["task"]
         if verb == "pause":
+            if not options["force"]:
+                _refuse_unknown(**what)
             done = lanes.pause(**what, by=getuser(), reason=options["reason"])
             self.stdout.write(f"{shown} is paused" if done else f"{shown} was paused already")
         elif lanes.resume(**what):
             self.stdout.write(f"{shown} goes on")
         else:
-            raise CommandError(f"{shown} was not paused")
+            raise CommandError(f"{shown} was not paused{_nearest_paused(**what)}")
 
     def _change_tasks(self, verb: Verb, options: dict[str, Any]) -> None:
-        selection = {key: options[key] for key in SELECTED if options[key] is not None}
+        selection = {key: options[key] for key in arguments.SELECTED if options[key] is not None}
         if bool(selection) == bool(options["ids"]):
             raise CommandError("give ids, or what selects Tasks, such as --group; one of the two")
         wait = {} if options.get("seconds") is None else {"countdown": options["seconds"]}
@@ -279,92 +301,23 @@ class Command(BaseCommand):
         self.stdout.write(report)
 
 
-def uuid_of(text: str) -> uuid.UUID:
-    """Return the id that a text spells."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no id: give a UUID, as it was shown") from None
-
-
-def seconds(text: str, *, least: float = 0) -> float:
-    """Return the seconds that a text spells, ``least`` or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no duration: give seconds, {_seconds(least)} or more")
-    return value
-
-
-def _add_verb_arguments(parser: CommandParser, name: str, verb: Verb) -> None:
-    many = "*" if verb.of_many else "+"
-    parser.add_argument("ids", nargs=many, type=uuid_of, metavar="id", help=verb.ids)
-    if verb.of_many:
-        _add_selection_arguments(parser)
-    if name == "mute":
-        text = "Until so many seconds from now. Default: until reopened."
-        parser.add_argument("--for", dest="seconds", type=seconds, help=text)
-    if name == "snooze":
-        text = "How many seconds from now they are due."
-        parser.add_argument("--for", dest="seconds", type=seconds, required=True, help=text)
-
-
-def _add_pausing_arguments(parser: CommandParser, name: str) -> None:
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
-    what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
-    if name == "pause":
-        parser.add_argument("--reason", default="", help="Why, for others to read.")
-
-
-def _add_selection_arguments(parser: CommandParser) -> None:
-    for key, (option, metavar, text) in SELECTED.items():
-        parser.add_argument(option, dest=key, metavar=metavar, help=text)
-    text = "Only tell how many there are; at most 100,000 are counted."
-    parser.add_argument("--dry-run", action="store_true", help=text)
-    text = "How many a minute at most. Default: no limit."
-    parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
-    text = "How many to run first; the others only if all of these succeed. Default: 0."
-    parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
-    parser.add_argument("--reason", default="", help="Why, for others to read.")
-
-
-def _add_health_arguments(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--max-lag",
-        type=seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="Seconds for which a Task may have been due. Default: 120.",
+def _refuse_unknown(queue_name: str, name: str) -> None:
+    if queue_name and not known_names.has_queue(queue_name):
+        kind, known = "queue", known_names.known_queues()
+    elif name and not known_names.has_function(name):
+        kind, known = "function", discovery.own_names()
+    else:
+        return
+    near = nearest(queue_name or name, known)
+    raise CommandError(
+        f"there is no {kind} {queue_name or name}. {near} Give --force for one that is to come."
     )
-    parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
-def _add_cluster_arguments(parser: CommandParser) -> None:
-    keys = wakeups.keys()
-    parser.add_argument(
-        "--name",
-        choices=keys,
-        metavar="NAME",
-        help=f"Cluster to run: {', '.join(keys)}. Default: what qcluster itself would run.",
-    )
-    parser.add_argument(
-        "--max-stall",
-        type=partial(seconds, least=LEAST_STALL),
-        default=60.0,
-        metavar="SECONDS",
-        help="Seconds for which Tasks may be due, and workers idle, before the cluster is "
-        f"replaced; at least {LEAST_STALL}. Default: 60.",
-    )
-    parser.add_argument(
-        "--grace",
-        type=seconds,
-        default=60.0,
-        metavar="SECONDS",
-        help="Seconds that running Tasks are given to end when it stops. Default: 60.",
-    )
+def _nearest_paused(queue_name: str, name: str) -> str:
+    paused = lanes.paused_now()
+    known = paused.queue_names if queue_name else paused.names
+    return f". {nearest(queue_name or name, sorted(known))}" if known else ""
 
 
 def _as_json(found: health.Health, late: bool) -> str:
@@ -441,10 +394,6 @@ def _notes(policy: RetryPolicy) -> Iterable[str]:
         yield f"Each wait is decided by {_path(policy.backoff)} when the attempt has failed."
     if policy.retry_for is not None:
         yield f"No retry begins later than {_seconds(policy.retry_for)} s after the first start."
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _path(function: Any) -> str:
