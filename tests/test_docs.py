@@ -276,7 +276,7 @@ class TestReadme:
         tutorial = settings_of(DOCS / "tutorial" / "first-task.md", "CONN_MAX_AGE")
 
         assert settings_of(README, "Q_CLUSTER")["Q_CLUSTER"] == tutorial["Q_CLUSTER"]
-        assert settings_of(README, "SQLite")["DATABASES"] == tutorial["DATABASES"]
+        assert settings_of(README, "CONN_MAX_AGE")["DATABASES"] == tutorial["DATABASES"]
 
     @pytest.mark.django_db
     def test_table_of_attempts_is_what_its_code_does(
@@ -284,7 +284,7 @@ class TestReadme:
     ) -> None:
         book = new_book(README)
         book.read()
-        fail_in_turn(monkeypatch, book.module("orders.tasks"), "send_mail")
+        fail_in_turn(monkeypatch, book.module("orders.tasks"), "SMTP")
 
         run_to_the_end()
 
