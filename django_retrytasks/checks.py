@@ -368,8 +368,8 @@ def _saving(cluster: Cluster) -> Found:
         yield Warning(
             f'{cluster.setting}["save_limit"] is {limit}: for every result it saves django-q2 '
             "locks and reads all saved ones, which makes it about three times slower.",
-            hint=f'Set {cluster.setting}["save_limit"] to -1 (save none) or 0 (save all). Attempts '
-            "are kept either way.",
+            hint=f'Set {cluster.setting}["save_limit"] to 0 (save all) or, where nothing asks for '
+            "result(id) of async_task, to -1 (save none). Attempts are kept either way.",
             id="retrytasks.W006",
         )
 

@@ -387,8 +387,8 @@ class TestCluster:
                 Warning(
                     f'Q_CLUSTER["save_limit"] is {shown}: for every result it saves django-q2 '
                     "locks and reads all saved ones, which makes it about three times slower.",
-                    hint='Set Q_CLUSTER["save_limit"] to -1 (save none) or 0 (save all). Attempts '
-                    "are kept either way.",
+                    hint='Set Q_CLUSTER["save_limit"] to 0 (save all) or, where nothing asks for '
+                    "result(id) of async_task, to -1 (save none). Attempts are kept either way.",
                     id="retrytasks.W006",
                 )
             ]
