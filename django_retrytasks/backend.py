@@ -112,11 +112,14 @@ class RetryTasksBackend(BaseTaskBackend):
 
     def validate_task(self, task: ContractTask[..., Any]) -> None:
         """Refuse, with InvalidTask, a task that this backend cannot store."""
+        owner = getattr(task.func, "__qualname__", repr(task.func))
         if len(task.queue_name) > LONGEST_QUEUE_NAME:
-            raise InvalidTask(
-                f"queue_name is longer than {LONGEST_QUEUE_NAME} characters: {task.queue_name!r}"
-            )
-        super().validate_task(task)
+            longest = f"longer than {LONGEST_QUEUE_NAME} characters"
+            raise InvalidTask(f"{owner}: queue_name is {longest}: {task.queue_name!r}")
+        try:
+            super().validate_task(task)
+        except InvalidTask as error:
+            raise InvalidTask(f"{owner}: {error}") from None
 
     def enqueue(
         self, task: ContractTask[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -79,12 +79,14 @@ def refuse_code(options: Mapping[str, Any], name: str) -> None:
             )
 
 
-def moment(run_after: datetime | timedelta | None) -> datetime | None:
+def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | None:
     if run_after is None or isinstance(run_after, datetime):
         return run_after
     if isinstance(run_after, timedelta):
         return timezone.now() + run_after
-    raise TypeError(f"run_after must be an aware datetime or a timedelta, not {run_after!r}")
+    raise TypeError(
+        f"{owner}: run_after must be an aware datetime or a timedelta, not {run_after!r}"
+    )
 
 
 def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:

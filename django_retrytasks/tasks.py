@@ -276,7 +276,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         changes = {
             "priority": priority,
             "queue_name": queue_name,
-            "run_after": moment(run_after),
+            "run_after": moment(run_after, owner=self.name),
             "backend": backend,
             "call_options": {**self.call_options, **given} if given else None,
         }
@@ -389,7 +389,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         if countdown is not None and eta is not None:
             raise TypeError(f"{self.name}: give countdown or eta, not both")
         if countdown is not None:
-            eta = timezone.now() + timedelta(seconds=as_seconds("countdown", countdown))
+            wait = as_seconds(f"{self.name}: countdown", countdown)
+            eta = timezone.now() + timedelta(seconds=wait)
         chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
         positional, keywords = split_apply(args, kwargs, owner=self.name)
         return chosen.enqueue(*positional, **keywords)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from django_retrytasks import RetryPolicy, retry_task
 from django_retrytasks.celery_words import INSTEAD
+from django_retrytasks.contract import InvalidTask
 from tests import tasks
 from tests.test_checks import bare_site
 
@@ -117,6 +119,27 @@ class TestOwner:
     def test_function_of_a_call_is_named(self, options: Any, message: str) -> None:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             tasks.echoes.using(**options)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"priority": 101}, "echoes: priority must be a whole number between -100 and 100"),
+            ({"priority": 1.5}, "echoes: priority must be a whole number between -100 and 100"),
+            ({"queue_name": "q" * 101}, "echoes: queue_name is longer than 100 characters"),
+            ({"run_after": datetime(2030, 1, 1)}, "echoes: run_after must be an aware datetime"),
+            ({"run_after": 60}, "echoes: run_after must be an aware datetime or a timedelta"),
+        ],
+    )
+    def test_function_is_named_by_what_the_contract_checks_too(
+        self, options: Any, message: str
+    ) -> None:
+        with pytest.raises((InvalidTask, TypeError), match=f"^{message}"):
+            tasks.echoes.using(**options)
+
+    @pytest.mark.parametrize("countdown", [-1, "5"])
+    def test_function_of_celerys_call_is_named(self, countdown: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"^echoes: countdown must be"):
+            tasks.echoes.apply_async(countdown=countdown)
 
     def test_options_that_do_not_go_with_sound_settings_are_the_functions_fault(
         self, settings: Any
