@@ -28,6 +28,7 @@ from .contract import (
 )
 from .exceptions import NotATask, NotImportable, RetryTasksError
 from .models import Attempt, Encoded, Status, Task, Unreadable
+from .options import Call
 from .policy import policy_options
 from .reports import ErrorReport
 from .schema import advising_to_migrate
@@ -49,8 +50,6 @@ BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
 LONGEST_NAME = 255
 LONGEST_QUEUE_NAME = 100
 LARGEST_ARGUMENTS = 1024 * 1024
-
-Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

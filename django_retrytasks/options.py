@@ -41,6 +41,7 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 def check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
+    """Return ``sensitive`` as a tuple; raise TypeError unless it holds names."""
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
         return tuple(names)
     example = f": give ({names!r},)" if isinstance(names, str) else ""
@@ -50,6 +51,7 @@ def check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
 
 
 def check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
+    """Return ``search_key``; raise TypeError unless it is a name, and not a sensitive one."""
     if not isinstance(name, str):
         raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
     if name and name in sensitive:
@@ -63,6 +65,7 @@ def check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> s
 def check_on_failure(
     receiver: FailureReceiver | str | None, *, owner: str
 ) -> FailureReceiver | str | None:
+    """Return ``on_failure``; raise TypeError unless it is a callable, a dotted path or None."""
     is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
     if receiver is None or is_named:
         return receiver
@@ -72,6 +75,7 @@ def check_on_failure(
 
 
 def refuse_code(options: Mapping[str, Any], name: str) -> None:
+    """Raise TypeError for an option that cannot be stored with a call."""
     for option, value in options.items():
         if option in DECORATOR_ONLY or callable(value):
             raise TypeError(
@@ -80,6 +84,11 @@ def refuse_code(options: Mapping[str, Any], name: str) -> None:
 
 
 def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | None:
+    """Return ``run_after`` as a datetime; a timedelta is counted from now.
+
+    Raises:
+        TypeError: it is neither.
+    """
     if run_after is None or isinstance(run_after, datetime):
         return run_after
     if isinstance(run_after, timedelta):
@@ -90,6 +99,11 @@ def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | 
 
 
 def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
+    """Return one call of ``enqueue_many`` as its positional and its keyword arguments.
+
+    Raises:
+        TypeError: it is no tuple, list or mapping. No value is shown, for it may be a secret.
+    """
     if isinstance(call, Mapping):
         return (), call
     if isinstance(call, tuple | list):
@@ -101,6 +115,11 @@ def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
 
 
 def split_apply(args: object, kwargs: object, *, owner: str) -> Call:
+    """Return the arguments of ``apply_async``, where None stands for none.
+
+    Raises:
+        TypeError: as :func:`split_call`.
+    """
     if not isinstance(args, tuple | list | None):
         raise TypeError(
             f"{owner}: args must be a tuple or a list of arguments, such as (value,), not a "

@@ -18,10 +18,11 @@ from django.db import connections
 from django.utils import timezone
 
 from . import lifecycle, wakeups, worker
-from .backend import Call, RetryTaskResult, RetryTasksBackend
+from .backend import RetryTaskResult, RetryTasksBackend
 from .contract import Task as ContractTask
 from .contract import TaskResultDoesNotExist
 from .models import Task
+from .options import Call
 
 T = TypeVar("T")
 
