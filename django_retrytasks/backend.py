@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import codec, lifecycle, wakeups
+from . import codec, definitions, lifecycle, wakeups
 from .contract import (
     AnyTaskResult,
     BaseTaskBackend,
@@ -111,7 +111,8 @@ class RetryTasksBackend(BaseTaskBackend):
 
     def validate_task(self, task: ContractTask[..., Any]) -> None:
         """Refuse, with InvalidTask, a task that this backend cannot store."""
-        owner = getattr(task.func, "__qualname__", repr(task.func))
+        definitions.refuse_unfit(task.func)
+        owner = task.func.__qualname__
         if len(task.queue_name) > LONGEST_QUEUE_NAME:
             longest = f"longer than {LONGEST_QUEUE_NAME} characters"
             raise InvalidTask(f"{owner}: queue_name is {longest}: {task.queue_name!r}")
@@ -126,7 +127,7 @@ class RetryTasksBackend(BaseTaskBackend):
         """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
 
         Raises:
-            InvalidTask: the task does not fit this backend.
+            InvalidTask: the task does not fit this backend, or stands not at its dotted path.
             TypeError: the call does not fit the function, or an argument cannot be stored.
         """
         return self.enqueue_many(task, [(args, kwargs)])[0]
@@ -337,6 +338,7 @@ def _storable_name(task: RetryTask[..., Any]) -> str:
         )
     if len(name) > LONGEST_NAME:
         raise InvalidTask(f"{name} is longer than {LONGEST_NAME} characters: shorten its path")
+    definitions.refuse_stranger(task.func)
     return name
 
 

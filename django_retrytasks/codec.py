@@ -10,7 +10,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -217,6 +226,8 @@ _FIXES: Final[tuple[tuple[Any, str], ...]] = (
     (Promise, "call str() on it"),
     ((bytes, bytearray, memoryview), "decode it"),
     (Enum, "pass its value"),
+    ((Generator, AsyncGenerator), "its body has not run to its end: pass a list of its values"),
+    (Awaitable, "its body has not run: await it"),
     (Mapping, "pass a dict"),
     (Iterable, "pass a list"),
 )

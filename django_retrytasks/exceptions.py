@@ -92,7 +92,8 @@ class NotImportable(RetryTasksError):
 class ResultNotStorable(RetryTasksError):
     """Raised when a function succeeded but returned what the codec cannot store.
 
-    Never retried, for the work is done. Return JSON types, date and time types, Decimal or UUID.
+    Never retried, for the work is done; but a generator's body has not run. Return JSON types, date
+    and time types, Decimal or UUID.
 
     Attributes:
         name: the dotted path of the function.

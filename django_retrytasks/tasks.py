@@ -25,7 +25,7 @@ from typing import (
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, models
+from . import conf, definitions, models
 from .celery_words import unknown_option
 from .context import RetryTaskContext
 from .contract import (
@@ -60,13 +60,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Django's own words for it.
-MODULE_LEVEL = "Task function must be defined at a module level."
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"
 # What goes with a stored or pickled task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
-# Dotted paths of all tasks made in this process, for the system checks.
-_defined: set[str] = set()
 
 
 @patchable
@@ -140,13 +136,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             object.__setattr__(self, name, value)
 
     def __post_init__(self) -> None:
-        _refuse_unreachable(self.func)
         super().__post_init__()
-        self._refuse_strangers()
+        if self.wants_context:
+            definitions.refuse_contextless(self.func)
+        self._refuse_unknown_names()
         self._refuse_policy()
-        _defined.add(self.module_path)
+        definitions.note(self.func)
 
-    def _refuse_strangers(self) -> None:
+    def _refuse_unknown_names(self) -> None:
         """Refuse a name that no argument of the function can have."""
         named = [("sensitive", name) for name in self.sensitive]
         if self.search_key:
@@ -220,7 +217,10 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """Return the signature a call is bound to: the function's, without its context."""
         signature = inspect.signature(self.func)
         parameters = list(signature.parameters.values())
-        return signature.replace(parameters=parameters[1:] if self.wants_context else parameters)
+        # *args takes the context, and more.
+        if self.wants_context and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            parameters = parameters[1:]
+        return signature.replace(parameters=parameters)
 
     @property
     def failure_receiver(self) -> FailureReceiver | None:
@@ -398,7 +398,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
 def defined_tasks() -> list[RetryTask[..., Any]]:
     """Return the tasks that stand in the modules imported so far, by name."""
-    places = [path.rpartition(".") for path in sorted(_defined)]
+    places = [path.rpartition(".") for path in definitions.defined_paths()]
     found = (getattr(sys.modules.get(module), name, None) for module, _, name in places)
     return [task for task in found if isinstance(task, RetryTask)]
 
@@ -440,15 +440,6 @@ def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:
     return as_retry_task(task).as_stored(**values)
 
 
-def _refuse_unreachable(func: Callable[..., Any]) -> None:
-    if not inspect.isfunction(func):
-        raise InvalidTask(f"{MODULE_LEVEL} {func!r} is no function: decorate one with @retry_task")
-    if func.__qualname__ != func.__name__:
-        path = f"{func.__module__}.{func.__qualname__}"
-        raise InvalidTask(
-            f"{MODULE_LEVEL} {path} is no function of a module, so a worker could not import it: "
-            "move it to the top level of its module."
-        )
 
 
 @overload
@@ -495,7 +486,8 @@ def retry_task(
             ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
 
     Raises:
-        InvalidTask: a method, a nested function, or a queue that the backend does not know.
+        InvalidTask: no function at the top level of a module, a generator function, no parameter
+            for the context, or a queue that the backend does not know.
         TypeError: an unknown option, or a name that is no parameter; the message names the nearest
             one.
         ValueError: an option outside its range.

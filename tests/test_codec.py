@@ -3,7 +3,7 @@
 import json
 import math
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -239,6 +239,17 @@ class TestText:
             loads("{")
 
 
+async def yields() -> AsyncGenerator[int]:
+    yield 1
+
+
+class Waits:
+    """Stands for a coroutine, which would warn that it was never awaited."""
+
+    def __await__(self) -> Generator[None]:
+        yield
+
+
 class TestRefusal:
     @pytest.mark.parametrize(
         ("value", "problem"),
@@ -252,6 +263,16 @@ class TestRefusal:
             ([bytearray(b"x")], "bytearray at value[0]; decode it"),
             ([[], [{1, 2}]], "set at value[1][0]; pass a list"),
             (range(3), "range at value; pass a list"),
+            (
+                (n for n in range(3)),
+                "generator at value; its body has not run to its end: pass a list of its values",
+            ),
+            (
+                {"rows": yields()},
+                "async_generator at value.rows; its body has not run to its end: pass a list of "
+                "its values",
+            ),
+            ([Waits()], "Waits at value[0]; its body has not run: await it"),
             (gettext_lazy("Order"), "__proxy__ at value; call str() on it"),
             ({"a b": Colour.RED}, "Colour at value['a b']; pass its value"),
             ({"a": {1: 2}}, "int key 1 at value.a; use str keys"),
