@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import codec, definitions, lifecycle, wakeups
+from . import codec, definitions, lifecycle, moments, wakeups
 from .contract import (
     AnyTaskResult,
     BaseTaskBackend,
@@ -183,7 +183,7 @@ class RetryTasksBackend(BaseTaskBackend):
                 options=dict(task.call_options),
                 timeout=policy.timeout,
                 max_retries=policy.max_retries,
-                run_after=task.run_after,
+                run_after=task.run_after and moments.as_moment(task.run_after),
             )
 
 

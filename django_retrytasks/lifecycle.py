@@ -25,7 +25,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, failures, lanes, tallies, wakeups
+from . import conf, failures, lanes, moments, tallies, wakeups
 from .exceptions import Duration, as_seconds
 from .failures import Failed
 from .ids import as_ids
@@ -276,7 +276,7 @@ def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) 
 
 def _take(tasks: list[Task], worker: str, lease: timedelta) -> Claim:
     at, token = _database_now(tasks[0]), uuid.uuid4()
-    held = {"claim_token": token, "run_after": at + lease}
+    held = {"claim_token": token, "run_after": moments.after(at, lease)}
     lapsed = [task for task in tasks if task.status == Status.RUNNING]
     _hold([task for task in tasks if task not in lapsed], held, at, worker)
     _take_over(lapsed, held)
@@ -405,7 +405,8 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
     task, decision = ending.task, ending.decision
     lost = ending.outcome == Attempt.Outcome.LOST
     final = ending.status in FINAL
-    run_after = None if final else at + timedelta(seconds=decision.countdown or 0)
+    wait = timedelta(seconds=decision.countdown or 0)
+    run_after = None if final else moments.after(at, wait)
     failed = _failed(ending)
     values = {
         "status": ending.status,
@@ -477,7 +478,7 @@ def _wake_for_retries(settled: Sequence[Settled]) -> None:
     waiting = []
     for one in settled:
         if one.values["run_after"] is not None:
-            at = now + timedelta(seconds=one.ending.decision.countdown or 0)
+            at = moments.after(now, timedelta(seconds=one.ending.decision.countdown or 0))
             waiting.append((one.ending.task, wakeups.Wake(at, one.values["run_after"])))
     _wake_for(waiting)
     for one in settled:
@@ -508,7 +509,7 @@ def heartbeat(task: Task, *, started_at: datetime) -> bool:
     Returns whether its claim still held; a claim once lost is never extended.
     """
     values = {
-        "run_after": DatabaseNow() + _lease(),
+        "run_after": DatabaseNow.after(_lease()),
         "last_attempted_at": started_at,
         "started_at": Coalesce("started_at", started_at),
     }
@@ -534,8 +535,8 @@ def postpone(task: Task, countdown: float) -> None:
     """Give a claimed Task back for a worker that has its code, due in ``countdown`` seconds."""
     wait, count = timedelta(seconds=countdown), task.given_back_count + 1
     with writing():
-        _give_back(task, run_after=DatabaseNow() + wait, given_back_count=count)
-        moment = timezone.now() + wait
+        _give_back(task, run_after=DatabaseNow.after(wait), given_back_count=count)
+        moment = moments.after(timezone.now(), wait)
         _wake_for([(task, wakeups.Wake(moment, moment))])
     _log_transition(logging.WARNING, "given back: this worker has not its code", task)
 
@@ -578,8 +579,8 @@ def snooze(ids: Iterable[uuid.UUID], countdown: Duration) -> int:
     Raises:
         TypeError, ValueError: ``countdown`` is no duration from 0 to 366 days.
     """
-    wait = as_seconds("countdown", countdown)
-    moment = timezone.now() + timedelta(seconds=wait)
+    wait = timedelta(seconds=as_seconds("countdown", countdown))
+    moment = moments.after(timezone.now(), wait)
     return _change(ids, WAITING, "snoozed", wakeups.Wake(moment, moment), **_due_at(wait))
 
 
@@ -623,8 +624,8 @@ def _record_cancelled(running: Sequence[Task]) -> None:
     _by_pk(running).update(attempt_count=F("attempt_count") + 1)
 
 
-def _due_at(seconds: float = 0) -> dict[str, Any]:
-    moment = DatabaseNow() + timedelta(seconds=seconds)
+def _due_at(wait: timedelta = moments.ZERO) -> dict[str, Any]:
+    moment = DatabaseNow.after(wait)
     return {"run_after": moment, "queued_at": moment}
 
 
@@ -691,10 +692,11 @@ def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:
     wakes: list[wakeups.Wake] = []
     while first and len(wakes) < COMING_LIMIT:
         run_after, database_now = first
-        if run_after - database_now > wakeups.HORIZON:
+        wait = moments.between(database_now, run_after)
+        if wait > wakeups.HORIZON:
             break
-        due = run_after + step
-        wakes.append(wakeups.Wake(timezone.now() + (due - database_now), due))
+        due = moments.after(run_after, step)
+        wakes.append(wakeups.Wake(moments.after(timezone.now(), wait + step), due))
         first = coming.filter(run_after__gt=due).first()
     return wakes
 

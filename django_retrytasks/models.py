@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from . import codec
+from . import codec, moments
 from .fingerprints import as_uuid
 from .policy import StopReason
 from .reports import storable
@@ -56,21 +56,74 @@ class DatabaseNow(Now):
     or local time where ``USE_TZ`` is off: both are asked for UTC and moved by that difference.
     """
 
+    @classmethod
+    def after(cls, wait: timedelta) -> Combinable:
+        """Return the moment that comes ``wait`` after the database's time."""
+        return cls(ahead=wait) + wait
+
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_stored_offset()} SECOND)"
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {self._offset} SECOND)"
         return self.as_sql(compiler, connection, template=template, **extra)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        moved = f"{_stored_offset():+d} seconds"
+        moved = f"{self._offset:+d} seconds"
         template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}')"
         return self.as_sql(compiler, connection, template=template, **extra)
 
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        converters: list[Any] = super().get_db_converters(connection)
+        return converters if _keeps_instants(connection) else [*converters, _with_fold]
 
-def _stored_offset() -> int:
+    @property
+    def _offset(self) -> int:
+        return _stored_offset(self.extra.get("ahead", moments.ZERO))
+
+
+def _stored_offset(ahead: timedelta) -> int:
+    """Return the seconds from UTC to what is stored of the moment ``ahead`` of now."""
     if settings.USE_TZ:
         return 0
-    offset = datetime.now(timezone.get_default_timezone()).utcoffset()
-    return round(offset.total_seconds()) if offset else 0
+    now = timezone.now()
+    stored = moments.without_fold(moments.after(now, ahead), now)
+    offset = stored - (moments.as_instant(now) + ahead).replace(tzinfo=None)
+    return round(offset.total_seconds())
+
+
+def _with_fold(value: datetime, expression: Any, connection: Any) -> datetime:
+    """Return the database's local time with the fold of this host's, which is about the same."""
+    return value.replace(fold=timezone.now().fold)
+
+
+def _keeps_instants(connection: Any) -> bool:
+    return settings.USE_TZ or bool(connection.features.supports_timezones)
+
+
+class _Moments:
+    """Stores a moment as the instant that it is, as far as the database can.
+
+    With ``USE_TZ`` off Django itself hands PostgreSQL local times, which name two instants in the
+    hour in which the clock is put back, and refuses aware datetimes on the others.
+    """
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if isinstance(value, datetime) and not settings.USE_TZ:
+            if _keeps_instants(connection):
+                value = moments.as_instant(value)
+            else:
+                value = moments.without_fold(moments.as_moment(value), timezone.now())
+        return super().get_db_prep_value(value, connection, prepared)  # type: ignore[misc]
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, _, args, kwargs = super().deconstruct()  # type: ignore[misc]
+        return name, "django.db.models.DateTimeField", args, kwargs
+
+
+if TYPE_CHECKING:
+    MomentField = models.DateTimeField
+else:
+
+    class MomentField(_Moments, models.DateTimeField):
+        pass
 
 
 class Encoded:
@@ -270,33 +323,31 @@ class Task(models.Model):
         _("return value"), null=True, help_text=_("What the function returned.")
     )
 
-    run_after = models.DateTimeField(
+    run_after = MomentField(
         _("run after"),
         null=True,
         help_text=_(
             "Earliest moment to run; while running, the end of the lease; empty once final."
         ),
     )
-    queued_at = models.DateTimeField(
+    queued_at = MomentField(
         _("queued at"),
         help_text=_("Moment from which its next attempt may start (its last, once claimed)."),
     )
-    enqueued_at = models.DateTimeField(_("enqueued at"), help_text=_("When it was enqueued."))
-    started_at = models.DateTimeField(
+    enqueued_at = MomentField(_("enqueued at"), help_text=_("When it was enqueued."))
+    started_at = MomentField(
         _("started at"), null=True, help_text=_("Start of the first attempt of this drive.")
     )
-    last_attempted_at = models.DateTimeField(
+    last_attempted_at = MomentField(
         _("last attempted at"),
         null=True,
         help_text=_("Start of the attempt that runs, once known; otherwise that of the last."),
     )
-    finished_at = models.DateTimeField(
+    finished_at = MomentField(
         _("finished at"), null=True, help_text=_("When it became final. Empty while unfinished.")
     )
 
-    claimed_at = models.DateTimeField(
-        _("claimed at"), null=True, help_text=_("When it was last claimed.")
-    )
+    claimed_at = MomentField(_("claimed at"), null=True, help_text=_("When it was last claimed."))
     claim_token = models.UUIDField(
         _("claim token"),
         null=True,
@@ -453,11 +504,9 @@ class Attempt(models.Model):
     retry_count = models.PositiveIntegerField(
         _("retry count"), help_text=_("Retries spent when it ran.")
     )
-    queued_at = models.DateTimeField(
-        _("queued at"), help_text=_("Moment from which it might have started.")
-    )
-    started_at = models.DateTimeField(_("started at"), help_text=_("When the function was called."))
-    finished_at = models.DateTimeField(
+    queued_at = MomentField(_("queued at"), help_text=_("Moment from which it might have started."))
+    started_at = MomentField(_("started at"), help_text=_("When the function was called."))
+    finished_at = MomentField(
         _("finished at"),
         help_text=_("When the function ended; of a lost attempt, when the loss was noticed."),
     )
@@ -483,7 +532,7 @@ class Attempt(models.Model):
     decision = models.CharField(
         _("decision"), max_length=255, help_text=_("What follows and why, in words.")
     )
-    next_run_after = models.DateTimeField(
+    next_run_after = MomentField(
         _("next run after"),
         null=True,
         help_text=_("Earliest moment of the next attempt. Empty if none follows."),

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from . import models
+from . import models, moments
 from .policy import PolicyOptions
 
 FailureReceiver = Callable[[models.Task, models.Attempt], object]
@@ -92,7 +92,7 @@ def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | 
     if run_after is None or isinstance(run_after, datetime):
         return run_after
     if isinstance(run_after, timedelta):
-        return timezone.now() + run_after
+        return moments.after(timezone.now(), run_after)
     raise TypeError(
         f"{owner}: run_after must be an aware datetime or a timedelta, not {run_after!r}"
     )

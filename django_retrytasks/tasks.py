@@ -25,7 +25,7 @@ from typing import (
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, definitions, models
+from . import conf, definitions, models, moments
 from .celery_words import unknown_option
 from .context import RetryTaskContext
 from .contract import (
@@ -261,8 +261,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         Args:
             priority: -100 to 100; higher runs first.
             queue_name: the queue its Tasks wait in.
-            run_after: an aware datetime before which they do not run; a timedelta is counted
-                from now.
+            run_after: a datetime before which they do not run, aware unless ``USE_TZ`` is off; a
+                timedelta is counted from now.
             backend: an alias in ``TASKS``.
             options: the policy's, but for ``retry_on``, ``no_retry_on`` and a callable backoff,
                 which are code and stay on the decorator.
@@ -377,7 +377,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             args: positional arguments, a tuple or a list.
             kwargs: keyword arguments, a mapping.
             countdown: seconds (or a timedelta) before it may run.
-            eta: an aware datetime before which it does not run, in place of ``countdown``.
+            eta: a datetime before which it does not run, in place of ``countdown``; aware unless
+                ``USE_TZ`` is off.
             queue: the queue it waits in.
             priority: -100 to 100; higher runs first.
 
@@ -390,7 +391,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             raise TypeError(f"{self.name}: give countdown or eta, not both")
         if countdown is not None:
             wait = as_seconds(f"{self.name}: countdown", countdown)
-            eta = timezone.now() + timedelta(seconds=wait)
+            eta = moments.after(timezone.now(), timedelta(seconds=wait))
         chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
         positional, keywords = split_apply(args, kwargs, owner=self.name)
         return chosen.enqueue(*positional, **keywords)

@@ -20,6 +20,8 @@ from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 
+from . import moments
+
 WORKER_ENTRY = "django_retrytasks.worker.run"
 SWEEP_ENTRY = "django_retrytasks.worker.sweep"
 SWEEP_NAME = "django-retrytasks sweep"
@@ -49,7 +51,7 @@ def now() -> Wake:
 
 def later(seconds: float, due: datetime) -> Wake:
     """Return a wake for ``seconds`` from now, the moment that the database will call ``due``."""
-    return Wake(timezone.now() + timedelta(seconds=seconds), due)
+    return Wake(moments.after(timezone.now(), timedelta(seconds=seconds)), due)
 
 
 def alias() -> str:
@@ -100,7 +102,7 @@ def ring(key: str, wakes: Sequence[Wake]) -> list[int | None]:
 
     An id is None where the database does not return those of rows inserted together (MySQL).
     """
-    rows = [OrmQ(key=key, payload=_payload(key, wake.due), lock=wake.at) for wake in wakes]
+    rows = [OrmQ(key=key, payload=_payload(key, wake.due), lock=_lock(wake)) for wake in wakes]
     if len(rows) == 1:
         rows[0].save(using=alias(), force_insert=True)
     else:
@@ -169,8 +171,13 @@ def has_sweep() -> bool:
     return bool(rows.exclude(repeats=0).exists())
 
 
+def _lock(wake: Wake) -> datetime:
+    # What django-q2 compares it with is a local time without a fold where USE_TZ is off.
+    return moments.without_fold(wake.at, timezone.now())
+
+
 def _payload(key: str, due: datetime | None) -> str:
-    return _signed(key, due.timestamp()) if due else _signed_for_now(key)
+    return _signed(key, moments.as_instant(due).timestamp()) if due else _signed_for_now(key)
 
 
 @cache

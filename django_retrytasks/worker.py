@@ -16,7 +16,7 @@ from django.db import connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, lifecycle, sessions, wakeups
+from . import conf, lifecycle, moments, sessions, wakeups
 from .attempts import AttemptRun, worker_name
 from .heart import PATIENCE, Heart
 from .isolation import beginning, run_in_copy
@@ -130,10 +130,10 @@ def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool
     if coming is None:
         return False
     run_after, now = coming
-    if (wait := (run_after - now).total_seconds()) <= EARLY:
+    if (wait := moments.between(now, run_after).total_seconds()) <= EARLY:
         time.sleep(max(wait, 0))
         return True
-    if due is not None and (ahead := due - now.timestamp()) > 0:
+    if due is not None and (ahead := due - moments.as_instant(now).timestamp()) > 0:
         wake = wakeups.later(ahead, run_after)
         persist(lambda: wakeups.ring(key, [wake]), _soon())
     return False
@@ -206,7 +206,8 @@ class Batch:
 
     def now(self) -> datetime:
         """Return the database's time: that of the claim and what has passed since."""
-        return self._claimed_at + timedelta(seconds=time.monotonic() - self._claimed)
+        passed = timedelta(seconds=time.monotonic() - self._claimed)
+        return moments.after(self._claimed_at, passed)
 
     def settle(self) -> None:
         """Settle the endings that are not yet, and tell the world about them."""

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_retrytasks import Discard, RetryTaskContext, Snooze, retry_task
+from django_retrytasks.contract import Task as ContractTask
 from django_retrytasks.signals import task_succeeded
 
 
@@ -245,6 +247,13 @@ def counts(directory: str, number: int) -> None:
 
 def not_decorated(text: str) -> None:
     raise ConnectionError(text)
+
+
+def plain_task(function: Callable[..., Any]) -> Any:
+    """Return what ``@task`` makes on another backend than ours."""
+    return ContractTask(
+        func=function, priority=0, backend="default", queue_name="default", run_after=None
+    )
 
 
 @retry_task(timeout=0.1, max_retries=0)

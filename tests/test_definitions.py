@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from django_retrytasks.contract import InvalidTask, TaskResultStatus
-from django_retrytasks.contract import Task as ContractTask
 from django_retrytasks.models import Status, Task
 from tests import tasks
 from tests.driver import Driver
@@ -61,13 +60,6 @@ def refusal(act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def plain_task(function: Callable[..., Any]) -> ContractTask[..., Any]:
-    """Return what ``@task`` makes on another backend than ours."""
-    return ContractTask(
-        func=function, priority=0, backend="default", queue_name="default", run_after=None
-    )
-
-
 class TestDecorating:
     @pytest.mark.parametrize("define", ["def", "async def"])
     def test_a_generator_function_is_refused(self, site: Site, define: str) -> None:
@@ -110,7 +102,7 @@ def rows(n):
     def test_a_plain_task_of_a_generator_function_is_refused_too(self, site: Site) -> None:
         rows = site("def rows(n):\n    yield n").rows
 
-        assert "misfits.rows is a generator function" in refusal(lambda: plain_task(rows))
+        assert "misfits.rows is a generator function" in refusal(lambda: tasks.plain_task(rows))
 
     @pytest.mark.parametrize(
         ("option", "parameters"),
@@ -204,7 +196,7 @@ class TestEnqueueing:
         assert not Task.objects.exists()
 
     def test_so_is_a_plain_task(self) -> None:
-        message = refusal(lambda: plain_task(tasks.not_decorated).enqueue("x"))
+        message = refusal(lambda: tasks.plain_task(tasks.not_decorated).enqueue("x"))
 
         assert "stands at tests.tasks.not_decorated: that is a function" in message
 

@@ -230,11 +230,7 @@ class TestDefinitionOptions:
             tasks.echoes.using(**chosen)
 
     def test_a_plain_task_has_none(self) -> None:
-        plain: Any = ContractTask(
-            func=transfer, priority=0, backend="default", queue_name="default", run_after=None
-        )
-
-        ours = as_retry_task(plain)
+        ours = as_retry_task(tasks.plain_task(transfer))
 
         assert (ours.sensitive, ours.on_failure, ours.failure_receiver) == ((), None, None)
 
@@ -383,13 +379,7 @@ class TestCalling:
         self, driver: Driver, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.TASKS = backend(OPTIONS={"max_retries": 1, "countdown": 9, "jitter": False})
-        plain: ContractTask[[str], None] = ContractTask(
-            func=tasks.not_decorated,
-            priority=0,
-            backend="default",
-            queue_name="default",
-            run_after=None,
-        )
+        plain = tasks.plain_task(tasks.not_decorated)
         monkeypatch.setattr(tasks, "not_decorated", plain)
         result = plain.enqueue("x")
 
