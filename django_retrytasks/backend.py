@@ -254,7 +254,7 @@ def result_of(
         attempts: all its attempts in order, where the caller has them.
     """
     if attempts is None:
-        attempts = list(row.attempts.all()) if row.attempt_count else []
+        attempts = _attempts_of(row) if row.attempt_count else []
     running = [row.worker] if row.status == Status.RUNNING else []
     failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
     result = _result(
@@ -281,6 +281,11 @@ def failed_result_of(
         TaskError(exception_class_path=error.class_path, traceback=error.traceback)
     )
     return replace(result, status=TaskResultStatus.FAILED, finished_at=at)
+
+
+def _attempts_of(row: Task) -> list[Attempt]:
+    # Not row.attempts: a router may send that to a replica, which lags behind.
+    return list(Attempt.objects.using(wakeups.alias()).filter(task=row.pk))
 
 
 def _readable(value: Any, otherwise: Any) -> Any:

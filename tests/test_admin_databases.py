@@ -15,6 +15,7 @@ from django_retrytasks import lanes, operations, worker
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
 from tests import tasks
 from tests.driver import KEY
+from tests.routers import ReadsElsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "apart"])
 
@@ -25,21 +26,11 @@ VERBS = {
 }
 
 
-class Router:
-    """All is written where it belongs, and our rows are read where there are none."""
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return "default"
-
-    def db_for_write(self, model: Any, **hints: Any) -> str:
-        return "apart" if model._meta.app_label == "retrytasks" else "default"
-
-
 @pytest.fixture(autouse=True, params=["no router", "router"])
 def orm_apart(request: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(Conf, "ORM", "apart")
     if request.param == "router":
-        monkeypatch.setattr(router, "routers", [Router()])
+        monkeypatch.setattr(router, "routers", [ReadsElsewhere()])
         assert (router.db_for_read(Task), router.db_for_write(Task)) == ("default", "apart")
 
 

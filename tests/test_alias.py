@@ -1,14 +1,17 @@
 """Tasks in another database than the default one: that which ``Q_CLUSTER["orm"]`` names."""
 
 import pytest
-from django.db import transaction
+from asgiref.sync import async_to_sync
+from django.db import router, transaction
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from django_retrytasks import worker
+from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
 from tests import tasks
-from tests.driver import KEY
+from tests.driver import KEY, received
+from tests.routers import ReadsElsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "apart"])
 
@@ -57,3 +60,33 @@ def test_a_worker_claims_and_settles_there() -> None:
     assert Attempt.objects.using("apart").filter(task__id=result.id).count() == 1
     assert not Task.objects.using("default").exists()
     assert len(tasks.fails_once_for_all.get_result(result.id).errors) == 1
+
+
+class TestRouter:
+    """What a router reads from a replica, which lags behind, is read where it is written."""
+
+    @pytest.fixture(autouse=True)
+    def _reads_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(router, "routers", [ReadsElsewhere()])
+
+    def test_results_have_their_attempts(self) -> None:
+        result = tasks.fails_once_for_all.enqueue()
+        worker.run(KEY)
+
+        result.refresh()
+
+        found = tasks.fails_once_for_all.get_result(result.id)
+        awaited = async_to_sync(tasks.fails_once_for_all.aget_result)(result.id)
+        for one in (result, found, awaited):
+            assert [error.exception_class for error in one.errors] == [ValueError]
+            assert one.attempts == 1
+
+    def test_so_do_those_of_a_running_function_and_of_receivers(self) -> None:
+        result = tasks.tells_context.enqueue()
+
+        with received(task_finished) as calls:
+            worker.run(KEY)
+
+        told = tasks.tells_context.get_result(result.id).return_value
+        assert told["errors"] == ["builtins.ConnectionError"] * 2
+        assert [call["task_result"].attempts for call in calls] == [3]
