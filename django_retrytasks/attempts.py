@@ -15,9 +15,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
-from django.utils import timezone
-
-from . import codec, sessions
+from . import codec, moments, sessions
 from .backend import failed_result_of, resolve_stored, result_of
 from .causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
 from .context import RetryTaskContext
@@ -266,12 +264,12 @@ class AttemptRun:
         result, now = None, self._now()
         if callable(policy.backoff) and self._definition:
             result = failed_result_of(self._task, self._definition, error, now)
-        aware = _aware(now)
-        return policy.decide(failure, now=aware, random=_random, task_result=result)
+        at = moments.as_instant(now)
+        return policy.decide(failure, now=at, random=_random, task_result=result)
 
     def _elapsed(self) -> float:
         first = self._task.started_at or self._started_at
-        return max(0.0, (self._now() - first).total_seconds())
+        return max(0.0, moments.between(first, self._now()).total_seconds())
 
     def _ending(self, outcome: Attempt.Outcome, decision: Decision, **details: Any) -> Ending:
         return Ending(
@@ -330,7 +328,3 @@ def _encoded(name: str, value: Any) -> Encoded | None:
     if len(text) > LARGEST_RESULT:
         raise ResultNotStorable(name, f"it takes {len(text)} bytes, more than {LARGEST_RESULT}")
     return Encoded(text)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -95,7 +95,7 @@ class RetryTaskContext(AnyTaskContext):
             kwargs: as ``args``.
             exc: what went wrong; by default the exception being handled.
             countdown: exactly so many seconds (or a timedelta); by default what the policy says.
-            eta: an aware datetime, in place of ``countdown``.
+            eta: a datetime in place of ``countdown``, aware unless ``USE_TZ`` is off.
             max_retries: in place of the Task's, for this decision alone; None for ever.
             queue: as ``args``, of the queue's name.
             throw: False to have the Retry returned, for the function to raise.

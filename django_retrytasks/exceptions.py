@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Final, Literal
 
+from .moments import as_instant
+
 __all__ = [
     "UNSET",
     "AttemptTimedOut",
@@ -118,7 +120,8 @@ class Retry(Exception):
         exc: the failure to record; None means the exception being handled, if any.
         countdown: wait exactly this long, 0 to 366 days, as seconds or a timedelta; None means
             the policy's own.
-        eta: wait until this aware datetime instead; one that is past means at once.
+        eta: wait until this datetime instead, aware unless `USE_TZ` is off; one that is past means
+            at once.
         max_retries: the limit for this decision alone; None means for ever.
 
     Attributes:
@@ -146,7 +149,7 @@ class Retry(Exception):
             raise TypeError("give countdown or eta, not both")
         self.exc = exc
         self.countdown = None if countdown is None else as_seconds("countdown", countdown)
-        self.eta = None if eta is None else _as_aware("eta", eta)
+        self.eta = None if eta is None else _as_instant("eta", eta)
         self.max_retries = max_retries
         if max_retries is not None and max_retries is not UNSET:
             self.max_retries = as_count("max_retries", max_retries)
@@ -297,9 +300,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f'Did you mean "{near[0]}"?' if near else f"Choose from: {', '.join(choice)}."
 
 
-def _as_aware(name: str, value: object) -> datetime:
+def _as_instant(name: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise TypeError(f"{name} must be an aware datetime, not {reprlib.repr(value)}")
-    if value.utcoffset() is None:
-        raise ValueError(f"{name} must be aware: use django.utils.timezone.make_aware")
-    return value
+    try:
+        return as_instant(value)
+    except ValueError:
+        raise ValueError(f"{name} must be aware: use django.utils.timezone.make_aware") from None

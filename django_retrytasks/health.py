@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db.models import Max, Subquery
 
-from . import wakeups
+from . import moments, wakeups
 from .lanes import Lane, all_lanes, paused_now
 from .models import Attempt, DatabaseNow, Status, Task, TaskQuerySet
 from .seeks import CountOf, answers, first
@@ -136,7 +136,8 @@ def _due_count(queue_name: str, lanes: Iterable[Lane]) -> CountOf:
 def _lags(lanes: Iterable[Lane], found: Mapping[Any, Any]) -> dict[Lane, float]:
     """Return for how many seconds the oldest due Task of each lane has been due, if one is."""
     oldest = {lane: at for lane in lanes if (at := found.get(lane))}
-    return {lane: max(0.0, (found["now"] - at).total_seconds()) for lane, at in oldest.items()}
+    waits = {lane: moments.between(at, found["now"]) for lane, at in oldest.items()}
+    return {lane: max(0.0, wait.total_seconds()) for lane, wait in waits.items()}
 
 
 def _tasks() -> TaskQuerySet:

@@ -62,9 +62,7 @@ def watch() -> None:
     """
     _watch_coming()
     for connection in connections.all(initialized_only=True):
-        if _watch_of(connection) is None:
-            _begin(connection)
-        _note_wrappers(connection)
+        _begin(connection)
 
 
 @cache
@@ -77,14 +75,10 @@ def _begin(connection: BaseDatabaseWrapper, **details: Any) -> None:
     if (watch := _watch_of(connection)) is None:
         watch = Watch()
         setattr(connection, WATCH, watch)
+    if not any(each is watch for each in connection.execute_wrappers):
         connection.execute_wrappers.append(watch)
     watch.is_plain = True
-    _note_wrappers(connection)
-
-
-def _note_wrappers(connection: BaseDatabaseWrapper) -> None:
-    if watch := _watch_of(connection):
-        watch.wrappers = list(connection.execute_wrappers)
+    watch.wrappers = list(connection.execute_wrappers)
 
 
 def in_transaction() -> set[str]:

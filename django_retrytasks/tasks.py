@@ -441,8 +441,6 @@ def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:
     return as_retry_task(task).as_stored(**values)
 
 
-
-
 @overload
 def retry_task(func: Callable[P, R], /) -> RetryTask[P, R]: ...
 

@@ -258,7 +258,7 @@ class Batch:
 
     def _extend(self, task: Task, started: float, at: float) -> None:
         if self._held and self._lease_is_old() and not _is_hung(task, at - started):
-            started_at = self.now() - timedelta(seconds=at - started)
+            started_at = moments.after(self.now(), timedelta(seconds=started - at))
             self._held = lifecycle.heartbeat(task, started_at=started_at)
             self._beaten = at
 

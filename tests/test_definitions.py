@@ -146,8 +146,9 @@ def send({parameters}):
         message = refusal(lambda: site("double = retry_task(lambda n: 2 * n)"))
 
         assert message == (
-            "misfits.<lambda> is no function of a module, so a worker could not import it: define "
-            "it with def, and move it to the top level of its module."
+            "Task function must be defined at a module level. misfits.<lambda> is no function of a "
+            "module, so a worker could not import it: define it with def, and move it to the top "
+            "level of its module."
         )
 
 
