@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import override_settings
 
-from django_retrytasks import lifecycle, sessions, worker
+from django_retrytasks import Retry, lifecycle, sessions, worker
 from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
@@ -170,6 +171,15 @@ class TestSteering:
         [attempt] = driver.attempts(result)
         assert attempt.exception_class_path == "builtins.ConnectionError"
         assert attempt.decision == f"retry 1 of 3 in 7 s; self.retry(): {mistake}"
+
+    @pytest.mark.parametrize(
+        "eta", [datetime(2026, 1, 1, 12), datetime(2026, 1, 1, 11, tzinfo=UTC)]
+    )
+    def test_an_eta_is_naive_or_aware_where_use_tz_is_off(self, eta: datetime) -> None:
+        with override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"):
+            retry = Retry(eta=eta)
+
+        assert retry.eta == datetime(2026, 1, 1, 11, tzinfo=UTC)
 
     @pytest.mark.parametrize(
         ("kind", "status", "decision"),
