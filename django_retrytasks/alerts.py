@@ -212,7 +212,7 @@ class Alert:
 
 @contextmanager
 def in_the_sites_words() -> Iterator[None]:
-    """Use the site's language and time zone, whatever the last Task of this process activated."""
+    """Use the site's language and time zone, whatever is active in this process."""
     with override(settings.LANGUAGE_CODE), timezone.override(timezone.get_default_timezone()):
         yield
 
