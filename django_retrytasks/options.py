@@ -83,6 +83,14 @@ def refuse_code(options: Mapping[str, Any], name: str) -> None:
             )
 
 
+def in_short(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return policy options as they are stored with a call: 7 in place of 7.0."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in options.items()
+    }
+
+
 def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | None:
     """Return ``run_after`` as a datetime; a timedelta is counted from now.
 

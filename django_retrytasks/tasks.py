@@ -47,6 +47,7 @@ from .options import (
     check_on_failure,
     check_search_key,
     check_sensitive,
+    in_short,
     moment,
     refuse_code,
     split_apply,
@@ -278,7 +279,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "queue_name": queue_name,
             "run_after": moment(run_after, owner=self.name),
             "backend": backend,
-            "call_options": {**self.call_options, **given} if given else None,
+            "call_options": {**self.call_options, **in_short(given)} if given else None,
         }
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
