@@ -192,7 +192,7 @@ class TestWrongSettings:
         settings.RETRYTASKS = {"POLICY": {"max_retrys": 3}}
 
         with pytest.raises(TypeError, match=r"^RETRYTASKS\[\"POLICY\"\]: unknown option 'max_ret"):
-            decorate(sends).enqueue("ann")
+            tasks.echoes.enqueue("ann")
 
 
 def shop(directory: Path, wrong: str) -> Any:

@@ -71,7 +71,13 @@ class TestTheCommand:
             (["failures"], [SHOWN]),
             (["failures", "--all"], [SHOWN]),
             (["health"], [f"queue {SHOWN} ", f"paused: tasks.{SHOWN}"]),
-            (["pause", "--task", f"tasks.{EVIL}"], [f"tasks.{SHOWN} was paused already"]),
+            (
+                ["pause", "--force", "--task", f"tasks.{EVIL}"],
+                [f"tasks.{SHOWN} was paused already"],
+            ),
+                ["pause", "--force", "--task", f"tasks.{EVIL}"],
+                [f"tasks.{SHOWN} was paused already"],
+            ),
             (["resume", "--queue", f"queue {EVIL}"], [f"queue {SHOWN} goes on"]),
         ],
     )
