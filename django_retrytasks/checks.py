@@ -21,7 +21,7 @@ from django.urls import get_resolver
 from django.utils.log import AdminEmailHandler
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import checks_databases, conf
 from .exceptions import nearest
 from .policy import RetryPolicy
 from .values import POLICY_HINT, VALUES, refuse_misfit
@@ -36,7 +36,6 @@ TAG = "retrytasks"
 ORM_BROKER = "django_q.brokers.orm.ORM"
 # The values with which the guard's float32 timer comes to exactly 0 (django-q2 1.11 cluster.py).
 GUARD_CYCLES = (0.25, 0.5, 1)
-LEAST_SQLITE_TIMEOUT = 20
 # How alike two names of queues are that look like one name and a slip of it; 1 is the same.
 SLIP = 0.85
 
@@ -105,8 +104,7 @@ def check_database() -> Found:
         return
     yield from _routing(alias)
     if not _is_sync():
-        yield from _pool_and_age(alias)
-        yield from _sqlite(alias)
+        yield from checks_databases.check(alias)
 
 
 @_registered
@@ -288,47 +286,6 @@ def _routing(alias: str) -> Found:
 def _apps(labels: Iterable[str]) -> str:
     named = sorted(labels)
     return f"The tables of {' and '.join(named)} are"
-
-
-def _pool_and_age(alias: str) -> Found:
-    database = connections[alias].settings_dict
-    if database["OPTIONS"].get("pool"):
-        yield Error(
-            f'DATABASES["{alias}"]["OPTIONS"]["pool"] is set: psycopg\'s connection pool does not '
-            "survive the fork of django-q2's processes, and Tasks stop running.",
-            hint='Remove "pool" from OPTIONS and set CONN_MAX_AGE to 600 instead.',
-            id="retrytasks.E008",
-        )
-    elif database["CONN_MAX_AGE"] == 0:
-        yield Warning(
-            f'DATABASES["{alias}"]["CONN_MAX_AGE"] is 0: django-q2\'s processes connect anew '
-            "again and again, which makes them about four times slower.",
-            hint=f'Set DATABASES["{alias}"]["CONN_MAX_AGE"] to 600, at least where qcluster runs.',
-            id="retrytasks.W003",
-        )
-
-
-def _sqlite(alias: str) -> Found:
-    connection = connections[alias]
-    if connection.vendor != "sqlite":
-        return
-    options = connection.settings_dict["OPTIONS"]
-    if str(options.get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
-        yield Warning(
-            f'DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] is not "IMMEDIATE": a '
-            'transaction that reads before it writes fails at once with "database is locked" '
-            "while another one writes.",
-            hint=f'Set DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] to "IMMEDIATE".',
-            id="retrytasks.W001",
-        )
-    timeout = options.get("timeout", 5)
-    if timeout < LEAST_SQLITE_TIMEOUT:
-        yield Warning(
-            f'DATABASES["{alias}"]["OPTIONS"]["timeout"] is {timeout} s: a write that waits longer '
-            'for another process\'s fails with "database is locked".',
-            hint=f'Set DATABASES["{alias}"]["OPTIONS"]["timeout"] to {LEAST_SQLITE_TIMEOUT}.',
-            id="retrytasks.W002",
-        )
 
 
 def _guard(cluster: Cluster) -> Found:

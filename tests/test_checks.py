@@ -18,13 +18,13 @@ import pytest
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, run_checks
 from django.db import connections
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test import override_settings
 from django.utils.log import AdminEmailHandler
 from django_q.brokers.orm import ORM
 from django_q.models import Schedule
 
-from django_retrytasks import RetryTask, checks, retry_task
-from django_retrytasks.admin import rows
+from django_retrytasks import RetryTask, retry_task
 from django_retrytasks.conf import MAIL_ADMINS, Settings
 from django_retrytasks.contract import task_backends
 from django_retrytasks.wakeups import SWEEP_NAME
@@ -324,6 +324,53 @@ class TestDatabase:
         database["CONN_MAX_AGE"] = None
 
         assert found("W003") == []
+
+    @pytest.mark.parametrize(
+        ("engine", "given", "said"),
+        [
+            ("postgresql", IsolationLevel.REPEATABLE_READ, "REPEATABLE READ"),
+            ("postgresql", IsolationLevel.SERIALIZABLE, "SERIALIZABLE"),
+            ("mysql", "repeatable read", "REPEATABLE READ"),
+            ("mysql", "Serializable", "SERIALIZABLE"),
+            ("mysql", None, "None, which leaves it to the server, REPEATABLE READ by default"),
+        ],
+    )
+    def test_transactions_must_see_what_others_commit(
+        self, database: dict[str, Any], engine: str, given: object, said: str
+    ) -> None:
+        if engine == "mysql":
+            pytest.importorskip("MySQLdb")
+        database["ENGINE"] = f"django.db.backends.{engine}"
+        database["OPTIONS"] = {"isolation_level": given}
+
+        assert found("W016") == [
+            Warning(
+                f'DATABASES["tasks"]["OPTIONS"]["isolation_level"] is {said}: where workers claim '
+                "and settle side by side the database refuses some of them, and these try again.",
+                hint='Remove "isolation_level" from OPTIONS: Django\'s default is READ COMMITTED.',
+                id="retrytasks.W016",
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("engine", "options"),
+        [
+            ("postgresql", {}),
+            ("postgresql", {"isolation_level": IsolationLevel.READ_COMMITTED}),
+            ("mysql", {}),
+            ("mysql", {"isolation_level": "read committed"}),
+            ("sqlite3", {"isolation_level": "DEFERRED"}),
+        ],
+    )
+    def test_so_they_do_by_default(
+        self, database: dict[str, Any], engine: str, options: dict[str, Any]
+    ) -> None:
+        if engine == "mysql":
+            pytest.importorskip("MySQLdb")
+        database["ENGINE"] = f"django.db.backends.{engine}"
+        database["OPTIONS"] = options
+
+        assert found("W016") == []
 
 
 class TestCluster:
@@ -845,8 +892,7 @@ class TestSites:
 
 class TestPages:
     def test_every_check_has_its_section(self) -> None:
-        files = (checks.__file__, rows.__file__)
-        source = "".join(Path(file).read_text() for file in files)
+        source = "".join(file.read_text() for file in (ROOT / "django_retrytasks").rglob("*.py"))
         page = (ROOT / "docs/reference/checks.md").read_text()
 
         ids = sorted(set(re.findall(r'id="(retrytasks\.[EW]\d{3})"', source)))

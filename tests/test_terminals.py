@@ -75,9 +75,6 @@ class TestTheCommand:
                 ["pause", "--force", "--task", f"tasks.{EVIL}"],
                 [f"tasks.{SHOWN} was paused already"],
             ),
-                ["pause", "--force", "--task", f"tasks.{EVIL}"],
-                [f"tasks.{SHOWN} was paused already"],
-            ),
             (["resume", "--queue", f"queue {EVIL}"], [f"queue {SHOWN} goes on"]),
         ],
     )
