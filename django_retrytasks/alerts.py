@@ -16,6 +16,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import mail as django_mail
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
 from django.template import TemplateDoesNotExist
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import render_to_string
@@ -219,8 +220,12 @@ def in_the_sites_words() -> Iterator[None]:
 
 def _last_attempt(task_id: uuid.UUID | None, group: FailureGroup) -> Attempt | None:
     """Return the last attempt of a Task that failed as the group does: re-driven it may differ."""
+    if group.kind == FailureGroup.Kind.RULE:
+        return None
     attempts = Attempt.objects.using(wakeups.alias()).select_related("task")
-    alike = attempts.filter(exception_class_path=group.exception_class_path)
+    # The classes of one group are not all the same where they are made at run time.
+    ended_so = Q(task__failure_group=group.pk, next_run_after=None) & ~Q(exception_class_path="")
+    alike = attempts.filter(ended_so | Q(exception_class_path=group.exception_class_path))
     return alike.filter(task=task_id).last()
 
 

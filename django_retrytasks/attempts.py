@@ -223,11 +223,11 @@ class AttemptRun:
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, the secrets left out."""
         try:
-            reported = call_briefly(partial(report, error))
+            reported = call_briefly(partial(report, error, self._task.name))
         except KeyboardInterrupt:
             raise
         except BaseException:
-            reported = bare_report(error)
+            reported = bare_report(error, self._task.name)
         if not self._secrets:
             return reported
         message = without(reported.message, self._secrets)

@@ -73,9 +73,8 @@ class Failed:
     @cached_property
     def fingerprint(self) -> uuid.UUID:
         """Return the group it belongs to."""
-        return fingerprint(
-            self.task.name, self.error.class_path, self.error.origin, self.error.message
-        )
+        path = self.error.known_class_path or self.error.class_path
+        return fingerprint(self.task.name, path, self.error.origin, self.error.message)
 
 
 # ---- counting

@@ -1,7 +1,6 @@
 """Tell which failures are of one cause: by the task, the exception's class and the failing line.
 
-Where no line of the site's own code failed, by the message, without what differs from one failure
-to the next.
+Where there is no such line, by the message, without what differs from one failure to the next.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.U
 
     Args:
         name: the dotted path of the task.
-        class_path: the dotted path of the exception's class.
+        class_path: the dotted path of the exception's class, one found at its path.
         origin: of the exception, as `origin_of` tells it.
         message: counts only where there is no origin, and then `normalized`.
     """
@@ -59,32 +58,41 @@ def as_uuid(value: int, *, version: int) -> uuid.UUID:
 _PATHS_ENOUGH: Final = frozenset(f"{cls.__module__}.{cls.__qualname__}" for cls in CLASSES_ENOUGH)
 
 
-def origin_of(exception: BaseException) -> str:
+def origin_of(exception: BaseException, name: str = "") -> str:
     """Return where the site's own code failed: "shop.mail.deliver: smtp.send(message)".
 
     That is the innermost frame that is neither of the standard library, nor of an installed
     package, nor of this one: its function and the text of its line, whose number may change.
-    Without its source it is the function alone; without such a frame "". At most 255 characters,
-    all storable; never raises.
+    Where a traceback has no such frame, the frames of the task's package are the site's own: the
+    task itself is installed. Without its source it is the function alone; without a frame "".
+    At most 255 characters, all storable; never raises.
+
+    Args:
+        name: the dotted path of the task.
     """
     try:
         if type(exception) in CLASSES_ENOUGH:
             return ""
-        own = list(_own_frames(exception))
+        frames, package = list(_frames(exception)), name.partition(".")[0]
+        own = [each for each in frames if is_own(each[0].f_code.co_filename)]
+        own = own or [each for each in frames if _package_of(each[0]) == package]
         return _storable(_place(*own[-1])) if own else ""
     except Exception:  # whatever a strange exception does: that it failed is to be recorded
         return ""
 
 
-def _own_frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
+def _frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
     """Yield frames and line numbers inwards; a group goes on in the first of its exceptions."""
     inwards = [exception]
     while len(inwards) < LINK_LIMIT and (members := members_of(inwards[-1])):
         inwards.append(members[0])
     for one in inwards:
-        for frame, line in islice(traceback.walk_tb(traceback_of(one)), FRAME_LIMIT):
-            if is_own(frame.f_code.co_filename):
-                yield frame, line
+        yield from islice(traceback.walk_tb(traceback_of(one)), FRAME_LIMIT)
+
+
+def _package_of(frame: FrameType) -> str:
+    """Return the top-level package of a frame's module."""
+    return str(frame.f_globals.get("__name__", "?")).partition(".")[0]
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,25 +20,28 @@ UNAVAILABLE: Final = "message unavailable"
 _PASSED_ON: Final = (KeyboardInterrupt, AttemptTimedOut)
 _MODULE: Final[Any] = vars(type)["__module__"]
 _QUALNAME: Final[Any] = vars(type)["__qualname__"]
+_MRO: Final[Any] = vars(type)["__mro__"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReport:
     """An exception as text: its class's dotted path, its message and its traceback, chain kept.
 
-    ``origin`` is the innermost line of the site's own code, empty where there is none. ``is_bare``
-    tells that the exception was not asked for its message.
+    ``origin`` is the innermost line of the site's own code, empty where there is none.
+    ``known_class_path`` tells classes made at run time together; see :func:`known_class_path`.
+    ``is_bare`` tells that the exception was not asked for its message.
     """
 
     class_path: str
     message: str
     traceback: str
     origin: str = ""
+    known_class_path: str = ""
     is_bare: bool = False
 
 
-def report(exception: BaseException) -> ErrorReport:
-    """Describe an exception for storage.
+def report(exception: BaseException, name: str = "") -> ErrorReport:
+    """Describe an exception of the task ``name`` for storage.
 
     The message is kept up to 4 KB and the traceback up to 64 KB, head and tail of each. Characters
     that a database refuses (NUL, lone surrogates) are shown escaped.
@@ -50,11 +54,12 @@ def report(exception: BaseException) -> ErrorReport:
         class_path=class_path(type(exception)),
         message=storable(_message(exception), MESSAGE_LIMIT),
         traceback=storable(_traceback(exception), TRACEBACK_LIMIT),
-        origin=origin_of(exception),
+        origin=origin_of(exception, name),
+        known_class_path=known_class_path(exception),
     )
 
 
-def bare_report(exception: BaseException) -> ErrorReport:
+def bare_report(exception: BaseException, name: str = "") -> ErrorReport:
     """Describe an exception without asking it anything: its class and its own stack."""
     try:
         stack = _stack(exception, UNAVAILABLE)
@@ -64,7 +69,8 @@ def bare_report(exception: BaseException) -> ErrorReport:
         class_path=class_path(type(exception)),
         message=UNAVAILABLE,
         traceback=storable(stack, TRACEBACK_LIMIT),
-        origin=origin_of(exception),
+        origin=origin_of(exception, name),
+        known_class_path=known_class_path(exception),
         is_bare=True,
     )
 
@@ -76,6 +82,27 @@ def class_path(cls: type) -> str:
     path = f"{module}.{qualname}" if type(module) is str else qualname
     data = path.encode("utf-8", "backslashreplace")
     return data.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
+
+
+def known_class_path(exception: BaseException) -> str:
+    """Return the dotted path of the nearest of an exception's classes that is found at its path.
+
+    A class made at run time is not: its name may differ from one failure to the next.
+    """
+    return next(class_path(cls) for cls in _MRO.__get__(type(exception)) if _is_found(cls))
+
+
+def _is_found(cls: type) -> bool:
+    """Whether there is a class at the path of this one."""
+    try:
+        found: Any = sys.modules[_MODULE.__get__(cls)]
+        for name in _QUALNAME.__get__(cls).split("."):
+            found = vars(found)[name]
+    except _PASSED_ON:
+        raise
+    except BaseException:  # whatever stands in a module's place
+        return False
+    return isinstance(found, type)
 
 
 def storable(text: str, limit: int) -> str:

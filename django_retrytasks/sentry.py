@@ -22,6 +22,7 @@ from .backend import imported
 from .fingerprints import fingerprint, origin_of
 from .models import Attempt, Task
 from .redaction import CUT, shown_arguments
+from .reports import known_class_path
 from .signals import task_failed
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def capture_attempt(
     """
     if attempt.next_run_after is None:
         return
-    path, message = attempt.exception_class_path, attempt.exception_message
-    cause = fingerprint(task.name, path, origin_of(exception), message)
+    path, origin = known_class_path(exception), origin_of(exception, task.name)
+    cause = fingerprint(task.name, path, origin, attempt.exception_message)
     _capture(_event(task, attempt, cause, level="warning"))
 
 
