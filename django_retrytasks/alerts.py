@@ -29,8 +29,9 @@ from django.utils.translation import gettext_lazy as _
 from . import chats, codec, conf, redaction, wakeups
 from .backend import imported
 from .exceptions import Discard, Duration
-from .failures import Notice, NoticeKind
+from .failures import groups
 from .models import Attempt, FailureGroup, Task
+from .notices import Notice, NoticeKind
 from .phrases import told
 from .reports import storable
 from .spans import span
@@ -58,8 +59,9 @@ class Alert:
 
     Attributes:
         id: the same however often it is sent again.
-        kind: FAILING (the first failure), STILL_FAILING or RECOVERED.
-        group: the FailureGroup, as it is now.
+        kind: FAILING (the first failure), STILL_FAILING, RECOVERED, or STORM: other groups fail,
+            more than ``ALERT_LIMIT`` lets alert one by one. Counts and times are then about these.
+        group: the FailureGroup, as it is now; of a storm that of ``ALERT_LIMIT``, a rule's.
         task: the latest failed Task of the group; None for a rule, or once it is pruned.
         attempt: its last attempt; None where there is no task.
         count: failures since they began, when the alert was decided on.
@@ -67,6 +69,8 @@ class Alert:
         since: when they began.
         told_at: when the alert before this one was decided on; None: there was none.
         at: when this one was.
+        group_count: how many groups it tells of: one, unless it is about a storm.
+        groups: of a storm, those of its groups with the most new failures, five at most.
     """
 
     id: str
@@ -79,6 +83,8 @@ class Alert:
     since: datetime
     told_at: datetime | None
     at: datetime
+    group_count: int = 1
+    groups: Sequence[FailureGroup] = ()
 
     @classmethod
     def of(cls, notice: Notice, *, id: str) -> Alert:
@@ -87,7 +93,8 @@ class Alert:
         Raises:
             Discard: the group has been deleted.
         """
-        group = FailureGroup.objects.using(wakeups.alias()).filter(pk=notice.fingerprint).first()
+        found = groups().in_bulk([notice.fingerprint, *notice.groups])
+        group = found.get(notice.fingerprint)
         if group is None:
             raise Discard("the failure group has been deleted")
         attempt = _last_attempt(notice.sample_id, group)
@@ -102,6 +109,8 @@ class Alert:
             since=notice.since,
             told_at=notice.told_at,
             at=notice.at,
+            group_count=notice.group_count,
+            groups=[found[pk] for pk in notice.groups if pk in found],
         )
 
     @property
@@ -120,9 +129,17 @@ class Alert:
         return bool(self.group.kind == FailureGroup.Kind.RULE)
 
     @property
+    def is_storm(self) -> bool:
+        """Whether it tells of other groups, more than ``ALERT_LIMIT`` lets alert one by one."""
+        return self.kind is NoticeKind.STORM
+
+    @property
     def subject(self) -> str:
         """Return what there is to tell, in one line."""
-        words = _rule_subject(self) if self.is_rule else _subject(self)
+        if self.is_storm:
+            words = _storm_subject(self)
+        else:
+            words = _rule_subject(self) if self.is_rule else _subject(self)
         return " ".join(words.split())
 
     @property
@@ -158,7 +175,8 @@ class Alert:
     @property
     def links(self) -> list[Fact]:
         """Return the pages of the admin that it is about, as labels and URLs."""
-        found = [(_("Failure group"), self.group_url), (_("Latest task"), self.task_url)]
+        group = _("Failure groups") if self.is_storm else _("Failure group")
+        found = [(group, self.group_url), (_("Latest task"), self.task_url)]
         return [(label, url) for label, url in found if url]
 
     @property
@@ -170,13 +188,16 @@ class Alert:
 
     @property
     def group_url(self) -> str | None:
-        """Return the URL of the group's page in the admin; None where there is none."""
-        return _admin_url("failuregroup", self.group.pk)
+        """Return the URL of the group's page in the admin; None where there is none.
+
+        Of a storm that is the list of the groups that fail.
+        """
+        return _failing_url() if self.is_storm else _change_url(self.group)
 
     @property
     def task_url(self) -> str | None:
         """Return the URL of the Task's page in the admin; None where there is none."""
-        return _admin_url("task", self.task.pk) if self.task else None
+        return _change_url(self.task) if self.task else None
 
     @property
     def summary(self) -> str:
@@ -205,7 +226,9 @@ class Alert:
             "since": _iso(self.since),
             "told_at": _iso(self.told_at),
             "at": _iso(self.at),
-            "group": _group_dict(self),
+            "group_count": self.group_count,
+            "groups": [_group_dict(group, _change_url(group)) for group in self.groups],
+            "group": _group_dict(self.group, self.group_url),
             "task": _task_dict(self, self.task) if self.task else None,
             "attempt": _attempt_dict(self.attempt) if self.attempt else None,
         }
@@ -272,12 +295,24 @@ def _attempt_words(alert: Alert) -> str:
     return gettext("attempt %(number)d") % {"number": alert.attempt.number}
 
 
+def _storm_subject(alert: Alert) -> str:
+    words = ngettext(
+        "%(count)d more failure group in %(span)s",
+        "%(count)d more failure groups in %(span)s",
+        alert.group_count,
+    )
+    return words % {"count": alert.group_count, "span": alert.span}
+
+
 def _rule_subject(alert: Alert) -> str:
     words = gettext("Recovered: %(message)s") if alert.is_recovery else "%(message)s"
     return words % {"message": alert.group.message}
 
 
 def _place(alert: Alert) -> Iterator[Fact]:
+    if alert.is_storm:
+        yield pgettext("why there is one alert about many groups", "Reason"), alert.group.message
+        yield _("Failure groups"), str(alert.group_count)
     yield _("Function"), alert.group.name
     if alert.task:
         yield _("Task"), str(alert.task.pk)
@@ -297,7 +332,7 @@ def _reason(alert: Alert) -> Iterator[Fact]:
 
 def _counts(alert: Alert) -> Iterator[Fact]:
     since = _clock(alert.since)
-    if alert.is_rule:
+    if alert.is_rule and not alert.is_storm:
         yield _("Since"), since
     else:
         many = gettext("%(count)d since %(since)s") % {"count": alert.count, "since": since}
@@ -309,6 +344,9 @@ def _counts(alert: Alert) -> Iterator[Fact]:
         yield _("New since the last alert"), str(alert.new_count)
     if alert.is_regression:
         yield _("Was resolved at"), _clock(alert.group.resolved_at)
+    for group in alert.groups:
+        times = ngettext("%(count)d time", "%(count)d times", group.streak_count)
+        yield times % {"count": group.streak_count}, str(group)
 
 
 def _in_brackets(text: str) -> str:
@@ -345,11 +383,20 @@ def _seconds_between(start: datetime, end: datetime) -> float:
     return max(0.0, (end - start).total_seconds())
 
 
-def _admin_url(model: str, pk: uuid.UUID) -> str | None:
+def _change_url(row: FailureGroup | Task) -> str | None:
+    return _admin_url(f"{row._meta.model_name}_change", row.pk)
+
+
+def _failing_url() -> str | None:
+    url = _admin_url("failuregroup_changelist")
+    return f"{url}?failing=yes" if url else None
+
+
+def _admin_url(page: str, *args: uuid.UUID) -> str | None:
     # An alert without a link is better than none, whatever is wrong with a site's URLs.
     with suppress(Exception):
         if origin := _origin():
-            return origin + reverse(f"admin:retrytasks_{model}_change", args=[pk])
+            return origin + reverse(f"admin:retrytasks_{page}", args=args)
     return None
 
 
@@ -367,8 +414,7 @@ def _origin() -> str:
 # ---- in JSON's types
 
 
-def _group_dict(alert: Alert) -> dict[str, Any]:
-    group = alert.group
+def _group_dict(group: FailureGroup, url: str | None) -> dict[str, Any]:
     return {
         "fingerprint": str(group.fingerprint),
         "kind": str(group.kind),
@@ -380,7 +426,7 @@ def _group_dict(alert: Alert) -> dict[str, Any]:
         "failure_count": group.failure_count,
         "first_seen_at": _iso(group.first_seen_at),
         "last_failed_at": _iso(group.last_failed_at),
-        "url": alert.group_url,
+        "url": url,
     }
 
 

@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.utils.module_loading import import_string
 
-from . import conf, failures, lifecycle, rules, wakeups
+from . import conf, failures, lifecycle, notices, rules, wakeups
 from .alerts import Alert, in_the_sites_words
 from .backend import resolve
 from .context import RetryTaskContext
 from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from .exceptions import Discard, NotATask, NotImportable
-from .failures import Notice
 from .lanes import ANNOUNCE_PRIORITY
 from .models import Attempt, Task, uuid7
+from .notices import Notice
 from .policy import PolicyOptions, StopReason
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
@@ -68,7 +68,7 @@ def announce_failures(failed: Sequence[Failure]) -> None:
     groups = {group for attempt in attempts if (group := attempt.task.failure_group_id)}
     with writing():
         lifecycle.enqueue(calls, is_repeated=True)
-        _enqueue_alerts(failures.take_due(groups))
+        _enqueue_alerts(notices.take_due(groups))
 
 
 @retry_task(bind=True, **POLICY)
@@ -170,12 +170,12 @@ def review() -> None:
 
     Called by the sweep.
     """
-    with in_the_sites_words():  # a breach's message is stored
+    with in_the_sites_words():  # a breach's message is stored, as is that of a storm below
         breaches = list(rules.breached())
     for group in breaches:
         failures.count_breach(group)
-    for take in (failures.take_overdue, failures.take_recovered):
-        with writing():
+    for take in (notices.take_overdue, notices.take_recovered):
+        with writing(), in_the_sites_words():
             _enqueue_alerts(take())
 
 
@@ -190,13 +190,13 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
         _synchronous(import_string(found.path))(alert, **found.options)
 
 
-def _enqueue_alerts(notices: Sequence[Notice]) -> None:
+def _enqueue_alerts(due: Sequence[Notice]) -> None:
     """Enqueue one Task per notice and sink."""
     rows = Task.objects.using(wakeups.alias()).only("queue_name", "backend")
-    samples = rows.in_bulk([notice.sample_id for notice in notices])
+    samples = rows.in_bulk([notice.sample_id for notice in due])
     alerts = [
         internal_task(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
-        for notice in notices
+        for notice in due
         for sink in conf.get().sinks
     ]
     lifecycle.enqueue(alerts)

@@ -63,6 +63,9 @@ class Settings:
     ALERT_COOLDOWN: Duration = 3600
     """Seconds between two alerts about a group that goes on failing, but for the 10th, the 100th,
     the 1,000th failure and so on."""
+    ALERT_LIMIT: int | None = 10
+    """Alerts about failure groups within ALERT_COOLDOWN, the last of which tells of all the others;
+    None: one for each group."""
     ALERT_RULES: Sequence[Mapping[str, Any]] = ()
     """What to alert about besides final failures; looked at once a minute, by the sweep."""
     SITE_URL: str = ""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from django.utils.module_loading import import_string
 
 from . import conf
-from .exceptions import as_seconds
+from .exceptions import as_count, as_seconds
 from .policy import RetryPolicy, policy_options
 
 LEAST_LEASE = 5.0
@@ -86,6 +86,11 @@ def _sink(entry: Any) -> conf.Sink:
     if not isinstance(given.get("name", ""), str):
         raise TypeError('"name" must be a string')
     return conf.Sink.of(given)
+
+
+def _refuse_limit(name: str, value: Any) -> None:
+    if value is not None:
+        as_count(name, value, least=1)
 
 
 def _refuse_rules(name: str, value: Any) -> None:
@@ -177,6 +182,9 @@ VALUES = {
     "ALERT_COOLDOWN": Value(
         partial(as_seconds, above_zero=True),
         "Give seconds or a timedelta, above 0; the default is 3600.",
+    ),
+    "ALERT_LIMIT": Value(
+        _refuse_limit, "Give a whole number, 1 or more, or None for no limit; the default is 10."
     ),
     "ALERT_RULES": Value(_refuse_rules, 'Give a list of dicts, each with "rule" and its options.'),
     "SITE_URL": Value(

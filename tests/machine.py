@@ -160,7 +160,7 @@ def _wrong_groups(tasks: Iterable[Task], attempts: Iterable[Attempt]) -> Iterato
     """Yield where what the groups count is not what the rows hold."""
     internal = {task.pk for task in tasks if task.internal}
     own = [a for a in attempts if a.exception_class_path and a.task_id not in internal]
-    counts = FailureGroup.objects.aggregate(
+    counts = FailureGroup.objects.filter(kind=FailureGroup.Kind.FAILURE).aggregate(
         attempts=Sum("failed_attempt_count", default=0), finals=Sum("failure_count", default=0)
     )
     finals = sum(attempt.next_run_after is None for attempt in own)

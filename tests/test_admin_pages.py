@@ -506,7 +506,8 @@ class TestGroupPage:
         self, driver: Driver, admin_client: Client, values: dict[str, Any], sentences: str
     ) -> None:
         fail(driver, 3)
-        told = {"alerted_count": 3, "alerted_at": ago(minutes=5)}
+        times = {"streak_started_at": ago(hours=3), "alerted_at": ago(minutes=5)}
+        told = {"alerted_count": 3, **times}
         FailureGroup.objects.update(**{**told, **values})
 
         text = shown(admin_client, group_page())

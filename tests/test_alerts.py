@@ -26,8 +26,8 @@ from django_retrytasks import alerts, failures, lifecycle, retry_task, worker
 from django_retrytasks.alerts import Alert
 from django_retrytasks.attempts import AttemptRun
 from django_retrytasks.conf import Sink
-from django_retrytasks.failures import NoticeKind
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.notices import NoticeKind
 from tests.driver import Driver
 from tests.receivers import (
     Answer,
@@ -546,6 +546,8 @@ class TestAsDict:
             "since": iso(group.streak_started_at),
             "told_at": None,
             "at": iso(alert.at),
+            "group_count": 1,
+            "groups": [],
             "group": {
                 "fingerprint": str(group.pk),
                 "kind": "FAILURE",

@@ -80,8 +80,8 @@ OPTIONS = (
 HERE = "tests.test_checks"
 NO_ALERT = "not callable"
 KEYS = (
-    "POLICY, LEASE, SLICE, ON_FAILURE, ALERTS, ALERT_COOLDOWN, ALERT_RULES, SITE_URL, SENTRY, "
-    "RETENTION, REDACT."
+    "POLICY, LEASE, SLICE, ON_FAILURE, ALERTS, ALERT_COOLDOWN, ALERT_LIMIT, ALERT_RULES, "
+    "SITE_URL, SENTRY, RETENTION, REDACT."
 )
 
 
@@ -550,6 +550,8 @@ class TestSettings:
             ("ALERTS", ["django_retrytasks.alerts.log"], '[0]: "django_retrytasks.alerts.log" is '
              'there already: give one of them another "name"'),
             ("ALERT_COOLDOWN", 0, " must be above 0 and at most 31622400 seconds, not 0"),
+            ("ALERT_LIMIT", 0, " must be from 1 to 2147483647, not 0"),
+            ("ALERT_LIMIT", 10.0, " must be an int, not 10.0"),
             ("ALERT_RULES", {"rule": "silence"}, " must be a list, not a dict"),
             ("ALERT_RULES", [{"rule": "oldest_due", "over": 1}, {"rule": "silense"}],
              "[1]: \"rule\" names no rule: 'silense'. Did you mean \"silence\"?"),
@@ -588,6 +590,8 @@ class TestSettings:
             'such a path under "sink" and its options. The log is told in any case; [] is for the '
             "log alone.",
             "ALERT_COOLDOWN": "Give seconds or a timedelta, above 0; the default is 3600.",
+            "ALERT_LIMIT": "Give a whole number, 1 or more, or None for no limit; the default is "
+            "10.",
             "ALERT_RULES": 'Give a list of dicts, each with "rule" and its options.',
             "SITE_URL": 'Give a URL such as "https://shop.example", or "" if there is none.',
             "SENTRY": "Give True or False; the default is True.",
@@ -614,6 +618,7 @@ class TestSettings:
                 {"sink": "django_retrytasks.alerts.webhook", "url": "http://ops.example/x"},
             ),
             "ALERT_COOLDOWN": timedelta(minutes=30),
+            "ALERT_LIMIT": None,
             "ALERT_RULES": [
                 {"rule": "oldest_due", "over": 300},
                 {"rule": "failure_rate", "over": 0.2, "within": timedelta(days=7)},

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import django
 import pytest
+from django.conf import settings
 from django.db import connection, connections, transaction
 from django.db.models import F
 from django_q.models import OrmQ
@@ -124,6 +125,14 @@ def a_group_that_recovers() -> Act:
     return sweep_and_tell
 
 
+def a_storm() -> Act:
+    settings.RETRYTASKS["ALERT_LIMIT"] = 2
+    for error in ("OSError", "ValueError", "FileNotFoundError"):
+        tasks.raises.using(max_retries=0).enqueue(error)
+    announce()
+    return worker.sweep
+
+
 def a_lost_task() -> Act:
     tasks.echoes.enqueue(1)
     Driver().claim()
@@ -187,6 +196,7 @@ STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     a_hopeless_task: {("FAILED",)},
     a_failure_to_announce: {("FAILED",)},
     a_group_that_recovers: {("FAILED", "SUCCEEDED")},
+    a_storm: {("FAILED",) * 3},
     a_lost_task: {("SUCCEEDED",)},
     lost_neighbours: {("SUCCEEDED",) * 3},
     purged_wake_ups: {("SUCCEEDED", "SUCCEEDED")},
@@ -307,7 +317,8 @@ def expected_alerts() -> set[str]:
     """Return the kinds of alerts that there have to be, by what the groups have been through."""
     failed = FailureGroup.objects.filter(failure_count__gt=0)
     recovered = failed.filter(recovered_at__isnull=False)
-    kinds = {"FAILING": failed, "RECOVERED": recovered}
+    storm = failed.filter(pk=FailureGroup.STORM)
+    kinds = {"FAILING": failed, "RECOVERED": recovered, "STORM": storm}
     return {kind for kind, groups in kinds.items() if groups.exists()}
 
 

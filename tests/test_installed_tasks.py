@@ -118,11 +118,12 @@ class TestInstalledTask:
         assert FailureGroup.objects.get().origin == "parcels.tasks.read: json.loads(word)"
 
     def test_a_line_of_the_sites_own_goes_before_those_of_its_package(self) -> None:
-        code = compile("def call(): raise OSError", "/shop/lib/site-packages/parcels/x.py", "exec")
+        path = "/shop/lib/site-packages/parcels/x.py"
+        code = compile("def call(): raise OSError('lost')", path, "exec")
         names: dict[str, Any] = {"__name__": "parcels.x"}
         exec(code, names)
 
-        with pytest.raises(OSError) as failure:
+        with pytest.raises(OSError, match="lost") as failure:
             names["call"]()
 
         origin = origin_of(failure.value, "parcels.tasks.send")

@@ -24,8 +24,8 @@ import django_retrytasks
 from django_retrytasks import alerts, failures, lanes, operations
 from django_retrytasks.alerts import Alert
 from django_retrytasks.exceptions import Retry
-from django_retrytasks.failures import NoticeKind
 from django_retrytasks.models import DatabaseNow, FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.notices import NoticeKind
 from django_retrytasks.phrases import told
 from django_retrytasks.policy import Failure, FailureKind, RetryPolicy
 from tests import tasks
