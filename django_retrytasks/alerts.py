@@ -26,7 +26,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext, ngettext, override, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from . import chats, codec, conf, redaction, wakeups
+from . import chats, codec, conf, letters, redaction, wakeups
 from .backend import imported
 from .exceptions import Discard, Duration
 from .failures import groups
@@ -493,6 +493,7 @@ def log(alert: Alert) -> None:
 
 def mail_admins(alert: Alert) -> None:
     """Mail an alert to ``ADMINS``."""
+    letters.warn_of_nobody()
     django_mail.mail_admins(alert.subject, alert.text, html_message=alert.html)
 
 

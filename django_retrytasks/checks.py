@@ -5,7 +5,6 @@ Every id has its section in docs/reference/checks.md.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +17,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.urls import get_resolver
-from django.utils.log import AdminEmailHandler
 from django.utils.module_loading import import_string
 
-from . import checks_databases, conf
+from . import checks_databases, conf, letters
 from .exceptions import nearest
 from .policy import RetryPolicy
 from .values import POLICY_HINT, VALUES, refuse_misfit
@@ -366,37 +364,11 @@ def _cluster_of_this_process() -> Found:
 
 @_registered
 def check_mail() -> Found:
-    """Check that alerts by mail reach somebody, and are the only letters about failed Tasks."""
+    """Check that alerts by mail reach somebody."""
     if settings.DEBUG or any(check_settings()):
         return
-    sinks = {sink.path for sink in conf.get().sinks}
-    if conf.MAIL_ADMINS not in sinks:
-        return
-    if not settings.ADMINS and sinks == {conf.LOG, conf.MAIL_ADMINS}:
-        yield Warning(
-            "ADMINS is empty, and alerts are mailed to nobody else: final failures are told to "
-            "the log alone.",
-            hint='Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] is for the log '
-            "alone.",
-            id="retrytasks.W014",
-        )
-    is_mailed = any(isinstance(one, AdminEmailHandler) for one in _handlers("django.tasks"))
-    if settings.ADMINS and is_mailed:
-        yield Warning(
-            "ADMINS would be mailed each final failure, whatever their number, by Django's logger "
-            '"django.tasks", beside the alert mail_admins.',
-            hint='Give the logger "django.tasks" handlers of its own in LOGGING and set its '
-            '"propagate" to False, or take mail_admins out of RETRYTASKS["ALERTS"].',
-            id="retrytasks.W013",
-        )
-
-
-def _handlers(name: str) -> Iterator[logging.Handler]:
-    """Yield the handlers that an error logged under this name comes to."""
-    logger: logging.Logger | None = logging.getLogger(name)
-    while logger:
-        yield from logger.handlers
-        logger = logger.parent if logger.propagate else None
+    if letters.alerts_reach_nobody():
+        yield Warning(letters.NOBODY, hint=letters.NOBODY_HINT, id="retrytasks.W014")
 
 
 def _import_tasks() -> Found:

@@ -66,6 +66,8 @@ class Settings:
     ALERT_LIMIT: int | None = 10
     """Alerts about failure groups within ALERT_COOLDOWN, the last of which tells of all the others;
     None: one for each group."""
+    MAIL_EACH_FAILURE: bool = False
+    """Whether ADMINS are mailed what Django logs of each final failure, beside the alerts."""
     ALERT_RULES: Sequence[Mapping[str, Any]] = ()
     """What to alert about besides final failures; looked at once a minute, by the sweep."""
     SITE_URL: str = ""

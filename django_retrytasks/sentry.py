@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import LogRecord
 from typing import TYPE_CHECKING, Any, Literal
 
 import sentry_sdk
@@ -20,6 +19,7 @@ from sentry_sdk.utils import iter_event_frames
 from . import conf, tracebacks
 from .backend import imported
 from .fingerprints import fingerprint, origin_of
+from .letters import DJANGO_LOGGERS, LOGGER, repeats_alert
 from .models import Attempt, Task
 from .redaction import CUT, shown_arguments
 from .reports import known_class_path
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
 __all__ = ["capture_attempt", "capture_failure", "connect"]
-
-LOGGER = "django_retrytasks"
-# They log each failed Task as an error, on Django 5.2 by the backport.
-DJANGO_LOGGERS = ("django.tasks", "django_tasks")
 
 
 def connect() -> None:
@@ -126,19 +122,11 @@ def _fit_to_send(event: Event, hint: Hint) -> Event | None:
     record = hint.get("log_record")
     if record is None or record.name != LOGGER:
         return event
-    if _is_repeat(record):
+    if repeats_alert(record):
         return None
     for frame in iter_event_frames(event):
         frame.pop("vars", None)
     return event
-
-
-def _is_repeat(record: LogRecord) -> bool:
-    """Whether a line is about what an event, or an alert, tells anyway."""
-    # Of an internal Task, such as the one that sends the event, nothing else tells.
-    name = getattr(record, "task_name", "")
-    is_about_task = bool(name) and not name.startswith(f"{__package__}.")
-    return is_about_task or str(record.msg).startswith("Alert: ")
 
 
 # ---- the event

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from . import sessions
+from . import letters, sessions
 from .backend import result_of, sender_of
 from .contract import task_finished, task_started
 from .exceptions import NotATask, NotImportable
@@ -78,7 +78,7 @@ def _send_settled(settled: Settled) -> None:
 def _send_finished(settled: Settled) -> None:
     task, exception = settled.ending.task, settled.ending.exception
     attempts = [settled.attempt] if settled.attempt.number == 1 else None
-    with suppress(NotImportable, NotATask):
+    with suppress(NotImportable, NotATask), letters.finishing():
         result = result_of(task, attempts=attempts)
         send = partial(task_finished.send_robust, sender_of(result.task), task_result=result)
         if exception is None:

@@ -117,7 +117,7 @@ def _is_site_url(value: Any) -> bool:
     return False
 
 
-def _refuse_sentry(name: str, value: Any) -> None:
+def _refuse_no_bool(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
 
@@ -186,11 +186,12 @@ VALUES = {
     "ALERT_LIMIT": Value(
         _refuse_limit, "Give a whole number, 1 or more, or None for no limit; the default is 10."
     ),
+    "MAIL_EACH_FAILURE": Value(_refuse_no_bool, "Give True or False; the default is False."),
     "ALERT_RULES": Value(_refuse_rules, 'Give a list of dicts, each with "rule" and its options.'),
     "SITE_URL": Value(
         _refuse_site_url, 'Give a URL such as "https://shop.example", or "" if there is none.'
     ),
-    "SENTRY": Value(_refuse_sentry, "Give True or False; the default is True."),
+    "SENTRY": Value(_refuse_no_bool, "Give True or False; the default is True."),
     "RETENTION": Value(
         _refuse_retention,
         f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",
