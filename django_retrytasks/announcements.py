@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NoReturn
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -13,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from . import conf, failures, lifecycle, notices, rules, wakeups
 from .alerts import Alert, in_the_sites_words
-from .backend import resolve
+from .backend import backend_of, resolve
 from .context import RetryTaskContext
 from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from .exceptions import Discard, NotATask, NotImportable
@@ -186,8 +187,12 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
     if found is None:
         _give_time(self, f'no "{sink}" in RETRYTASKS["ALERTS"]')
     alert = Alert.of(Notice(**notice), id=self.request.id)
+    send = partial(_synchronous(import_string(found.path)), alert, **found.options)
     with in_the_sites_words():
-        _synchronous(import_string(found.path))(alert, **found.options)
+        if found.path == conf.LOG:
+            send()
+        else:
+            backend_of(self.row).send_alert(found.name, alert, send)
 
 
 def _enqueue_alerts(due: Sequence[Notice]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +21,7 @@ from .contract import (
     TaskError,
     TaskResultDoesNotExist,
     TaskResultStatus,
+    task_backends,
     task_enqueued,
 )
 from .contract import (
@@ -91,6 +92,8 @@ class RetryTasksBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
     supports_priority = True
+    sends_alerts = True
+    """Whether alerts, and events of Sentry, about its Tasks are sent."""
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
@@ -149,6 +152,10 @@ class RetryTasksBackend(BaseTaskBackend):
     def store(self, rows: Sequence[Task]) -> None:
         """Store new Tasks; what a backend for tests does otherwise."""
         lifecycle.enqueue(rows)
+
+    def send_alert(self, sink: str, alert: Any, send: Callable[[], object]) -> None:
+        """Send an alert about a Task of this backend; what a backend for tests does otherwise."""
+        send()
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return the state of a Task by its id.
@@ -227,6 +234,14 @@ def imported(name: str) -> RetryTask[..., Any] | None:
     with suppress(RetryTasksError):
         return resolve(name)
     return None
+
+
+def backend_of(row: Task) -> RetryTasksBackend:
+    """Return the backend that a Task's alias names; a plain one where it names none of ours."""
+    with suppress(ImproperlyConfigured):
+        if isinstance(found := task_backends[row.backend], RetryTasksBackend):
+            return found
+    return RetryTasksBackend(alias=row.backend, params={"QUEUES": []})
 
 
 def sender_of(task: RetryTask[..., Any]) -> type[BaseTaskBackend]:

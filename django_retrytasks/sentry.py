@@ -17,7 +17,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import iter_event_frames
 
 from . import conf, tracebacks
-from .backend import imported
+from .backend import backend_of, imported
 from .fingerprints import fingerprint, origin_of
 from .letters import DJANGO_LOGGERS, LOGGER, repeats_alert
 from .models import Attempt, Task
@@ -49,13 +49,16 @@ def connect() -> None:
 def capture_failure(*, task: Task, attempt: Attempt, **details: Any) -> None:
     """Send a final failure; a receiver of ``task_failed``.
 
-    Does nothing where Sentry is not initialised, or is told not to send the event. An event that
-    is sent again has the same id, by which Sentry knows it.
+    Does nothing where Sentry is not initialised, or is told not to send the event, or where the
+    Task's backend sends no alerts. An event that is sent again has the same id, by which Sentry
+    knows it.
 
     Raises:
         TimeoutError: it takes longer than Sentry's ``shutdown_timeout``.
         ConnectionError: Sentry was not reached, or refused it.
     """
+    if not backend_of(task).sends_alerts:
+        return
     with _drops() as reasons:
         _capture(_event(task, attempt, task.failure_group_id, level="error"))
         if not reasons:  # there is nothing to wait for where its queue is full
@@ -72,7 +75,7 @@ def capture_attempt(
 
     Best effort, as that signal is: it does not wait for Sentry.
     """
-    if attempt.next_run_after is None:
+    if attempt.next_run_after is None or not backend_of(task).sends_alerts:
         return
     path, origin = known_class_path(exception), origin_of(exception, task.name)
     cause = fingerprint(task.name, path, origin, attempt.exception_message)

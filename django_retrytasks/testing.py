@@ -9,15 +9,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 from django.db import connections
 from django.utils import timezone
 
 from . import lifecycle, wakeups, worker
+from .alerts import Alert
 from .backend import RetryTaskResult, RetryTasksBackend
 from .contract import Task as ContractTask
 from .contract import TaskResultDoesNotExist
@@ -31,12 +32,52 @@ KILLED = 137
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
+class KeptAlert(NamedTuple):
+    """An alert that was not sent."""
+
+    sink: str
+    """The name of the sink in ``ALERTS``: its dotted path, unless it has another."""
+    alert: Alert
+
+
 class ImmediateBackend(RetryTasksBackend):
     """Run each Task, its retries and its announcements before ``enqueue`` returns.
 
     Rows and signals are those of a cluster, delays are skipped, and nothing is left to one. Inside
-    a transaction it runs in that transaction.
+    a transaction it runs in that transaction. Alerts are kept in ``alerts``, of this process and
+    thread, and not sent, nor is an event to Sentry, unless ``OPTIONS["SEND_ALERTS"]`` is True.
     """
+
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.alerts: list[KeptAlert] = []
+        self.options = dict(self.options)
+        self.sends_alerts = self.options.pop("SEND_ALERTS", False)
+
+    @cached_property
+    def policy_options(self) -> dict[str, Any]:
+        """Return the policy options this alias is configured with.
+
+        Raises:
+            TypeError: also if ``SEND_ALERTS`` is no bool.
+        """
+        if not isinstance(self.sends_alerts, bool):
+            raise TypeError(
+                f"TASKS[{self.alias!r}]: SEND_ALERTS must be True or False, not "
+                f"{self.sends_alerts!r}"
+            )
+        return super().policy_options
+
+    def send_alert(self, sink: str, alert: Alert, send: Callable[[], object]) -> None:
+        """Keep an alert, or send it if that is asked for."""
+        if self.sends_alerts:
+            send()
+        else:
+            self.alerts.append(KeptAlert(sink, alert))
+
+    def clear(self) -> None:
+        """Forget the alerts."""
+        self.alerts.clear()
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]

@@ -130,7 +130,7 @@ Q_CLUSTER: dict[str, Any] = {
     "ALT_CLUSTERS": {"slow": {}},
 }
 
-# The alert mails ADMINS; Django's own logger would mail them a second time.
+# Tests count letters: no other error is mailed.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group
-from django.core import mail
 from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -114,9 +113,12 @@ class TestImmediateBackend:
         task_failed.connect(receiver)
         result = tasks.fails_once_for_all.enqueue()
         task_failed.disconnect(receiver)
+        backend = task_backends["default"]
+
+        assert isinstance(backend, ImmediateBackend)
 
         assert heard == [result.id]
-        assert len(mail.outbox) == 1
+        assert len(backend.alerts) == 1
         assert not Row.objects.unfinished().exists()
 
     def test_no_wake_up_is_left_to_a_cluster(self) -> None:

@@ -145,7 +145,7 @@ LOGGING = {
     "loggers": {
         "django_retrytasks": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "django-q": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        # Django logs a failed task too, and would mail that to ADMINS, who get an alert already.
+        # Django logs a failed task too.
         "django.tasks": {"handlers": ["console"], "level": "WARNING", "propagate": False},
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
