@@ -59,9 +59,9 @@ class Alert:
 
     Attributes:
         id: the same however often it is sent again.
-        kind: FAILING (the first failure), STILL_FAILING, RECOVERED, or STORM: other groups fail,
+        kind: FAILING (the first failure), STILL_FAILING, RECOVERED, or FLOOD: other groups fail,
             more than ``ALERT_LIMIT`` lets alert one by one. Counts and times are then about these.
-        group: the FailureGroup, as it is now; of a storm that of ``ALERT_LIMIT``, a rule's.
+        group: the FailureGroup, as it is now; of a flood that of ``ALERT_LIMIT``, a rule's.
         task: the latest failed Task of the group; None for a rule, or once it is pruned.
         attempt: its last attempt; None where there is no task.
         count: failures since they began, when the alert was decided on.
@@ -69,8 +69,8 @@ class Alert:
         since: when they began.
         told_at: when the alert before this one was decided on; None: there was none.
         at: when this one was.
-        group_count: how many groups it tells of: one, unless it is about a storm.
-        groups: of a storm, those of its groups with the most new failures, five at most.
+        group_count: how many groups it tells of: one, unless it is about a flood.
+        groups: of a flood, those of its groups with the most new failures, five at most.
     """
 
     id: str
@@ -129,15 +129,15 @@ class Alert:
         return bool(self.group.kind == FailureGroup.Kind.RULE)
 
     @property
-    def is_storm(self) -> bool:
+    def is_flood(self) -> bool:
         """Whether it tells of other groups, more than ``ALERT_LIMIT`` lets alert one by one."""
-        return self.kind is NoticeKind.STORM
+        return self.kind is NoticeKind.FLOOD
 
     @property
     def subject(self) -> str:
         """Return what there is to tell, in one line."""
-        if self.is_storm:
-            words = _storm_subject(self)
+        if self.is_flood:
+            words = _flood_subject(self)
         else:
             words = _rule_subject(self) if self.is_rule else _subject(self)
         return " ".join(words.split())
@@ -175,7 +175,7 @@ class Alert:
     @property
     def links(self) -> list[Fact]:
         """Return the pages of the admin that it is about, as labels and URLs."""
-        group = _("Failure groups") if self.is_storm else _("Failure group")
+        group = _("Failure groups") if self.is_flood else _("Failure group")
         found = [(group, self.group_url), (_("Latest task"), self.task_url)]
         return [(label, url) for label, url in found if url]
 
@@ -190,9 +190,9 @@ class Alert:
     def group_url(self) -> str | None:
         """Return the URL of the group's page in the admin; None where there is none.
 
-        Of a storm that is the list of the groups that fail.
+        Of a flood that is the list of the groups that fail.
         """
-        return _failing_url() if self.is_storm else _change_url(self.group)
+        return _failing_url() if self.is_flood else _change_url(self.group)
 
     @property
     def task_url(self) -> str | None:
@@ -295,7 +295,7 @@ def _attempt_words(alert: Alert) -> str:
     return gettext("attempt %(number)d") % {"number": alert.attempt.number}
 
 
-def _storm_subject(alert: Alert) -> str:
+def _flood_subject(alert: Alert) -> str:
     words = ngettext(
         "%(count)d more failure group in %(span)s",
         "%(count)d more failure groups in %(span)s",
@@ -310,7 +310,7 @@ def _rule_subject(alert: Alert) -> str:
 
 
 def _place(alert: Alert) -> Iterator[Fact]:
-    if alert.is_storm:
+    if alert.is_flood:
         yield pgettext("why there is one alert about many groups", "Reason"), alert.group.message
         yield _("Failure groups"), str(alert.group_count)
     yield _("Function"), alert.group.name
@@ -332,7 +332,7 @@ def _reason(alert: Alert) -> Iterator[Fact]:
 
 def _counts(alert: Alert) -> Iterator[Fact]:
     since = _clock(alert.since)
-    if alert.is_rule and not alert.is_storm:
+    if alert.is_rule and not alert.is_flood:
         yield _("Since"), since
     else:
         many = gettext("%(count)d since %(since)s") % {"count": alert.count, "since": since}
@@ -346,7 +346,8 @@ def _counts(alert: Alert) -> Iterator[Fact]:
         yield _("Was resolved at"), _clock(alert.group.resolved_at)
     for group in alert.groups:
         times = ngettext("%(count)d time", "%(count)d times", group.streak_count)
-        yield times % {"count": group.streak_count}, str(group)
+        cause = " · ".join(filter(None, (str(group), group.origin)))
+        yield times % {"count": group.streak_count}, cause
 
 
 def _in_brackets(text: str) -> str:

@@ -698,7 +698,7 @@ class FailureGroup(models.Model):
 
     objects: ClassVar[Any] = FailureGroupQuerySet.as_manager()
 
-    STORM: ClassVar = uuid.UUID("6f7d3a0e-52b7-4a2b-8f50-2a8c1d7f9e44")
+    FLOOD: ClassVar = uuid.UUID("6f7d3a0e-52b7-4a2b-8f50-2a8c1d7f9e44")
     """The fingerprint of the rule that ``ALERT_LIMIT`` is: breached while more groups fail."""
 
     class Meta:
@@ -716,9 +716,9 @@ class FailureGroup(models.Model):
         return self.exception_class_path.rpartition(".")[2]
 
     @property
-    def is_storm(self) -> bool:
+    def is_flood(self) -> bool:
         """Whether it tells of other groups: of those beyond ``ALERT_LIMIT``."""
-        return bool(self.pk == self.STORM)
+        return bool(self.pk == self.FLOOD)
 
     @property
     def is_regressed(self) -> bool:
@@ -736,24 +736,24 @@ class FailureGroup(models.Model):
 
         Whatever has failed is, once ``cooldown`` has passed since the last alert, that of an
         earlier streak included; before that the 10th failure of the streak, the 100th and so on,
-        but not of a storm.
+        but not of a flood.
         """
         if self.is_silent(now) or self.streak_count == self.alerted_count:
             return False
         if not self.was_alerted(now, cooldown):
             return True
-        return not self.is_storm and len(str(self.streak_count)) > len(str(self.alerted_count))
+        return not self.is_flood and len(str(self.streak_count)) > len(str(self.alerted_count))
 
     def was_alerted(self, now: datetime, cooldown: timedelta) -> bool:
         """Whether an alert about it is less than ``cooldown`` old."""
         return self.alerted_at is not None and now - self.alerted_at < cooldown
 
     @property
-    def was_told_alone(self) -> bool:
-        """Whether an alert about it alone, and not about a storm, has told of its streak."""
-        if not (self.alerted_count and self.alerted_at and self.streak_started_at):
-            return False
-        return self.alerted_at >= self.streak_started_at
+    def was_told_together(self) -> bool:
+        """Whether only alerts about a flood have told of its streak."""
+        if self.alerted_at is None or self.streak_started_at is None:
+            return bool(self.alerted_count)
+        return bool(self.alerted_count) and self.alerted_at < self.streak_started_at
 
 
 class Tally(models.Model):

@@ -23,7 +23,7 @@ from .models import DatabaseNow, FailureGroup, Status, Task
 QUIET = timedelta(minutes=5)
 # How many groups one sweep looks at; the next one goes on.
 SWEEP_LIMIT = 10 * CHUNK
-# How many groups the alert about a storm names.
+# How many groups the alert about a flood names.
 NAMED = 5
 AUDIBLE = {"status": GROUP.OPEN, "muted_until": None}
 
@@ -41,7 +41,7 @@ class NoticeKind(StrEnum):
     # It has been quiet, and a Task of its function has succeeded since.
     RECOVERED = "RECOVERED"
     # Other groups fail, more than ``ALERT_LIMIT`` lets alert one by one.
-    STORM = "STORM"
+    FLOOD = "FLOOD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Notice:
 
     ``count`` are the failures of the streak, ``new_count`` those not told of before;
     ``since`` is the start of the streak, ``told_at`` the moment of the last notice, if any.
-    Of a storm these are about all its groups, of which there are ``group_count``; ``groups`` are
+    Of a flood these are about all its groups, of which there are ``group_count``; ``groups`` are
     those with the most new failures.
     """
 
@@ -81,7 +81,7 @@ def take_overdue() -> list[Notice]:
 
     Groups beyond ``ALERT_LIMIT`` are told of by one notice, once in a cooldown.
     """
-    overdue = groups().failing().audible().exclude(pk=FailureGroup.STORM).filter(_is_overdue())
+    overdue = groups().failing().audible().exclude(pk=FailureGroup.FLOOD).filter(_is_overdue())
     pks = overdue.order_by("pk").values_list("pk", flat=True)[:SWEEP_LIMIT]
     alone, held = _parted(_due(pks))
     return [*_told(alone), *_told_together(held)]
@@ -109,7 +109,7 @@ def take_recovered() -> list[Notice]:
     return [
         replace(_notice(group, now), kind=NoticeKind.RECOVERED)
         for group, now in rows
-        if group.was_told_alone
+        if group.alerted_count and not group.was_told_together
     ]
 
 
@@ -155,9 +155,9 @@ def _new(group: FailureGroup) -> int:
 # Note [At most so many letters]
 # A notice of a group's own sets its ``alerted_at``. So the groups with one within the cooldown are
 # those told of one by one, and one less than ALERT_LIMIT of them may be: the last letter is the
-# storm's. It has a group of its own, stored while there is a storm, whose ``alerted_at`` is that of
-# the last such letter. A group that the storm told of has ``alerted_count`` raised alone. So it is
-# not told of again unless it fails again, and recovers unheard (``was_told_alone``).
+# flood's. It has a group of its own, stored while there is a flood, whose ``alerted_at`` is that of
+# the last such letter. A group that the flood told of has ``alerted_count`` raised alone. So it is
+# not told of again unless it fails again, and recovers unheard (``was_told_together``).
 
 
 def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
@@ -177,7 +177,7 @@ def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
 
 def _room(limit: int) -> int:
     """Return how many more groups may be told of one by one now."""
-    alerted = groups().exclude(pk=FailureGroup.STORM)
+    alerted = groups().exclude(pk=FailureGroup.FLOOD)
     alerted = alerted.filter(alerted_at__gt=DatabaseNow() - conf.get().cooldown)
     return max(0, limit - 1 - alerted[:limit].count())
 
@@ -185,16 +185,16 @@ def _room(limit: int) -> int:
 def _wait_for_turn() -> None:
     """Let one transaction at a time look for room; the next one when this one is over.
 
-    The storm's group is the lock. Where it is there for that alone it is seen by no one.
+    The flood's group is the lock. Where it is there for that alone it is seen by no one.
     """
-    make_sure_of(_storm())
-    unused = groups().filter(pk=FailureGroup.STORM, failure_count=0)
+    make_sure_of(_flood())
+    unused = groups().filter(pk=FailureGroup.FLOOD, failure_count=0)
     unused._raw_delete(unused.db)
 
 
-def _storm() -> FailureGroup:
+def _flood() -> FailureGroup:
     return FailureGroup(
-        fingerprint=FailureGroup.STORM,
+        fingerprint=FailureGroup.FLOOD,
         kind=FailureGroup.Kind.RULE,
         message=_("More failure groups than ALERT_LIMIT lets alert one by one"),
         first_seen_at=DatabaseNow(),
@@ -206,27 +206,27 @@ def _told_together(held: Sequence[Due]) -> list[Notice]:
     """Return one notice of all these groups, if it is due, and note that they are told of."""
     if not held:
         return []
-    count_breach(_storm())
-    [(storm, now)] = locked(groups().filter(pk=FailureGroup.STORM))
-    if not storm.alert_is_due(now, conf.get().cooldown):
+    count_breach(_flood())
+    [(flood, now)] = locked(groups().filter(pk=FailureGroup.FLOOD))
+    if not flood.alert_is_due(now, conf.get().cooldown):
         return []
     pks = [group.pk for group, _ in held]
     for start in range(0, len(pks), CHUNK):
         chunk = groups().filter(pk__in=pks[start : start + CHUNK])
         chunk.update(alerted_count=F("streak_count"), **AUDIBLE)
-    _told([(storm, now)])
-    return [_notice_of_storm(storm, [group for group, _ in held], now)]
+    _told([(flood, now)])
+    return [_notice_of_flood(flood, [group for group, _ in held], now)]
 
 
-def _notice_of_storm(storm: FailureGroup, held: Sequence[FailureGroup], now: datetime) -> Notice:
+def _notice_of_flood(flood: FailureGroup, held: Sequence[FailureGroup], now: datetime) -> Notice:
     return Notice(
-        kind=NoticeKind.STORM,
-        fingerprint=storm.pk,
+        kind=NoticeKind.FLOOD,
+        fingerprint=flood.pk,
         sample_id=held[0].sample_id,
         count=sum(group.streak_count for group in held),
         new_count=sum(map(_new, held)),
         since=min(group.streak_started_at or now for group in held),
-        told_at=storm.alerted_at,
+        told_at=flood.alerted_at,
         at=now,
         group_count=len(held),
         groups=[group.pk for group in held[:NAMED]],

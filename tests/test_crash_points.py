@@ -125,7 +125,7 @@ def a_group_that_recovers() -> Act:
     return sweep_and_tell
 
 
-def a_storm() -> Act:
+def a_flood() -> Act:
     settings.RETRYTASKS["ALERT_LIMIT"] = 2
     for error in ("OSError", "ValueError", "FileNotFoundError"):
         tasks.raises.using(max_retries=0).enqueue(error)
@@ -196,7 +196,7 @@ STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     a_hopeless_task: {("FAILED",)},
     a_failure_to_announce: {("FAILED",)},
     a_group_that_recovers: {("FAILED", "SUCCEEDED")},
-    a_storm: {("FAILED",) * 3},
+    a_flood: {("FAILED",) * 3},
     a_lost_task: {("SUCCEEDED",)},
     lost_neighbours: {("SUCCEEDED",) * 3},
     purged_wake_ups: {("SUCCEEDED", "SUCCEEDED")},
@@ -317,8 +317,8 @@ def expected_alerts() -> set[str]:
     """Return the kinds of alerts that there have to be, by what the groups have been through."""
     failed = FailureGroup.objects.filter(failure_count__gt=0)
     recovered = failed.filter(recovered_at__isnull=False)
-    storm = failed.filter(pk=FailureGroup.STORM)
-    kinds = {"FAILING": failed, "RECOVERED": recovered, "STORM": storm}
+    flood = failed.filter(pk=FailureGroup.FLOOD)
+    kinds = {"FAILING": failed, "RECOVERED": recovered, "FLOOD": flood}
     return {kind for kind, groups in kinds.items() if groups.exists()}
 
 

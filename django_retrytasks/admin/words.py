@@ -183,8 +183,8 @@ def last_alert(group: FailureGroup) -> str:
     """Return in a sentence when it last alerted, in this streak."""
     if not group.streak_count:
         return ""
-    if group.alerted_count and not group.was_told_alone:
-        words = gettext("An alert about many groups told of them, when the count was %(count)d.")
+    if group.was_told_together:
+        words = gettext("The last alert was about many groups, when the count was %(count)d.")
         return words % {"count": group.alerted_count}
     if group.alerted_at is None:
         return gettext("No alert has told of these failures.")
@@ -202,13 +202,15 @@ def next_alert(group: FailureGroup, cooldown: timedelta) -> str:
         if until is None:
             return gettext("Muted: it alerts no more until it is reopened.")
         return gettext("Muted: it alerts no more until %(clock)s.") % {"clock": clock(until, now)}
-    if group.is_storm:
+    if group.is_flood:
         return gettext("It alerts once in an ALERT_COOLDOWN at most.")
     if group.alert_is_due(now, cooldown):
         return gettext(
             "The next alert is due: the sweep sends it within a minute, or later one about many "
             "groups."
         )
+    if group.was_told_together:
+        return gettext("The next failure alerts at once, or later in an alert about many groups.")
     if group.alerted_at is None or not group.was_alerted(now, cooldown):
         return gettext("The next failure alerts at once.")
     details = {

@@ -26,7 +26,7 @@ from tests.receivers import receiving
 
 pytestmark = pytest.mark.django_db
 
-HERE = "tests.test_storms"
+HERE = "tests.test_floods"
 SINKS = "django_retrytasks.alerts"
 SITE = "https://shop.example"
 REASON = "More failure groups than ALERT_LIMIT lets alert one by one"
@@ -110,7 +110,7 @@ class TestLimit:
         sweep(driver)
         sweep(driver)
 
-        assert kinds() == {"FAILING": 9, "STORM": 1}
+        assert kinds() == {"FAILING": 9, "FLOOD": 1}
         assert groups_told_of() == 300
         assert FailureGroup.objects.filter(kind=FailureGroup.Kind.FAILURE).count() == 300
 
@@ -128,7 +128,7 @@ class TestLimit:
             fail(driver, place)
         sweep(driver)
 
-        assert kinds() == {"FAILING": 3, "STORM": 1}
+        assert kinds() == {"FAILING": 3, "FLOOD": 1}
         assert groups_told_of() == 12
 
     def test_of_one_leaves_a_single_letter_to_all(self, driver: Driver, settings: Any) -> None:
@@ -138,7 +138,7 @@ class TestLimit:
         assert heard == []
         sweep(driver)
 
-        assert kinds() == {"STORM": 1}
+        assert kinds() == {"FLOOD": 1}
         assert groups_told_of() == 3
 
     def test_of_none_there_is_none(self, driver: Driver, settings: Any) -> None:
@@ -151,15 +151,15 @@ class TestLimit:
 
     def test_a_cause_told_of_alone_still_tells_of_its_tenth_failure(self, driver: Driver) -> None:
         fail(driver, *range(12))
-        told = [alert.group.pk for alert in heard]
+        told = {alert.group.pk for alert in heard}
         sweep(driver)
 
         for _ in range(9):
             fail(driver, *range(12))
         sweep(driver)
 
-        assert kinds() == {"FAILING": 3, "STORM": 1, "STILL_FAILING": 3}
-        assert [alert.group.pk for alert in heard[4:]] == told
+        assert kinds() == {"FAILING": 3, "FLOOD": 1, "STILL_FAILING": 3}
+        assert {alert.group.pk for alert in heard[4:]} == told
 
     def test_breaches_of_rules_count_like_failures(self, driver: Driver, settings: Any) -> None:
         settings.RETRYTASKS["ALERT_RULES"] = [
@@ -169,7 +169,7 @@ class TestLimit:
 
         sweep(driver)
 
-        assert kinds() == {"FAILING": 3, "STORM": 1}
+        assert kinds() == {"FAILING": 3, "FLOOD": 1}
         assert groups_told_of() == 12
 
     def test_the_most_failures_are_told_of_alone(self, driver: Driver) -> None:
@@ -183,7 +183,7 @@ class TestLimit:
 
         sweep(driver)
 
-        assert kinds() == {"STILL_FAILING": 3, "STORM": 1}
+        assert kinds() == {"STILL_FAILING": 3, "FLOOD": 1}
         assert sorted(alert.count for alert in heard) == [6, 9, 9, 9]
 
 
@@ -214,19 +214,19 @@ class TestAfterwards:
         assert (alert.kind, alert.group.origin) == (NoticeKind.STILL_FAILING, quiet)
         assert (alert.count, alert.new_count) == (2, 1)
 
-    def test_a_storm_that_goes_on_is_told_of_once_in_a_cooldown(self, driver: Driver) -> None:
+    def test_a_flood_that_goes_on_is_told_of_once_in_a_cooldown(self, driver: Driver) -> None:
         for _ in range(13):  # for two hours
             fail(driver, *range(12))
             sweep(driver)
             time_goes_by(timedelta(minutes=10))
 
         # Those told of alone were so at 0, 60 and, for their 10th failure, 90 minutes.
-        assert kinds() == {"FAILING": 3, "STORM": 3, "STILL_FAILING": 3 + 3}
-        storms = [alert for alert in heard if alert.is_storm]
-        assert [alert.group_count for alert in storms] == [9, 9, 9]
-        assert [alert.count for alert in storms] == [9, 9 * 7, 9 * 13]
-        assert [alert.new_count for alert in storms] == [9, 9 * 6, 9 * 6]
-        assert [alert.told_at is None for alert in storms] == [True, False, False]
+        assert kinds() == {"FAILING": 3, "FLOOD": 3, "STILL_FAILING": 3 + 3}
+        floods = [alert for alert in heard if alert.is_flood]
+        assert [alert.group_count for alert in floods] == [9, 9, 9]
+        assert [alert.count for alert in floods] == [9, 9 * 7, 9 * 13]
+        assert [alert.new_count for alert in floods] == [9, 9 * 6, 9 * 6]
+        assert [alert.told_at is None for alert in floods] == [True, False, False]
 
     def test_only_what_was_told_of_alone_is_told_to_be_over(self, driver: Driver) -> None:
         fail(driver, *range(12))
@@ -238,7 +238,7 @@ class TestAfterwards:
 
         over = [alert.group for alert in heard]
         assert kinds() == {"RECOVERED": 4}
-        assert {group.pk for group in over} == {*alone, FailureGroup.STORM}
+        assert {group.pk for group in over} == {*alone, FailureGroup.FLOOD}
         assert failing() == 0
 
     def test_what_nobody_has_been_told_of_has_not_recovered_unheard(self, driver: Driver) -> None:
@@ -256,10 +256,10 @@ class TestAfterwards:
         assert groups_told_of() == 6
         assert failing() == 0
 
-    def test_a_storm_that_is_muted_is_told_of_after_the_mute(self, driver: Driver) -> None:
+    def test_a_flood_that_is_muted_is_told_of_after_the_mute(self, driver: Driver) -> None:
         fail(driver, *range(12))
         sweep(driver)
-        failures.mute([FailureGroup.STORM], timezone.now() + timedelta(hours=2))
+        failures.mute([FailureGroup.FLOOD], timezone.now() + timedelta(hours=2))
         time_goes_by(timedelta(minutes=90))
         heard.clear()
         fail(driver, *range(20, 32))
@@ -269,7 +269,7 @@ class TestAfterwards:
         time_goes_by(timedelta(minutes=31))
         sweep(driver)
 
-        assert kinds() == {"FAILING": 3, "STORM": 1}
+        assert kinds() == {"FAILING": 3, "FLOOD": 1}
         assert groups_told_of() == 12
 
     def test_one_that_is_rolled_back_is_told_of_by_the_next_sweep(self, driver: Driver) -> None:
@@ -281,7 +281,7 @@ class TestAfterwards:
 
         sweep(driver)
 
-        assert kinds() == {"FAILING": 3, "STORM": 1}
+        assert kinds() == {"FAILING": 3, "FLOOD": 1}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -301,12 +301,12 @@ class TestManyWorkers:
         told = [notice for session in sessions for notice in session.result()]
 
         assert len(told) == 3
-        assert not FailureGroup.objects.filter(pk=FailureGroup.STORM).exists()
+        assert not FailureGroup.objects.filter(pk=FailureGroup.FLOOD).exists()
 
         with transaction.atomic():
-            [storm] = notices.take_overdue()
+            [flood] = notices.take_overdue()
 
-        assert (storm.kind, storm.group_count) == (NoticeKind.STORM, 37)
+        assert (flood.kind, flood.group_count) == (NoticeKind.FLOOD, 37)
 
 
 def count_a_failure(driver: Driver, place: int) -> Any:
@@ -318,7 +318,7 @@ def count_a_failure(driver: Driver, place: int) -> Any:
     return failed.fingerprint
 
 
-def storm_of(driver: Driver) -> Alert:
+def flood_of(driver: Driver) -> Alert:
     """Have five causes fail six times in all, two of them held back; return what is told of it."""
     FailureGroup.objects.all().delete()
     fail(driver, *range(5))
@@ -335,7 +335,7 @@ class TestLetter:
     ) -> None:
         settings.RETRYTASKS["ALERTS"] = [f"{HERE}.hear", f"{SINKS}.mail_admins"]
         settings.TIME_ZONE = "UTC"
-        alert = storm_of(driver)
+        alert = flood_of(driver)
 
         letter = mailoutbox[-1]
         [page] = [text for text, kind in letter.alternatives if kind == "text/html"]
@@ -347,26 +347,26 @@ class TestLetter:
             f"Reason: {REASON}",
             "Failure groups: 2",
             f"Failures: 3 since {alert.since:%Y-%m-%d %H:%M:%S} UTC",
-            f"2 times: ConnectionError in {HERE}.breaks_at",
-            f"1 time: ConnectionError in {HERE}.breaks_at",
+            f"2 times: ConnectionError in {HERE}.breaks_at · {alert.groups[0].origin}",
+            f"1 time: ConnectionError in {HERE}.breaks_at · {alert.groups[1].origin}",
             f"Failure groups: {url}",
         ]
         assert f'<a href="{url}"' in page
         assert f">{REASON}</dd>" in page
 
     def test_leads_to_the_groups_that_fail(self, driver: Driver, admin_client: Client) -> None:
-        alert = storm_of(driver)
+        alert = flood_of(driver)
 
         page = admin_client.get(str(alert.group_url).removeprefix(SITE)).content.decode()
 
         assert page.count("ConnectionError · t.t.breaks_at") == 5
 
     def test_is_json_that_names_its_groups(self, driver: Driver) -> None:
-        alert = storm_of(driver)
+        alert = flood_of(driver)
 
         told = json.loads(json.dumps(alert.as_dict()))
 
-        assert (told["kind"], told["group_count"]) == ("STORM", 2)
+        assert (told["kind"], told["group_count"]) == ("FLOOD", 2)
         assert (told["count"], told["new_count"], told["told_at"]) == (3, 3, None)
         assert [group["name"] for group in told["groups"]] == [f"{HERE}.breaks_at"] * 2
         assert (told["group"]["kind"], told["group"]["message"]) == ("RULE", REASON)
@@ -376,7 +376,7 @@ class TestLetter:
         with receiving() as receiver:
             chat = {"sink": f"{SINKS}.webhook", "url": receiver.url(), "form": "text"}
             settings.RETRYTASKS["ALERTS"] = [f"{HERE}.hear", chat]
-            alert = storm_of(driver)
+            alert = flood_of(driver)
 
         text = receiver.posted[-1].content["text"]
         assert text.startswith(f"{alert.subject}\nReason: {REASON}\nFailure groups: 2\n")
@@ -390,9 +390,9 @@ class TestLetter:
         assert sent[0].queue_name == "emails"
 
     def test_leaves_out_a_group_deleted_meanwhile(self, driver: Driver) -> None:
-        alert = storm_of(driver)
+        alert = flood_of(driver)
         notice = Notice(
-            kind=NoticeKind.STORM,
+            kind=NoticeKind.FLOOD,
             fingerprint=alert.group.pk,
             sample_id=None,
             count=3,
@@ -412,20 +412,20 @@ class TestPage:
     def test_of_a_group_says_that_an_alert_about_many_told_of_it(
         self, driver: Driver, admin_client: Client
     ) -> None:
-        alert = storm_of(driver)
+        alert = flood_of(driver)
 
         page = admin_client.get(f"/admin/retrytasks/failuregroup/{alert.groups[0].pk}/change/")
 
-        assert "An alert about many groups told of them, when the count was 2." in (
-            page.content.decode()
-        )
+        told = "The last alert was about many groups, when the count was 2."
+        to_come = "The next failure alerts at once, or later in an alert about many groups."
+        assert f"{told} {to_come}" in page.content.decode()
 
-    def test_of_the_storm_says_how_often_it_alerts(
+    def test_of_the_flood_says_how_often_it_alerts(
         self, driver: Driver, admin_client: Client
     ) -> None:
-        storm_of(driver)
+        flood_of(driver)
 
-        page = admin_client.get(f"/admin/retrytasks/failuregroup/{FailureGroup.STORM}/change/")
+        page = admin_client.get(f"/admin/retrytasks/failuregroup/{FailureGroup.FLOOD}/change/")
 
         assert "It alerts once in an ALERT_COOLDOWN at most." in page.content.decode()
 
