@@ -77,9 +77,16 @@ class Command:
         arguments: the subcommand and its options.
         log: what it prints is added to this file.
         environment: added to this process's own.
+        directory: where its source is; None: the current one.
     """
 
-    def __init__(self, arguments: Sequence[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        environment: dict[str, str],
+        directory: Path | None = None,
+    ) -> None:
         self.log = log
         self._mark = uuid.uuid4().hex
         with log.open("ab") as output:
@@ -89,6 +96,7 @@ class Command:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                cwd=directory,
             )
 
     @property
@@ -131,8 +139,10 @@ class Command:
 class Supervised(Command):
     """``manage.py retrytasks cluster``."""
 
-    def __init__(self, log: Path, *options: str, **environment: str) -> None:
-        super().__init__(["retrytasks", "cluster", *options], log, environment)
+    def __init__(
+        self, log: Path, *options: str, directory: Path | None = None, **environment: str
+    ) -> None:
+        super().__init__(["retrytasks", "cluster", *options], log, environment, directory)
 
 
 class Stock(Command):

@@ -21,6 +21,20 @@ def main() -> int:
     """Run it as the command line says; return the exit code."""
     options = _options()
     _set_up(options.database)
+    return _upgrade(options) if options.upgrade_from else _break(options)
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    from tests.chaos.upgrade import Upgrade
+
+    with _own_database() as home:
+        old = options.upgrade_from.resolve()
+        wrong = Upgrade(old, home, 60 * options.minutes / 4, tell).run()
+    tell("\n".join(wrong) or "every promise was kept")
+    return int(bool(wrong))
+
+
+def _break(options: argparse.Namespace) -> int:
     from tests.chaos.run import Chaos, Plan
 
     plan = Plan(
@@ -47,6 +61,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", metavar="URL", help="Default: DATABASE_URL, else SQLite.")
     parser.add_argument(
         "--restart", metavar="COMMAND", help="Restarts the database: adds that to the faults."
+    )
+    parser.add_argument(
+        "--upgrade-from",
+        type=Path,
+        metavar="CHECKOUT",
+        help="Upgrade from the release whose source this is, in place of causing faults.",
     )
     parser.add_argument("--no-guard", action="store_true", help="The negative control.")
     return parser.parse_args()
