@@ -171,7 +171,7 @@ def review() -> None:
 
     Called by the sweep.
     """
-    with in_the_sites_words():  # a breach's message is stored, as is that of a storm below
+    with in_the_sites_words():  # a breach's message is stored, as is that of a flood below
         breaches = list(rules.breached())
     for group in breaches:
         failures.count_breach(group)
