@@ -16,12 +16,11 @@ from . import conf, failures, lifecycle, notices, rules, wakeups
 from .alerts import Alert, in_the_sites_words
 from .backend import backend_of, resolve
 from .context import RetryTaskContext
-from .contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from .exceptions import Discard, NotATask, NotImportable
-from .lanes import ANNOUNCE_PRIORITY
+from .internal import POLICY, internal_task
 from .models import Attempt, Task, uuid7
 from .notices import Notice
-from .policy import PolicyOptions, StopReason
+from .policy import StopReason
 from .signals import task_failed
 from .tasks import RetryTask, retry_task
 from .transactions import writing
@@ -38,20 +37,6 @@ ANNOUNCED = (
     *("number", "finished_at"),
     *(f"task__{name}" for name in READ),
 )
-# All of them, so that nothing a site sets for its own tasks quiets an announcement.
-POLICY: PolicyOptions = {
-    "max_retries": lifecycle.ANNOUNCE_RETRIES,
-    "countdown": 5,
-    "backoff": 2,
-    "max_countdown": 3600,
-    "jitter": True,
-    "retry_on": (Exception,),
-    "no_retry_on": (),
-    "retry_for": None,
-    "max_crashes": lifecycle.ANNOUNCE_RETRIES,
-    "timeout": 300,
-}
-
 
 # ---- final failures
 
@@ -104,7 +89,7 @@ def _calls(attempt: Attempt) -> Iterator[Task]:
 def _call(to: RetryTask[..., Any], args: Sequence[Any], attempt: Attempt, receiver: str) -> Task:
     # At the priority of the failed Task: there is one for each failure and receiver.
     pk, priority = _id_of(attempt, receiver), attempt.task.priority
-    return internal_task(to, args, attempt.task, pk, priority)
+    return internal_task(to.module_path, args, attempt.task, pk, priority)
 
 
 def _may_have_on_failure(task: Task) -> bool:
@@ -199,8 +184,9 @@ def _enqueue_alerts(due: Sequence[Notice]) -> None:
     """Enqueue one Task per notice and sink."""
     rows = Task.objects.using(wakeups.alias()).only("queue_name", "backend")
     samples = rows.in_bulk([notice.sample_id for notice in due])
+    path = send_alert.module_path
     alerts = [
-        internal_task(send_alert, [sink.name, asdict(notice)], samples.get(notice.sample_id))
+        internal_task(path, [sink.name, asdict(notice)], samples.get(notice.sample_id))
         for notice in due
         for sink in conf.get().sinks
     ]
@@ -215,32 +201,6 @@ def _give_time(context: RetryTaskContext, lack: str) -> NoReturn:
     if context.retry_count < DEPLOY_RETRIES:
         raise LookupError(f"this worker knows {lack}")
     raise Discard(f"{lack} any more")
-
-
-def internal_task(
-    to: RetryTask[..., Any],
-    args: Sequence[Any],
-    beside: Task | None = None,
-    pk: uuid.UUID | None = None,
-    priority: int = ANNOUNCE_PRIORITY,
-) -> Task:
-    """Return an internal Task, to run in the queue of the Task it is about.
-
-    Claimed alone, it is settled at once, so that a crash repeats no other one's call.
-    """
-    return Task(
-        pk=pk or uuid7(),
-        name=to.module_path,
-        args=list(args),
-        kwargs={},
-        queue_name=beside.queue_name if beside else DEFAULT_TASK_QUEUE_NAME,
-        priority=priority,
-        backend=beside.backend if beside else DEFAULT_TASK_BACKEND_ALIAS,
-        internal=True,
-        suspect=True,
-        max_retries=to.policy.max_retries,
-        timeout=to.policy.timeout,
-    )
 
 
 def _synchronous(receiver: Receiver) -> Receiver:

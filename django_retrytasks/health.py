@@ -1,6 +1,6 @@
 """How the work goes: read from the rows alone, at the same cost whatever waits.
 
-A check takes a query for each queue, one for each priority there is, and some six more.
+A check takes six queries, and one more for each further 500 lanes with due Tasks.
 
 Due Tasks are found by seeks in the claim's index, running ones in that of the statuses, and the
 latest attempt by its key. Nothing here reads a table through.
@@ -9,16 +9,16 @@ latest attempt by its key. Nothing here reads a table through.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max, Subquery
+from django.db.models import Max
 
-from . import moments, wakeups
-from .lanes import Lane, all_lanes, paused_now
-from .models import Attempt, DatabaseNow, Status, Task, TaskQuerySet
+from . import wakeups
+from .lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
+from .models import Attempt, Status, Task, TaskQuerySet
 from .seeks import CountOf, answers, first
 
 # Due Tasks are counted up to so many in each queue: a count walks the index.
@@ -61,21 +61,17 @@ class Health:
 
 def check() -> Health:
     """Look at the work of all clusters."""
-    lanes, paused = all_lanes(), paused_now()
-    by_queue = _by_queue(lanes)
-    going = [lane for lane in lanes if not paused.skips(lane)]
-    asked = {**_of_all(), **_oldest(going)}
-    asked |= {(name, None): _due_count(name, of_queue) for name, of_queue in by_queue.items()}
-    found = answers(_tasks(), asked)
-    lags = _lags(going, found)
+    seen, paused = survey(NOTHING_PAUSED), paused_now()
+    lags = {lane: lag for lane, lag in seen.lags.items() if not paused.skips(lane)}
+    counts, found = due_counts(seen.due, COUNT_LIMIT), answers(_tasks(), _of_all())
     queues = [
         QueueHealth(
             queue_name=name,
-            due_count=found.get((name, None), 0),
-            lag=max((lags.get(lane, 0.0) for lane in of_queue), default=0.0),
+            due_count=min(COUNT_LIMIT, sum(counts.get(lane, 0) for lane in of_queue)),
+            lag=max(lags.get(lane, 0.0) for lane in of_queue),
             is_paused=name in paused.queue_names,
         )
-        for name, of_queue in by_queue.items()
+        for name, of_queue in _by_queue(seen.oldest).items()
     ]
     claims = (running().aggregate(at=Max("claimed_at"))["at"], found.get("claimed_last"))
     return Health(
@@ -85,16 +81,6 @@ def check() -> Health:
         last_claim_at=max((at for at in claims if at), default=None),
         swept_at=wakeups.swept_at(),
     )
-
-
-def lag(among: Iterable[Lane]) -> float:
-    """Return for how many seconds the oldest due Task of these lanes has been due.
-
-    0 if none is. Lapsed claims are due since their lease ended.
-    """
-    oldest = _oldest(among)
-    found = answers(_tasks(), {"now": DatabaseNow(), **oldest}) if oldest else {}
-    return max(_lags(oldest, found).values(), default=0.0)
 
 
 def running() -> TaskQuerySet:
@@ -109,35 +95,15 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     return found
 
 
-# ---- what is asked for at once, by any key: a lane's oldest due Task by the lane
+# ---- what is asked for at once, by any key
 
 
 def _of_all() -> dict[Any, Any]:
     attempts = Attempt.objects.using(wakeups.alias()).order_by("-pk")
     return {
-        "now": DatabaseNow(),
         "running": CountOf(running().values("pk")),
         "claimed_last": first(attempts, "task__claimed_at"),
     }
-
-
-def _oldest(among: Iterable[Lane]) -> dict[Lane, Subquery]:
-    due = {lane: _tasks().of_lane(*lane).due() for lane in among}
-    return {lane: first(rows.order_by("run_after"), "run_after") for lane, rows in due.items()}
-
-
-def _due_count(queue_name: str, lanes: Iterable[Lane]) -> CountOf:
-    # By its priorities, so that the claim's index leads to the due ones of each.
-    priorities = [priority for _, priority in lanes]
-    due = _tasks().due().filter(queue_name=queue_name, priority__in=priorities)
-    return CountOf(due.values("pk")[:COUNT_LIMIT])
-
-
-def _lags(lanes: Iterable[Lane], found: Mapping[Any, Any]) -> dict[Lane, float]:
-    """Return for how many seconds the oldest due Task of each lane has been due, if one is."""
-    oldest = {lane: at for lane in lanes if (at := found.get(lane))}
-    waits = {lane: moments.between(at, found["now"]) for lane, at in oldest.items()}
-    return {lane: max(0.0, wait.total_seconds()) for lane, wait in waits.items()}
 
 
 def _tasks() -> TaskQuerySet:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from . import discovery, lanes, wakeups
 from .backend import RetryTasksBackend, resolve
 from .contract import DEFAULT_TASK_QUEUE_NAME, task_backends
@@ -23,7 +21,7 @@ def allowed_queues() -> set[str]:
 
 def queues_in_use() -> list[str]:
     """Return queues that hold Tasks, and those that ``TASKS`` names."""
-    return sorted({*islice(lanes.queue_names(), QUEUES_SHOWN), *allowed_queues()})
+    return sorted({*lanes.queue_names(QUEUES_SHOWN), *allowed_queues()})
 
 
 def known_queues() -> list[str]:

@@ -8,23 +8,23 @@ each is touched once, and a claim costs the same however many are paused.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connections
-from django.db.models import Exists, F
+from django.db.models import F
 
-from . import seeks, wakeups
+from . import moments, seeks, wakeups
+from .internal import ANNOUNCE_PRIORITY
 from .models import PARKED, DatabaseNow, Pause, Status, Task, TaskQuerySet
 from .transactions import writing
 
 Lane = tuple[str, int]
 """A queue's name and a priority."""
+Due = Mapping[Lane, datetime]
+"""Lanes with due Tasks, the best first, and when the oldest of each came due."""
 
-# Internal Tasks have this priority, and run in a paused queue as well.
-ANNOUNCE_PRIORITY = 100
 CHUNK = 1000
 
 
@@ -51,74 +51,90 @@ NOTHING_PAUSED = Paused()
 # ---- lanes
 
 
-def lanes_of(key: str, paused: Paused | None = None) -> list[Lane]:
-    """Return the lanes of a cluster that hold unfinished Tasks, highest priority first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The lanes that hold unfinished Tasks, at one moment."""
 
-    Each is found by a seek in the claim's index, so the cost does not grow with the Tasks waiting.
-    Paused ones are left out.
+    oldest: Mapping[Lane, datetime]
+    """When the first Task of each lane comes due, or came, by queue and priority."""
+    at: datetime | None
+    """The database's time; None where there is no lane."""
+
+    @property
+    def due(self) -> Due:
+        """Return the lanes with due Tasks."""
+        found = {lane: at for lane, at in self.oldest.items() if self.at and at <= self.at}
+        return best_first(found)
+
+    @property
+    def lags(self) -> dict[Lane, float]:
+        """Return for how many seconds the oldest due Task of each lane has been due."""
+        return {lane: -wait for lane, wait in self._waits().items() if wait <= 0}
+
+    @property
+    def lag(self) -> float:
+        """Return the greatest lag of all lanes; 0 if nothing is due."""
+        return max(self.lags.values(), default=0.0)
+
+    @property
+    def wait(self) -> float | None:
+        """Return the seconds until the next Task comes due, or the next lease ends.
+
+        0 or below where one is due; None where there is no lane.
+        """
+        return min(self._waits().values(), default=None)
+
+    def of(self, key: str) -> Survey:
+        """Return the lanes of a cluster."""
+        keys = wakeups.keys_for(name for name, _ in self.oldest)
+        oldest = {lane: at for lane, at in self.oldest.items() if keys[lane[0]] == key}
+        return Survey(oldest=oldest, at=self.at if oldest else None)
+
+    def _waits(self) -> dict[Lane, float]:
+        now = self.at
+        if now is None:
+            return {}
+        waits = {lane: moments.between(now, at) for lane, at in self.oldest.items()}
+        return {lane: wait.total_seconds() for lane, wait in waits.items()}
+
+
+def survey(paused: Paused | None = None) -> Survey:
+    """Look at the lanes of all clusters: one query, a seek or two in the claim's index for each.
+
+    So the cost does not grow with the Tasks waiting.
+
+    Args:
+        paused: what is left out; None: what is paused now.
     """
     paused = paused_now() if paused is None else paused
-    queues = [name for name in queue_names() if wakeups.key_for(name) == key]
-    found = [lane for lane in _lanes_in(queues) if not paused.skips(lane)]
-    return sorted(found, key=lambda lane: -lane[1])
+    found, now = seeks.earliest(_rows(), ("queue_name", "priority"), "run_after")
+    oldest = {(name, n): at for (name, n), at in found.items() if not paused.skips((name, n))}
+    return Survey(oldest=oldest, at=now if oldest else None)
 
 
-def running_lanes(paused: Paused | None = None) -> list[Lane]:
-    """Return the lanes of all clusters that hold unfinished Tasks, paused ones left out."""
-    paused = paused_now() if paused is None else paused
-    return [lane for lane in all_lanes() if not paused.skips(lane)]
+def best_first(due: Due) -> Due:
+    """Return the lanes by priority, the highest first, then by their oldest due Task."""
+    return dict(sorted(due.items(), key=lambda one: (-one[0][1], one[1])))
 
 
-def all_lanes() -> list[Lane]:
-    """Return the lanes of all clusters that hold unfinished Tasks, by queue and priority."""
-    return _lanes_in(queue_names())
+def due_counts(due: Due, limit: int) -> dict[Lane, int]:
+    """Count the due Tasks of each lane, up to a limit; a query for each 500 lanes."""
+    sql = f"SELECT COUNT(*) FROM ({due_sql('1')} LIMIT {limit}) counted"  # noqa: S608
+    return dict(seeks.for_each(sql, due, wakeups.alias()))
 
 
-def _lanes_in(queue_names: Iterable[str]) -> list[Lane]:
-    queues = {name: _indexed().filter(queue_name=name) for name in queue_names}
-    if len(queues) == 1:  # what most clusters have; a plain walk is the cheaper one then
-        [(name, rows)] = queues.items()
-        lanes = [(name, priority) for priority in seeks.distinct(rows, "priority")]
-    else:
-        lanes = _walk_all(queues)
-    return sorted(lanes if _is_partial() else _holding_unfinished(lanes))
+def due_sql(columns: str) -> str:
+    """Return the query for the due Tasks of a lane: to be given its queue's name and priority."""
+    now, _ = _rows().query.get_compiler(wakeups.alias()).compile(DatabaseNow())
+    return (
+        f"SELECT {columns} FROM {Task._meta.db_table}"  # noqa: S608
+        f" WHERE queue_name = %s AND priority = %s AND run_after <= {now}"
+    )
 
 
-def _walk_all(queues: Mapping[str, TaskQuerySet]) -> list[Lane]:
-    """Walk the priorities of all queues at once, by a query for each step."""
-    lanes: list[Lane] = []
-    while queues:
-        lowest = {
-            name: seeks.first(rows.order_by("priority"), "priority")
-            for name, rows in queues.items()
-        }
-        found = [lane for lane in seeks.answers(_rows(), lowest).items() if lane[1] is not None]
-        lanes += found
-        queues = {name: queues[name].filter(priority__gt=priority) for name, priority in found}
-    return lanes
-
-
-def _holding_unfinished(lanes: Sequence[Lane]) -> list[Lane]:
-    found = seeks.answers(_rows(), {lane: Exists(_rows().of_lane(*lane)) for lane in lanes})
-    return [lane for lane, holds in found.items() if holds]
-
-
-def queue_names() -> Iterator[str]:
-    """Walk the queues that hold Tasks, in alphabetical order: unfinished ones, or any on MariaDB
-    and MySQL."""
-    return seeks.distinct(_indexed(), "queue_name")
-
-
-def _indexed() -> TaskQuerySet:
-    """Return the Tasks that the claim's index holds: all, where no index has a condition.
-
-    To ask it there for unfinished ones alone would be to walk over the finished.
-    """
-    return _rows().unfinished() if _is_partial() else _rows()
-
-
-def _is_partial() -> bool:
-    return connections[wakeups.alias()].features.supports_partial_indexes
+def queue_names(limit: int) -> list[str]:
+    """Return queues that hold Tasks, finished or not, in alphabetical order."""
+    return seeks.distinct(_rows(), "queue_name", limit)
 
 
 def _rows() -> TaskQuerySet:
@@ -172,10 +188,9 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     with writing():
         row = Pause.objects.using(wakeups.alias()).filter(queue_name=queue_name, name=name)
         deleted, _ = row.delete()
-    for lane in all_lanes():
-        while _unpark(lane):
-            pass
-        key = wakeups.key_for(lane[0])
+    while _unpark():
+        pass
+    for key in set(wakeups.keys_for(name for name, _ in survey().oldest).values()):
         wakeups.ring(key, [wakeups.now()] * wakeups.workers_of(key))
     return bool(deleted)
 
@@ -189,13 +204,10 @@ def park(tasks: Sequence[Task]) -> None:
     _rows().filter(pk__in=held).update(run_after=_parked())
 
 
-def _unpark(lane: Lane) -> int:
-    """Move some parked Tasks of a lane back, unless they are paused still; return how many."""
-    paused = paused_now()
-    if lane[0] in paused.queue_names:
-        return 0
-    rows = _rows()
-    parked = rows.of_lane(*lane).filter(run_after=_parked()).exclude(name__in=paused.names)
+def _unpark() -> int:
+    """Move some parked Tasks back, but none of paused functions; return how many."""
+    rows, lanes = _rows(), survey(paused=NOTHING_PAUSED).oldest
+    parked = rows.of_lanes(lanes).filter(run_after=_parked()).exclude(name__in=paused_now().names)
     with writing():
         found: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
         return int(rows.filter(pk__in=found).update(run_after=F("queued_at")))

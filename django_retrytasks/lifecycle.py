@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
-from operator import attrgetter
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
@@ -25,11 +24,13 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from . import conf, failures, lanes, moments, tallies, wakeups
+from . import conf, due, failures, lanes, moments, tallies, wakeups
+from .due import Picked
 from .exceptions import Duration, as_seconds
 from .failures import Failed
 from .ids import as_ids
-from .lanes import ANNOUNCE_PRIORITY, NOTHING_PAUSED, Lane, Paused
+from .internal import INTERNAL_RETENTION, internal_task
+from .lanes import NOTHING_PAUSED, Due, Paused, Survey
 from .models import FINAL, UNFINISHED, Attempt, DatabaseNow, Encoded, Status, Task, TaskQuerySet
 from .policy import Decision, StopReason
 from .reports import ErrorReport, storable
@@ -43,21 +44,15 @@ Waiting = tuple[Task, wakeups.Wake]
 CHUNK = 1000
 INLINE_ENTRY = "django_retrytasks.worker.run_inline"
 ANNOUNCE_ENTRY = "django_retrytasks.announcements.announce_failures"
-ANNOUNCE_RETRIES = 20
-DATABASE_NOW = "database_now"
 DECISION_LIMIT = 255
-# How many coming moments one sweep rings for, in each lane.
-COMING_LIMIT = 600
+# How many coming moments one sweep reads, and for how many it rings, in each cluster.
+COMING_READ, COMING_LIMIT = 10_000, 2_400
 # How long one prune goes on.
 PRUNE_SECONDS = 10.0
 # The lease of a Task that is run in the calling process.
 INLINE_LEASE = timedelta(days=1)
-# How often one claim parks what is paused before it makes do with what it has found.
-PARK_ROUNDS = 20
 STARTS = ("started_at", "last_attempted_at")
 WAITING = (Status.PENDING, Status.RETRYING)
-# Internal Tasks are of no interest once done.
-INTERNAL_RETENTION = timedelta(hours=1)
 
 # Tasks to be run by whoever runs inline here; None: clusters run them.
 _pending_inline: ContextVar[set[uuid.UUID] | None] = ContextVar("pending_inline", default=None)
@@ -72,6 +67,8 @@ class Claim:
     at: datetime | None = None
     ends_at: float = math.inf
     """When its lease ends at the earliest, in seconds of this process's monotonic clock."""
+    left: Due = field(default_factory=dict)
+    """The lanes that may hold more due Tasks, the best first."""
 
 
 class ClaimInDoubt(OperationalError):
@@ -203,29 +200,20 @@ def _ring(waiting: Sequence[Waiting]) -> None:
 # ---- claim
 
 
-def next_coming(among: Sequence[Lane]) -> tuple[datetime, datetime] | None:
-    """Return when the next waiting Task of these lanes comes due, and the database's time."""
-    rows = Task.objects.using(wakeups.alias()).exclude(status=Status.RUNNING)
-    coming = [
-        rows.of_lane(*lane).order_by("run_after").values_list("run_after", DatabaseNow()).first()
-        for lane in among
-    ]
-    return min((one for one in coming if one), default=None)
+def ring_for_due(key: str) -> bool:
+    """Leave wake-ups behind if Tasks of a cluster are due; return whether any was written."""
+    return bool(lanes.survey().of(key).due) and ring(key)
 
 
-def ring_for_due(key: str, among: Sequence[Lane], *, least: int = 1) -> bool:
-    """Leave wake-ups behind if Tasks are due: so many that a whole cluster works on them.
+def ring(key: str, *, least: int = 1) -> bool:
+    """Leave wake-ups behind: so many that a whole cluster works on what is due.
 
     Args:
         key: the cluster's key.
-        among: the lanes to look at.
         least: how many to write even where enough rows wait, which may be others'.
 
     Returns whether any was written.
     """
-    rows = Task.objects.using(wakeups.alias())
-    if not any(rows.of_lane(*lane).due().exists() for lane in among):
-        return False
     missing = wakeups.workers_of(key) - wakeups.waiting_count(key)
     count = max(least, missing)
     if count:
@@ -233,13 +221,13 @@ def ring_for_due(key: str, among: Sequence[Lane], *, least: int = 1) -> bool:
     return bool(count)
 
 
-def claim(
-    among: Sequence[Lane], *, limit: int, worker: str, paused: Paused = NOTHING_PAUSED
-) -> Claim:
-    """Take due Tasks of these lanes: highest priority first, then the oldest run_after.
+def claim(among: Due, *, limit: int, worker: str, paused: Paused = NOTHING_PAUSED) -> Claim:
+    """Take due Tasks of these lanes: the highest priority first, then the oldest run_after.
+
+    A lane whose oldest has been due for longest may fill the claim before the next one's turn.
 
     Args:
-        among: lanes, highest priority first.
+        among: lanes with due Tasks, as `lanes.survey` tells them.
         limit: how many Tasks at most.
         worker: who takes them.
         paused: what is parked, not taken, where it is found.
@@ -247,7 +235,7 @@ def claim(
     Lapsed claims are due as well: such a Task comes back with status RUNNING, to be settled as
     lost by its new holder. A suspect Task is taken alone.
     """
-    return _claim(lambda: _due_unpaused(among, limit, paused), worker, _lease())
+    return _claim(lambda: due.pick(among, limit, paused), worker, _lease())
 
 
 def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
@@ -255,18 +243,18 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
     No heartbeat extends its lease, so that is a long one.
     """
-    rows = _lockable().filter(pk__in=list(ids), status__in=WAITING)
+    rows = due.lockable().filter(pk__in=list(ids), status__in=WAITING)
     first = rows.order_by("-priority", "run_after")[:1]
-    return _claim(lambda: list(first), worker, INLINE_LEASE)
+    return _claim(lambda: Picked(tasks=list(first)), worker, INLINE_LEASE)
 
 
-def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) -> Claim:
+def _claim(pick: Callable[[], Picked], worker: str, lease: timedelta) -> Claim:
     claim = Claim()
     try:
         with writing():
             ends_at = time.monotonic() + lease.total_seconds()
-            if tasks := _without_suspects(candidates()):
-                claim = replace(_take(tasks, worker, lease), ends_at=ends_at)
+            if (picked := pick()).tasks:
+                claim = replace(_take(picked, worker, lease), ends_at=ends_at)
     except (OperationalError, InterfaceError) as error:
         if claim.tasks:
             raise ClaimInDoubt(claim) from error
@@ -274,13 +262,14 @@ def _claim(candidates: Callable[[], list[Task]], worker: str, lease: timedelta) 
     return claim
 
 
-def _take(tasks: list[Task], worker: str, lease: timedelta) -> Claim:
-    at, token = _database_now(tasks[0]), uuid.uuid4()
+def _take(picked: Picked, worker: str, lease: timedelta) -> Claim:
+    tasks, token = picked.tasks, uuid.uuid4()
+    at = due.database_now(tasks[0])
     held = {"claim_token": token, "run_after": moments.after(at, lease)}
     lapsed = [task for task in tasks if task.status == Status.RUNNING]
     _hold([task for task in tasks if task not in lapsed], held, at, worker)
     _take_over(lapsed, held)
-    return Claim(tasks=tasks, token=token, at=at)
+    return Claim(tasks=tasks, token=token, at=at, left=picked.left)
 
 
 def still_held(claim: Claim) -> Claim:
@@ -290,51 +279,6 @@ def still_held(claim: Claim) -> Claim:
     if len(found) < len(claim.tasks):
         return Claim()
     return replace(claim, at=min(found.values()))
-
-
-def _due_unpaused(among: Sequence[Lane], limit: int, paused: Paused) -> list[Task]:
-    """Return due Tasks to run; those that are paused are parked, many at a time."""
-    found = _due(among, limit)
-    for _ in range(PARK_ROUNDS):
-        if not any(map(paused.holds, found)):
-            return found
-        lanes.park([task for task in _due(among, CHUNK) if paused.holds(task)])
-        found = _due(among, limit)
-    return [task for task in found if not paused.holds(task)]
-
-
-def _due(among: Sequence[Lane], limit: int) -> list[Task]:
-    by_priority: dict[int, list[str]] = defaultdict(list)
-    for queue_name, priority in among:
-        by_priority[priority].append(queue_name)
-    found: list[Task] = []
-    for priority, queue_names in by_priority.items():
-        left = limit - len(found)
-        same: list[Task] = []
-        for queue_name in queue_names:
-            due = _lockable().of_lane(queue_name, priority).due().order_by("run_after")
-            same.extend(due[:left])
-        found += sorted(same, key=attrgetter("run_after"))[:left]
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _lockable() -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
-    skip = connections[wakeups.alias()].features.has_select_for_update_skip_locked
-    return rows.select_for_update(skip_locked=skip).annotate(**{DATABASE_NOW: DatabaseNow()})
-
-
-def _database_now(claimed: Task) -> datetime:
-    now: datetime = getattr(claimed, DATABASE_NOW)
-    return now
-
-
-def _without_suspects(tasks: list[Task]) -> list[Task]:
-    if tasks and tasks[0].suspect:
-        return tasks[:1]
-    return [task for task in tasks if not task.suspect]
 
 
 def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: str) -> None:
@@ -487,17 +431,8 @@ def _wake_for_retries(settled: Sequence[Settled]) -> None:
 
 def _announcement(failed: Sequence[Settled]) -> Task:
     """Return the Task that announces these final failures, of one cluster's queues."""
-    task = failed[0].ending.task
-    return Task(
-        name=ANNOUNCE_ENTRY,
-        args=[[[str(one.ending.task.pk), one.attempt.number] for one in failed]],
-        kwargs={},
-        queue_name=task.queue_name,
-        priority=ANNOUNCE_PRIORITY,
-        backend=task.backend,
-        internal=True,
-        max_retries=ANNOUNCE_RETRIES,
-    )
+    told = [[str(one.ending.task.pk), one.attempt.number] for one in failed]
+    return internal_task(ANNOUNCE_ENTRY, [told], beside=failed[0].ending.task)
 
 
 # ---- heartbeat, release
@@ -673,32 +608,41 @@ def sweep() -> None:
     and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
     at once are.
     """
-    for queue_name, priority in lanes.running_lanes():
-        key = wakeups.key_for(queue_name)
-        ring_for_due(key, [(queue_name, priority)], least=0)
-        coming = _coming(Task.objects.using(wakeups.alias()).of_lane(queue_name, priority))
-        if coming:
+    found, now, keys = lanes.survey(), timezone.now(), wakeups.keys()
+    for key in keys:
+        served = found.of(key)
+        if served.due:
+            ring(key, least=0)
+        if coming := _coming(served, now):
             wakeups.ring(key, coming)
     prune()
     tallies.take()
 
 
-def _coming(lane: TaskQuerySet) -> list[wakeups.Wake]:
-    """Return a wake for each coming moment, those close to each other taken together."""
+def _coming(served: Survey, now: datetime) -> list[wakeups.Wake]:
+    """Return a wake for each coming moment, those close to each other taken together.
+
+    ``now`` is the host's time at which the lanes were looked at.
+    """
+    if served.at is None:
+        return []
     step = timedelta(seconds=wakeups.poll_seconds() / 4)
-    rows = lane.filter(wakeup_id=None).exclude(status=Status.RUNNING).order_by("run_after")
-    coming = rows.values_list("run_after", DatabaseNow())
-    first = coming.filter(run_after__gt=DatabaseNow()).first()
     wakes: list[wakeups.Wake] = []
-    while first and len(wakes) < COMING_LIMIT:
-        run_after, database_now = first
-        wait = moments.between(database_now, run_after)
-        if wait > wakeups.HORIZON:
-            break
-        due = moments.after(run_after, step)
-        wakes.append(wakeups.Wake(moments.after(timezone.now(), wait + step), due))
-        first = coming.filter(run_after__gt=due).first()
-    return wakes
+    for run_after in _coming_moments(served, served.at):
+        if not wakes or run_after > (wakes[-1].due or run_after):
+            at = moments.after(run_after, step)
+            wakes.append(wakeups.Wake(moments.after(now, moments.between(served.at, at)), at))
+    return wakes[:COMING_LIMIT]
+
+
+def _coming_moments(served: Survey, start: datetime) -> list[datetime]:
+    """Return when Tasks for which no wake-up waits come due from a moment to the horizon."""
+    end = moments.after(start, wakeups.HORIZON)
+    near = [lane for lane, at in served.oldest.items() if at <= end]
+    rows: Any = Task.objects.using(wakeups.alias()).of_lanes(near).exclude(status=Status.RUNNING)
+    coming = rows.filter(wakeup_id=None, run_after__gt=start, run_after__lte=end)
+    found = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
+    return list(found[:COMING_READ])
 
 
 def prune() -> int:

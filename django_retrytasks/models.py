@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -216,6 +216,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def of_lane(self, queue_name: str, priority: int) -> TaskQuerySet:
         """Unfinished Tasks of one queue and priority: one range of the claim's index."""
         return self.unfinished().filter(queue_name=queue_name, priority=priority)
+
+    def of_lanes(self, lanes: Iterable[tuple[str, int]]) -> TaskQuerySet:
+        """Unfinished Tasks of any of these queues at any of these priorities, by the same index."""
+        lanes = set(lanes)
+        names, priorities = {name for name, _ in lanes}, {priority for _, priority in lanes}
+        return self.unfinished().filter(queue_name__in=names, priority__in=priorities)
 
     def held(self, claim_token: uuid.UUID | None) -> TaskQuerySet:
         """Tasks under this claim whose lease has not ended."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from . import lifecycle, selections, wakeups
-from .announcements import POLICY, internal_task
 from .context import RetryTaskContext
 from .exceptions import Snooze, as_count, as_seconds
 from .ids import as_id, as_ids
+from .internal import POLICY, internal_task
 from .models import DatabaseNow, Operation, Status, Task, TaskQuerySet
 from .selections import Selection
 from .tasks import retry_task
@@ -126,7 +126,7 @@ def start(
     with writing():
         operation.newest = _newest_id()
         operation.save(using=wakeups.alias(), force_insert=True)
-        lifecycle.enqueue([internal_task(run_operation, [str(operation.pk)])])
+        lifecycle.enqueue([internal_task(run_operation.module_path, [str(operation.pk)])])
     operation.refresh_from_db(using=wakeups.alias())
     return operation
 

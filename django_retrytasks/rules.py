@@ -20,10 +20,10 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from . import conf, health, wakeups
+from . import conf, wakeups
 from .backend import resolve
 from .exceptions import as_count, as_seconds, nearest
-from .lanes import running_lanes
+from .lanes import survey
 from .models import (
     DatabaseNow,
     FailureGroup,
@@ -165,9 +165,8 @@ class OldestDue(Rule):
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each queue that is late."""
-        lanes = [lane for lane in running_lanes() if self.queue_name in (None, lane[0])]
-        late = {lane[0] for lane in lanes if health.lag([lane]) > self.over}
-        for queue_name in sorted(late):
+        late = {name for (name, _), lag in survey().lags.items() if lag > self.over}
+        for queue_name in sorted(late & {self.queue_name} if self.queue_name else late):
             text = _('The oldest due Task of queue "%(queue)s" has waited for more than %(over)s s')
             values = {"queue": queue_name, "over": _shown(self.over)}
             yield self._breach(text % values, of=queue_name)

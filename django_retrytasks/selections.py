@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from django.db.models import Model
@@ -224,7 +223,7 @@ def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
     The functions are few and found by seeks; where they are not few, only the first are looked at.
     """
-    functions = islice(distinct(_all(Task, rows), "name"), FUNCTIONS)
+    functions = distinct(_all(Task, rows), "name", FUNCTIONS)
     names = [name for name in functions if f".{term}" in f".{name}"]
     return rows.filter(name__in=names) if names else None
 

@@ -24,7 +24,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import Error, connections
 
 from . import conf, health, lifecycle, wakeups
-from .lanes import lanes_of
+from .lanes import survey
 from .models import DatabaseNow, Task
 from .transactions import writing
 
@@ -238,7 +238,7 @@ class Supervisor:
 
     def _look(self, cluster: Cluster) -> Look | None:
         try:
-            lag = health.lag(lanes_of(self._key))
+            lag = survey().of(self._key).lag
             claims = cluster.claims() if lag else frozenset()
         except Error as error:
             self._lose_database(error)
@@ -261,7 +261,7 @@ class Supervisor:
 
     def _ring(self) -> None:
         try:
-            lifecycle.ring_for_due(self._key, lanes_of(self._key))
+            lifecycle.ring_for_due(self._key)
         except Error as error:
             self._lose_database(error)
 

@@ -82,8 +82,13 @@ def key_for(queue_name: str) -> str:
     A queue listed in ``ALT_CLUSTERS`` is served by the cluster of that name, every other one by
     the default cluster.
     """
+    return keys_for([queue_name])[queue_name]
+
+
+def keys_for(queue_names: Iterable[str]) -> dict[str, str]:
+    """Return the keys of the clusters that serve these queues, by queue."""
     default, *others = keys()
-    return queue_name if queue_name in others else default
+    return {name: name if name in others else default for name in queue_names}
 
 
 def own_key() -> str:

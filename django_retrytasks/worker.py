@@ -7,10 +7,10 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connections
 from django.utils import timezone
@@ -20,8 +20,9 @@ from . import conf, lifecycle, moments, sessions, wakeups
 from .attempts import AttemptRun, worker_name
 from .heart import PATIENCE, Heart
 from .isolation import beginning, run_in_copy
-from .lanes import Lane, Paused, lanes_of, paused_now
+from .lanes import Survey
 from .lifecycle import Claim, ClaimInDoubt, Ending, Settled
+from .lookout import Lookout
 from .models import Task
 from .persistence import persist
 from .settling import settle
@@ -53,19 +54,18 @@ def run(key: str, due: float | None = None) -> None:
     sessions.watch()
     until = time.monotonic() + conf.get().slice
     half = until - conf.get().slice / 2
-    paused = persist(paused_now, _soon())
-    lanes = persist(lambda: lanes_of(key, paused), _soon())
-    worked = _run_batch(lanes, paused) or (
-        _wait_for_coming(key, lanes, due) and _run_batch(lanes, paused)
+    lookout = Lookout(key)
+    worked = _run_batch(lookout) or (
+        _wait_for_coming(key, lookout.seen, due) and _run_batch(lookout)
     )
     rung = False
     while worked and time.monotonic() < until:
-        worked = _run_batch(lanes, paused)
+        worked = _run_batch(lookout)
         if worked and not rung and time.monotonic() > half:
             # In time for the cluster to have the next wake-up at hand when this slice is over.
-            rung = _ring_for_due(key, lanes)
+            rung = _ring_for_due(key, lookout)
     if worked:
-        _ring_for_due(key, lanes, least=0 if rung else 1)
+        _ring_for_due(key, lookout, least=0 if rung else 1)
 
 
 def run_inline(ids: Iterable[uuid.UUID]) -> None:
@@ -87,9 +87,9 @@ def sweep() -> None:
         import_string(REVIEW_ENTRY)()
 
 
-def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
+def _run_batch(lookout: Lookout) -> bool:
     """Claim due Tasks and run them; return whether there were any."""
-    claim = _claim(lanes, paused)
+    claim = _claim(lookout)
     if not claim.tasks:
         return False
     batch = Batch(claim)
@@ -100,11 +100,11 @@ def _run_batch(lanes: Sequence[Lane], paused: Paused) -> bool:
     return True
 
 
-def _ring_for_due(key: str, lanes: Sequence[Lane], *, least: int = 1) -> bool:
-    return persist(lambda: lifecycle.ring_for_due(key, lanes, least=least), _soon())
+def _ring_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
+    return persist(lambda: lookout.sees_due() and lifecycle.ring(key, least=least), _soon())
 
 
-def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
+def _claim(lookout: Lookout) -> Claim:
     """Claim due Tasks; where a claim's commit went unanswered, see first whether it holds."""
     limit, worker, doubtful = _pace.limit, worker_name(), Claim()
 
@@ -113,7 +113,7 @@ def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
         if doubtful.tasks and (claim := lifecycle.still_held(doubtful)).tasks:
             return claim
         try:
-            return lifecycle.claim(lanes, limit=limit, worker=worker, paused=paused)
+            return lookout.claim(limit, worker)
         except ClaimInDoubt as error:
             doubtful = error.claim
             raise
@@ -121,20 +121,18 @@ def _claim(lanes: Sequence[Lane], paused: Paused) -> Claim:
     return persist(act, _soon())
 
 
-def _wait_for_coming(key: str, lanes: Sequence[Lane], due: float | None) -> bool:
+def _wait_for_coming(key: str, seen: Survey, due: float | None) -> bool:
     """Wait for a Task that comes due in a moment; ring again where the wake-up came far too early.
 
     A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
     """
-    coming = persist(lambda: lifecycle.next_coming(lanes), _soon())
-    if coming is None:
+    if seen.at is None or seen.wait is None:
         return False
-    run_after, now = coming
-    if (wait := moments.between(now, run_after).total_seconds()) <= EARLY:
-        time.sleep(max(wait, 0))
+    if seen.wait <= EARLY:
+        time.sleep(max(seen.wait, 0))
         return True
-    if due is not None and (ahead := due - moments.as_instant(now).timestamp()) > 0:
-        wake = wakeups.later(ahead, run_after)
+    if due is not None and (ahead := due - moments.as_instant(seen.at).timestamp()) > 0:
+        wake = wakeups.later(ahead, datetime.fromtimestamp(due, UTC))
         persist(lambda: wakeups.ring(key, [wake]), _soon())
     return False
 

@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, worker
-from django_retrytasks.lanes import lanes_of
+from django_retrytasks.lanes import survey
 from django_retrytasks.lifecycle import Claim, Ending
 from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
 from django_retrytasks.policy import Decision, StopReason
@@ -73,7 +73,7 @@ class Driver:
 
     def claim(self, *, limit: int = 50, by: str = "host:1:one") -> Claim:
         """Claim what is due in the default cluster."""
-        return lifecycle.claim(lanes_of(KEY), limit=limit, worker=by)
+        return lifecycle.claim(survey().of(KEY).due, limit=limit, worker=by)
 
     def ending(self, task: Task, outcome: Outcome = Outcome.SUCCEEDED, **details: Any) -> Ending:
         """Return a claimed Task's ending: a failure is retried if a ``countdown`` is given."""

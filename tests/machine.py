@@ -23,8 +23,9 @@ from hypothesis.stateful import (
 from django_retrytasks import Discard, RetryTaskContext, Snooze, lifecycle, retry_task, wakeups
 from django_retrytasks.attempts import AttemptRun
 from django_retrytasks.exceptions import AttemptTimedOut
-from django_retrytasks.lanes import lanes_of
-from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, INTERNAL_RETENTION, Ending
+from django_retrytasks.internal import INTERNAL_RETENTION
+from django_retrytasks.lanes import survey
+from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, Ending
 from django_retrytasks.models import (
     FINAL,
     UNFINISHED,
@@ -400,7 +401,7 @@ class Machine(RuleBasedStateMachine):
         now, before = database_now(), self.rows()
         due = [row for row in before.values() if row["run_after"] and row["run_after"] <= now]
 
-        claim = lifecycle.claim(lanes_of(KEY), limit=limit, worker="host:1:one")
+        claim = lifecycle.claim(survey().of(KEY).due, limit=limit, worker="host:1:one")
 
         claimed = [task.pk for task in claim.tasks]
         assert claimed == expected_claim(due, claimed, limit)

@@ -216,11 +216,11 @@ class TestReceivers:
         self, driver: Driver, stop_reason: str
     ) -> None:
         result = tells_directly.enqueue()
-        driver.attempt(result)
+        [task] = driver.claim().tasks
+        lifecycle.settle([driver.ending(task, Attempt.Outcome.FAILED)])
         Task.objects.filter(pk=result.id).update(
             name="tests.of_tomorrow.task", stop_reason=stop_reason
         )
-        driver.make_due(*Task.objects.filter(name=lifecycle.ANNOUNCE_ENTRY))
         driver.run_due()
         Task.objects.filter(pk=result.id).update(name=tells_directly.module_path)
 
@@ -310,8 +310,6 @@ class TestAlerts:
     ) -> None:
         settings.RETRYTASKS = {}
         result = tasks.raises_from_cause.enqueue()
-        driver.run_due()
-        mailoutbox.clear()
 
         driver.drain()
 
@@ -337,7 +335,7 @@ class TestAlerts:
 
         driver.attempt(result)
 
-        announcement = Task.objects.get(internal=True)
+        announcement = Task.objects.get(name=lifecycle.ANNOUNCE_ENTRY)
         assert (announcement.queue_name, announcement.priority) == ("mail", 100)
 
 

@@ -20,6 +20,7 @@ from django_q.models import OrmQ
 from django_retrytasks import lifecycle, wakeups, worker
 from django_retrytasks.alerts import Alert
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.reports import report
 from django_retrytasks.signals import task_failed
 from django_retrytasks.testing import crash_at
 from tests import tasks
@@ -112,7 +113,9 @@ def a_hopeless_task() -> Act:
 
 def a_failure_to_announce() -> Act:
     tasks.fails_once_for_all.enqueue()
-    serve()
+    [task] = Driver().claim().tasks
+    error = report(ValueError("not today"))
+    lifecycle.settle([Driver().ending(task, Outcome.FAILED, error=error)])
     return announce
 
 

@@ -103,7 +103,7 @@ class TestCheck:
     )
     def test_reads_no_table_through(self, driver: Driver) -> None:
         driver.attempt(tasks.succeeds.enqueue())
-        tasks.succeeds.enqueue_many([()] * 20)
+        make_due_for(1, *tasks.succeeds.enqueue_many([()] * 20))
         with CaptureQueriesContext(connection) as queries:
             health.check()
 
@@ -120,8 +120,8 @@ def reads_through(sql: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         plan = "\n".join(step for *_, step in cursor.fetchall())
-    scans = "SCAN retrytasks" in plan and not sql.endswith("LIMIT 1")
-    return scans or "TEMP B-TREE" in plan
+    first_rows = sql.endswith("LIMIT 1") + sql.count("LIMIT 1) head")
+    return plan.count("SCAN retrytasks") > first_rows or "TEMP B-TREE" in plan
 
 
 class TestCommand:

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import django
 import pytest
 from django.db import connection, connections
+from django.utils import timezone
 
 from django_retrytasks import lifecycle
 from django_retrytasks.lifecycle import Claim, Ending
@@ -228,7 +229,7 @@ def plays(
 
 
 def claim(limit: int = 50) -> Claim:
-    return lifecycle.claim([("default", 0)], limit=limit, worker="host:1:one")
+    return lifecycle.claim({("default", 0): timezone.now()}, limit=limit, worker="host:1:one")
 
 
 def claimed(*, many: int = 1) -> list[Task]:

@@ -179,7 +179,7 @@ class TestFunction:
         result = tasks.echoes.enqueue(1)
         lanes.resume(name=ECHOES)
 
-        lifecycle.claim(lanes.lanes_of(KEY), limit=1, worker="host:1:one", paused=known)
+        lifecycle.claim(lanes.survey().of(KEY).due, limit=1, worker="host:1:one", paused=known)
 
         assert not driver.row(result).is_parked
 

@@ -148,8 +148,8 @@ class TestSearch:
     def test_finds_internal_tasks_too_unless_told_not_to(self, driver: Driver) -> None:
         driver.attempt(tasks.fails_once_for_all.enqueue())
 
-        assert len(found("announce")) == 1
-        assert found("announce", internal="no") == set()
+        assert len(found("announce_failures")) == 1
+        assert found("announce_failures", internal="no") == set()
 
     def test_one_that_is_stored_goes_on_finding_by_the_same(self) -> None:
         named = tasks.succeeds.enqueue().id

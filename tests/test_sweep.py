@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle
-from django_retrytasks.lanes import lanes_of
+from django_retrytasks.lanes import survey
 from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
 from tests import tasks
 from tests.driver import KEY, Driver, wake_ups
@@ -26,8 +26,8 @@ class TestLanes:
         for queue_name, priority in [("a", -1), ("b", 7), ("b", -100), ("slow", 3)]:
             tasks.echoes.using(queue_name=queue_name, priority=priority).enqueue(1)
 
-        assert lanes_of(KEY) == [("b", 7), ("a", -1), ("b", -100)]
-        assert lanes_of("slow") == [("slow", 3)]
+        assert list(survey().of(KEY).due) == [("b", 7), ("a", -1), ("b", -100)]
+        assert list(survey().of("slow").due) == [("slow", 3)]
 
     def test_a_claim_beside_many_future_tasks_reads_one_range_of_its_index(
         self, driver: Driver
@@ -62,7 +62,7 @@ def plan_of(sql: str) -> str:
         names = [column[0] for column in cursor.description]
         plan = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     if connection.vendor == "mysql":
-        return " ".join(f"{row['type']} {row['key']}" for row in plan)
+        return " ".join(f"{row['type']} {row['key']} {row['Extra']}" for row in plan)
     return "\n".join(str(row) for row in plan)
 
 

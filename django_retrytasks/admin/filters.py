@@ -117,13 +117,13 @@ class ErrorFilter(SelectionFilter):
 
 
 class QueueFilter(SelectionFilter):
-    """Offer the queues that hold unfinished Tasks."""
+    """Offer the queues that hold Tasks."""
 
     title = _("queue")
     parameter_name = "queue_name"
 
     def names(self) -> Iterable[str]:
-        return islice(lanes.queue_names(), CHOICES_SHOWN)
+        return lanes.queue_names(CHOICES_SHOWN)
 
 
 class RetriedFilter(SelectionFilter):

@@ -196,7 +196,7 @@ class Chaos:
 
     def _new_supervised(self) -> Supervised:
         options = ("--max-stall", f"{MAX_STALL:g}", "--grace", "8")
-        return Supervised(self._new_log(), *options, **self._environment())
+        return Supervised(self._new_log(), *options, directory=None, **self._environment())
 
     def _new_stock(self) -> Stock:
         return Stock(self._new_log(), **self._environment())
