@@ -103,16 +103,11 @@ class RetryTaskContext(AnyTaskContext):
         Raises:
             Retry: unless ``throw`` is False.
         """
-        handled = sys.exception()
-        cause = exc if exc is not None else handled
-        try:
-            retry = Retry(cause, countdown=countdown, eta=eta, max_retries=max_retries)
-            retry.mistake = self._mistake(args=args, kwargs=kwargs, queue=queue, **others)
-        except (TypeError, ValueError) as error:
-            cause = cause if isinstance(cause, BaseException) else handled
-            retry = Retry(cause)
-            retry.mistake = f"self.retry(): {error}"
-        retry.__cause__ = cause
+        asked = {"countdown": countdown, "eta": eta, "max_retries": max_retries}
+        retry = _retry(exc, sys.exception(), asked)
+        vain = self._mistake(args=args, kwargs=kwargs, queue=queue, **others)
+        retry.mistake = retry.mistake or vain
+        retry.__cause__ = retry.exc
         if throw:
             raise retry
         return retry
@@ -139,6 +134,17 @@ class RetryTaskContext(AnyTaskContext):
         """
         started_at = self.row.claimed_at or timezone.now()
         return lifecycle.heartbeat(self.row, started_at=started_at)
+
+
+def _retry(exc: Any, handled: BaseException | None, asked: Mapping[str, Any]) -> Retry:
+    """Return a Retry as asked for; if that is a mistake, a plain one that names it."""
+    cause = exc if exc is not None else handled
+    try:
+        return Retry(cause, **asked)
+    except (TypeError, ValueError) as error:
+        retry = Retry(cause if isinstance(cause, BaseException) else handled)
+        retry.mistake = f"self.retry(): {error}"
+        return retry
 
 
 def _is_stored_as(value: Any, stored: Any) -> bool:

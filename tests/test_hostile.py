@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from django_retrytasks import Retry, lifecycle, sessions, worker
+from django_retrytasks import Retry, sessions, worker
 from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
@@ -373,31 +373,3 @@ class TestSurroundings:
 
         assert [driver.attempts(result) for result in results] == [[], []]
         assert {driver.row(result).status for result in results} == {Status.RUNNING}
-
-
-class TestCancel:
-    def test_a_run_that_is_known_to_have_begun_leaves_an_attempt(self, driver: Driver) -> None:
-        result = tasks.echoes.enqueue(1)
-        [task] = driver.claim(limit=1, by="host:7:one").tasks
-
-        assert lifecycle.cancel([task.pk]) == 1
-
-        [attempt] = driver.attempts(result)
-        assert (attempt.number, attempt.outcome) == (1, Outcome.CANCELLED)
-        assert (attempt.worker, attempt.decision) == ("host:7:one", "cancelled")
-        assert attempt.started_at == task.claimed_at
-        assert attempt.finished_at >= attempt.started_at
-        assert driver.row(result).attempt_count == 1
-        assert lifecycle.settle([driver.ending(task)]) == []
-        assert len(driver.attempts(result)) == 1
-
-    def test_one_that_waits_or_may_not_have_begun_leaves_none(self, driver: Driver) -> None:
-        results = tasks.echoes.enqueue_many([(1,), (2,), (3,)])
-        claimed = driver.claim(limit=2).tasks
-        pks = [Task.objects.get(pk=result.id).pk for result in results]
-
-        assert len(claimed) == 2
-        assert lifecycle.cancel(pks) == 3
-
-        assert not Attempt.objects.exists()
-        assert set(Task.objects.values_list("attempt_count", flat=True)) == {0}
