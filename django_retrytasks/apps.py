@@ -13,10 +13,11 @@ class RetryTasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, letters  # noqa: F401
+        from . import checks, keeper, letters  # noqa: F401
 
         letters.connect()
         post_migrate.connect(_ensure_sweep, sender=self)
+        keeper.connect()
         # Where nothing has imported it, nobody has initialised it, and an import takes long.
         if "sentry_sdk" in sys.modules:
             from . import sentry

@@ -1,6 +1,6 @@
 """How the work goes: read from the rows alone, at the same cost whatever waits.
 
-A check takes six queries, and one more for each further 500 lanes with due Tasks.
+A check takes seven queries, and one more for each further 500 lanes with due Tasks.
 
 Due Tasks are found by seeks in the claim's index, running ones in that of the statuses, and the
 latest attempt by its key. Nothing here reads a table through.
@@ -52,6 +52,8 @@ class Health:
     """When a claim was last seen: by a running Task or by the latest attempt. None: never."""
     swept_at: datetime | None
     """When a cluster was last handed the sweep, by its host's clock. None: not scheduled."""
+    broken_schedules: Sequence[str]
+    """The Schedules that django-q2 cannot run, each with the reason; they hold up all others."""
 
     @property
     def lag(self) -> float:
@@ -80,6 +82,7 @@ def check() -> Health:
         running_count=found.get("running", 0),
         last_claim_at=max((at for at in claims if at), default=None),
         swept_at=wakeups.swept_at(),
+        broken_schedules=wakeups.broken_schedules(),
     )
 
 

@@ -8,30 +8,39 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
+from django_q.signals import post_spawn
 from django_q.signing import SignedPackage
+from django_q.tasks import async_task
 
-from . import moments
+from . import moments, schedules
 
 WORKER_ENTRY = "django_retrytasks.worker.run"
 SWEEP_ENTRY = "django_retrytasks.worker.sweep"
 SWEEP_NAME = "django-retrytasks sweep"
 SWEEP_MINUTES = 1
+# django-q2 looks at its Schedules every 30 s.
+SWEEP_OVERDUE = timedelta(minutes=SWEEP_MINUTES, seconds=40)
+# What was handed over so far in the future was by a clock that has been set back since.
+SET_BACK = timedelta(minutes=10)
 # Wake-ups further ahead are left to the sweep, so that OrmQ stays small.
 HORIZON = timedelta(minutes=2 * SWEEP_MINUTES)
 # A wake-up for now is dated back, to be seen by clusters on hosts whose clocks are behind.
 CLOCKS_APART = timedelta(hours=1)
 # Seconds past a Task's timeout until django-q2's guard may end its worker: time to settle.
 GRACE = 15
+# How many Schedules are looked at for those that cannot run.
+SCHEDULES_READ = 1000
 
 
 class Wake(NamedTuple):
@@ -142,9 +151,14 @@ def set_guard(seconds: float | None) -> None:
     The guard ends what no Python exception can, such as a hang in C. It compares its float32 timer
     with 0 after taking a cycle off (django-q2 1.11 cluster.py, guard), so only whole seconds do.
     """
-    timer = getattr(multiprocessing.current_process(), "timer", None)
+    timer = _guard()
     if timer is not None:
         timer.value = -1 if seconds is None else math.ceil(seconds)
+
+
+def _guard() -> Any:
+    """Return the timer by which django-q2 guards this process; None where it is no worker."""
+    return getattr(multiprocessing.current_process(), "timer", None)
 
 
 def ensure_sweep() -> None:
@@ -163,17 +177,68 @@ def ensure_sweep() -> None:
 
 def swept_at() -> datetime | None:
     """Return when a cluster was last handed the sweep, by its clock; None: not scheduled."""
-    rows = Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY).exclude(repeats=0)
-    next_run: datetime | None = (
-        rows.order_by("-next_run").values_list("next_run", flat=True).first()
-    )
+    rows = _sweeps().order_by("-next_run")
+    next_run: datetime | None = rows.values_list("next_run", flat=True).first()
     return next_run - timedelta(minutes=SWEEP_MINUTES) if next_run else None
+
+
+def hand_overdue_sweep() -> bool:
+    """Hand the sweep to this cluster if django-q2 has not for longer than it should take.
+
+    One process does where several try. Returns whether it was handed.
+    """
+    moment, step = timezone.now(), timedelta(minutes=SWEEP_MINUTES)
+    is_long_ago = Q(next_run__lte=moment + step - SWEEP_OVERDUE)
+    is_yet_to_be = Q(next_run__gte=moment + step + SET_BACK)
+    with transaction.atomic(using=alias()):
+        if not _sweeps().filter(is_long_ago | is_yet_to_be).update(next_run=moment + step):
+            return False
+        payload = _signed("sweep", SWEEP_ENTRY)
+        OrmQ.objects.using(alias()).create(key=own_key(), payload=payload, lock=now().at)
+    return True
+
+
+def sweep_overdue_in() -> float | None:
+    """Return the seconds until the sweep is overdue, 0 or below if it is; None: not scheduled."""
+    at = swept_at()
+    if at is None:
+        return None
+    ago = moments.between(at, timezone.now())
+    return 0.0 if ago <= -SET_BACK else (SWEEP_OVERDUE - ago).total_seconds()
 
 
 def has_sweep() -> bool:
     """Whether the Schedule row of the sweep exists and has not been switched off."""
-    rows = Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY)
-    return bool(rows.exclude(repeats=0).exists())
+    return bool(_sweeps().exists())
+
+
+def _sweeps() -> Any:
+    return Schedule.objects.using(alias()).filter(func=SWEEP_ENTRY).exclude(repeats=0)
+
+
+def on_worker_start(act: Callable[[], None]) -> None:
+    """Have each worker process of a cluster call a function when it starts.
+
+    It must not raise: django-q2 would end the worker.
+    """
+
+    def started(**details: Any) -> None:
+        # In sync mode django-q2 calls its worker in the process that enqueues.
+        if _guard() is not None:
+            act()
+
+    post_spawn.connect(started, weak=False, dispatch_uid=f"{act.__module__}.{act.__qualname__}")
+
+
+def broken_schedules() -> list[str]:
+    """Tell which Schedules django-q2 cannot run, and why, in words.
+
+    While one of them is due, its cluster runs none, nor does the default one without a cluster.
+    """
+    rows = Schedule.objects.using(alias()).exclude(repeats=0).exclude(next_run=None)
+    first = rows.order_by("next_run")[:SCHEDULES_READ]
+    told = ((row, schedules.fault_of(row, async_task)) for row in first)
+    return [f"{row.name or row.func} (id {row.pk}): {fault}" for row, fault in told if fault]
 
 
 def _lock(wake: Wake) -> datetime:
@@ -182,26 +247,28 @@ def _lock(wake: Wake) -> datetime:
 
 
 def _payload(key: str, due: datetime | None) -> str:
-    return _signed(key, moments.as_instant(due).timestamp()) if due else _signed_for_now(key)
+    if due is None:
+        return _signed_for_now(key)
+    return _signed(key, WORKER_ENTRY, key, moments.as_instant(due).timestamp())
 
 
 @cache
 def _signed_for_now(key: str) -> str:
-    return _signed(key, None)
+    return _signed(key, WORKER_ENTRY, key, None)
 
 
-def _signed(key: str, due: float | None) -> str:
+def _signed(about: str, entry: str, *args: Any) -> str:
     # Nothing here can fail to unpickle: a constant path and plain values. ``timeout`` must be an
     # int (-1: none), and ``save=False`` keeps django-q2's monitor from storing a result.
     package = {
         "id": "00000000000000000000retrytasks00",
-        "name": f"django-retrytasks {key}",
-        "func": WORKER_ENTRY,
-        "args": (key, due),
+        "name": f"django-retrytasks {about}",
+        "func": entry,
+        "args": args,
         "kwargs": {},
         "started": timezone.now(),
         "save": False,
-        "ack_failure": False,
+        "ack_failure": entry == SWEEP_ENTRY,
         "timeout": -1,
     }
     return str(SignedPackage.dumps(package))

@@ -151,7 +151,8 @@ class TestCommand:
         read = json.loads(told("--json", "--max-lag", "60"))
 
         assert read.keys() == {
-            *("ok", "lag", "queues", "paused_names", "running_count", "last_claim_at", "swept_at")
+            *("ok", "lag", "queues", "paused_names", "running_count", "last_claim_at", "swept_at"),
+            "broken_schedules",
         }
         assert read["ok"] is True
         [queue] = read["queues"]

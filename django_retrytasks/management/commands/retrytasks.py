@@ -335,6 +335,8 @@ def _as_text(found: health.Health) -> Iterable[str]:
     yield f"running: {found.running_count}"
     yield f"last claim: {_moment(found.last_claim_at)}"
     yield f"last sweep: {_moment(found.swept_at)}"
+    for fault in found.broken_schedules:
+        yield f"cannot run, and holds up all schedules: {fault}"
 
 
 def _operated() -> Iterable[str]:
