@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.test import Client
+from django.utils import timezone
 
 from django_retrytasks import discovery, operations
+from django_retrytasks.alerts import Alert
 from django_retrytasks.checks import TAG
 from django_retrytasks.models import Encoded, FailureGroup, Status, Task
+from django_retrytasks.notices import NoticeKind
 from django_retrytasks.redaction import shown_arguments
 from tests import tasks
 from tests.driver import Driver
@@ -141,6 +144,18 @@ class TestWhatARowNames:
 
         assert hidden == {"args[0]": STARS, "iban": STARS, "note": STARS}
         assert shown == {"order": 7, "iban": STARS, "note": "n"}
+
+    def test_is_imported_where_a_worker_sends_an_alert(self, write: Write) -> None:
+        write("shop.jobs", TASKS)
+        now = timezone.now()
+        alert = Alert(
+            id="1", kind=NoticeKind.FAILING, group=FailureGroup(), attempt=None,
+            task=row("shop.jobs.refund", 7, iban="DE02"),
+            count=1, new_count=1, since=now, told_at=None, at=now,
+        )  # fmt: skip
+
+        assert alert.arguments == [("order", "7"), ("iban", f'"{STARS}"')]
+        assert "shop.jobs" in sys.modules
 
 
 class TestTasksOfAnApp:

@@ -91,6 +91,7 @@ class TestTheCommand:
         "words",
         [
             ["resume", "--queue", f"other {EVIL}"],
+            ["pause", "--task", f"other.{EVIL}"],
             ["schedule", f"orders.tasks.{EVIL}"],
             ["redrive", "--task", EVIL, "--status", EVIL],
             ["redrive", "--search", f"no {EVIL}"],

@@ -180,7 +180,7 @@ class Command(BaseCommand):
         try:
             self._run(subcommand, options)
         except CommandError as error:
-            lines = map(printable, str(error).splitlines())
+            lines = map(printable, str(error).split("\n"))
             raise CommandError("\n".join(lines), returncode=error.returncode) from error
 
     def _run(self, subcommand: str, options: dict[str, Any]) -> None:
