@@ -333,8 +333,8 @@ def _sweeper() -> Found:
     config = _q_cluster()
     if not config.get("scheduler", True):
         yield Warning(
-            'Q_CLUSTER["scheduler"] is off: the sweep never runs, so lost wake-ups are not '
-            "replaced, and old Tasks are not pruned.",
+            'Q_CLUSTER["scheduler"] is off: no schedule runs, and the sweep only when a worker '
+            "finds it overdue, not every minute.",
             hint='Remove "scheduler" from Q_CLUSTER, or set it to True.',
             id="retrytasks.W007",
         )
@@ -343,7 +343,7 @@ def _sweeper() -> Found:
     if cluster_name != name:
         yield Warning(
             f'Q_CLUSTER["cluster_name"] is "{cluster_name}" and "name" "{name}": no cluster runs '
-            "schedules that name none, and the sweep is one.",
+            "schedules that name none. The sweep is one: it waits until it is overdue.",
             hint='Remove "cluster_name" from Q_CLUSTER: "name" is the cluster\'s name too.',
             id="retrytasks.W008",
         )

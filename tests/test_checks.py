@@ -443,23 +443,23 @@ class TestCluster:
         with q_cluster(save_limit=limit):
             assert found("W006") == []
 
-    def test_without_the_scheduler_there_is_no_sweep(self) -> None:
+    def test_without_the_scheduler_the_sweep_is_late(self) -> None:
         with q_cluster(scheduler=False):
             assert found("W007") == [
                 Warning(
-                    'Q_CLUSTER["scheduler"] is off: the sweep never runs, so lost wake-ups are not '
-                    "replaced, and old Tasks are not pruned.",
+                    'Q_CLUSTER["scheduler"] is off: no schedule runs, and the sweep only when a '
+                    "worker finds it overdue, not every minute.",
                     hint='Remove "scheduler" from Q_CLUSTER, or set it to True.',
                     id="retrytasks.W007",
                 )
             ]
 
-    def test_a_cluster_name_of_its_own_leaves_the_sweep_to_nobody(self) -> None:
+    def test_a_cluster_name_of_its_own_leaves_the_sweep_to_the_workers(self) -> None:
         with q_cluster(name="shop", cluster_name="main"):
             assert found("W008") == [
                 Warning(
                     'Q_CLUSTER["cluster_name"] is "main" and "name" "shop": no cluster runs '
-                    "schedules that name none, and the sweep is one.",
+                    "schedules that name none. The sweep is one: it waits until it is overdue.",
                     hint='Remove "cluster_name" from Q_CLUSTER: "name" is the cluster\'s name too.',
                     id="retrytasks.W008",
                 )
