@@ -128,9 +128,9 @@ def _layers(text: bytes, is_bytewise: bool) -> Iterator[Layer]:
             edges.append((*escape.span(), len(meant)))
             return meant
 
-        text = ESCAPE.sub(fold, text).translate(LETTERS)
+        before, text = text, ESCAPE.sub(fold, text).translate(LETTERS)
         yield text, edges
-        if not edges:
+        if text == before:
             return
 
 

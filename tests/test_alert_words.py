@@ -80,7 +80,7 @@ class TestLanguage:
         driver.drain()
 
         subject = "breaks ist fehlgeschlagen: ConnectionError (Versuch 1)"
-        posted, chat = (post.content for post in receiver.posted)
+        chat, posted = sorted((post.content for post in receiver.posted), key=len)
         assert posted["subject"] == subject
         assert chat["text"].startswith(f"{subject}\n")
         assert heard == [f"de Europe/Vienna {subject}"] * 2

@@ -83,24 +83,28 @@ class TestASecret:
     @example("über注😀 <b>&amp;</b> 50%25 +1")
     @example("\\\\server\\share$\\x41\\u0041")
     @example("\\\\\\a b")
+    @example("0%\x080 &\x07mp;")
     @given(secret_texts)
     @pytest.mark.parametrize("how", SPELLINGS)
     def test_is_replaced_whole_however_it_is_spelled(self, how: str, secret: str) -> None:
         assume(len(secret) >= 4)
         # Of backslashes alone nothing is left to be found by; a plus may be a blank around it.
         assume(secret.strip("\\+ "))
+        assume(told("before  after", secret) == "before  after")
 
         text = told(f"before {SPELLINGS[how](secret)} after", secret)
 
         assert STARS in text
         middle = text.removeprefix("before ").removesuffix(" after")
-        if how != "latin-1":
+        # One of quotes and blanks alone may be seen in those around it.
+        if how != "latin-1" and any(map(str.isalnum, secret)):
             assert QUOTES.fullmatch(middle.replace(STARS, "")), text
 
     @given(secret_texts, st.sets(st.sampled_from(string.punctuation + "é 注")))
     def test_is_replaced_in_a_url_whatever_is_safe(self, secret: str, safe: set[str]) -> None:
         assume(len(secret) >= 4)
         assume(secret.strip("\\"))
+        assume(told("GET /find?q=!&n=1", secret) == "GET /find?q=!&n=1")
         quoted = quote(secret, safe="".join(each for each in safe if each.isascii()))
 
         assert told(f"GET /find?q={quoted}&n=1", secret) == f"GET /find?q={STARS}&n=1"
