@@ -59,7 +59,6 @@ class Reading:
             while at >= 0:
                 after = at + len(text)
                 start, end = self._span(at, after, spelled)
-                # A spelling is never shorter than what it spells.
                 if end - start >= len(spelled):
                     yield start, end
                     rest[at:after] = bytes(len(text))
@@ -93,7 +92,8 @@ class Reading:
 
     def _looked_for(self, wanted: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
         """Return what to look for in what is folded, the longest first, and what that spells."""
-        found = {self._fold(text): text for text in wanted}
+        # A spelling is never shorter than what it spells.
+        found = {self._fold(text): text for text in wanted if len(text) <= len(self._text)}
         found.pop(b"", None)
         if len(found) >= MANY:
             parts = {self._folded[at : at + PART] for at in range(len(self._folded))}
