@@ -63,8 +63,7 @@ class Survey:
     @property
     def due(self) -> Due:
         """Return the lanes with due Tasks."""
-        found = {lane: at for lane, at in self.oldest.items() if self.at and at <= self.at}
-        return best_first(found)
+        return best_first({lane: self.oldest[lane] for lane in self.lags})
 
     @property
     def lags(self) -> dict[Lane, float]:
