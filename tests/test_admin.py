@@ -287,7 +287,8 @@ class TestList:
         with CaptureQueriesContext(connection) as queries:
             rows(admin_client)
 
-        sql = [query["sql"] for query in queries]
+        # django-q2's Schedules have arguments, too; they are few.
+        sql = [one["sql"] for one in queries if "django_q_schedule" not in one["sql"]]
         assert not re.search(r"\b(options|return_value|traceback)\b", " ".join(sql))
         # They are read by key, and only where they are short.
         [read] = [one for one in sql if re.search(r"\bk?w?args\b", one)]
