@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django_q.models import OrmQ
 from django_retrytasks import health, lanes, lifecycle, retry_task, worker
 from django_retrytasks.models import Pause, Status, Task
 from tests import tasks
+from tests.cluster import is_idle, running_cluster, wait_for
 from tests.driver import KEY, Driver, in_another_session, wake_ups
 from tests.test_sweep import plan_of
 
@@ -187,6 +189,18 @@ class TestSight:
 
         assert Task.objects.get(queue_name="new").status == Status.PENDING
         assert wake_ups()
+
+
+@pytest.mark.cluster
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_runs_a_few_tasks_of_each_of_200_queues(tmp_path: Path) -> None:
+    fill(200, each=3, priorities=(0,))
+
+    with running_cluster(tmp_path / "log"):
+        wait_for(is_idle, 60)
+
+    assert Task.objects.filter(status=Status.SUCCEEDED, attempt_count=1).count() == 600
+    assert set(Task.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
 
 
 class TestSurvey:
