@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any, NoReturn
 
@@ -186,7 +185,7 @@ def _enqueue_alerts(due: Sequence[Notice]) -> None:
     samples = rows.in_bulk([notice.sample_id for notice in due])
     path = send_alert.module_path
     alerts = [
-        internal_task(path, [sink.name, asdict(notice)], samples.get(notice.sample_id))
+        internal_task(path, [sink.name, notice.as_stored()], samples.get(notice.sample_id))
         for notice in due
         for sink in conf.get().sinks
     ]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils.translation import gettext as _
@@ -64,6 +65,13 @@ class Notice:
     at: datetime
     group_count: int = 1
     groups: Sequence[uuid.UUID] = ()
+
+    def as_stored(self) -> dict[str, Any]:
+        """Return its fields but for those that say nothing: a worker of an older release may not
+        know them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def take_due(fingerprints: Iterable[uuid.UUID]) -> list[Notice]:

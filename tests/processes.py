@@ -85,7 +85,7 @@ class Command:
         arguments: Sequence[str],
         log: Path,
         environment: dict[str, str],
-        directory: Path | None = None,
+        directory: Path | str | None = None,
     ) -> None:
         self.log = log
         self._mark = uuid.uuid4().hex
@@ -140,7 +140,7 @@ class Supervised(Command):
     """``manage.py retrytasks cluster``."""
 
     def __init__(
-        self, log: Path, *options: str, directory: Path | None = None, **environment: str
+        self, log: Path, *options: str, directory: Path | str | None = None, **environment: str
     ) -> None:
         super().__init__(["retrytasks", "cluster", *options], log, environment, directory)
 
