@@ -20,6 +20,8 @@ def as_instant(moment: datetime) -> datetime:
     Raises:
         ValueError: it is naive though ``USE_TZ`` is on.
     """
+    if moment.tzinfo is UTC:  # as the database gives them: no work for each of many
+        return moment
     if timezone.is_naive(moment):
         if settings.USE_TZ:
             raise ValueError(f"{moment!r} is naive: use django.utils.timezone.make_aware")
