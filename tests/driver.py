@@ -50,6 +50,16 @@ class Driver:
         """Serve a wake-up of the default cluster."""
         worker.run(KEY)
 
+    def run_beside_neighbours(self, of: Any) -> list[Status]:
+        """Run a Task in one claim with two that succeed; return the statuses of these."""
+        neighbours = tasks.echoes.enqueue_many([(1,), (2,)])
+        for _ in range(40):
+            worker._pace.note(0.0001)
+
+        self.run_due()
+
+        return [Status(self.row(neighbour).status) for neighbour in neighbours]
+
     def attempt(self, of: Any) -> Task:
         """Run the Task's next attempt whatever its run_after; return the Task."""
         self.make_due(of)

@@ -17,22 +17,11 @@ from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
 from tests import hostile, tasks
-from tests.driver import KEY, Driver, received
+from tests.driver import Driver, received
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Outcome = Attempt.Outcome
 IMMEDIATE = {"default": {"BACKEND": "django_retrytasks.testing.ImmediateBackend", "QUEUES": []}}
-
-
-def run_beside_neighbours(driver: Driver, result: Any) -> list[Status]:
-    """Run a Task in one claim with two that succeed; return the statuses of these."""
-    neighbours = tasks.echoes.enqueue_many([(1,), (2,)])
-    for _ in range(40):
-        worker._pace.note(0.0001)
-
-    worker.run(KEY)
-
-    return [Status(driver.row(neighbour).status) for neighbour in neighbours]
 
 
 class TestExceptions:
@@ -48,7 +37,7 @@ class TestExceptions:
     def test_a_walk_over_causes_ends(self, driver: Driver, task: Any, path: str) -> None:
         result = task.enqueue()
 
-        neighbours = run_beside_neighbours(driver, result)
+        neighbours = driver.run_beside_neighbours(result)
         driver.drain()
 
         assert neighbours == [Status.SUCCEEDED] * 2
@@ -79,7 +68,7 @@ class TestExceptions:
     ) -> None:
         result = hostile.raises_strange.enqueue(kind)
 
-        neighbours = run_beside_neighbours(driver, result)
+        neighbours = driver.run_beside_neighbours(result)
         driver.drain()
 
         assert neighbours == [Status.SUCCEEDED] * 2
@@ -275,7 +264,7 @@ class TestConnections:
         for statement in statements:
             result = hostile.runs.enqueue(statement)
 
-            neighbours = run_beside_neighbours(driver, result)
+            neighbours = driver.run_beside_neighbours(result)
 
             assert neighbours == [Status.SUCCEEDED] * 2
             assert driver.row(result).return_value == "done"
@@ -287,7 +276,7 @@ class TestConnections:
     def test_a_broken_connection_is_replaced(self, driver: Driver, task: Any) -> None:
         result = task.enqueue()
 
-        neighbours = run_beside_neighbours(driver, result)
+        neighbours = driver.run_beside_neighbours(result)
 
         assert neighbours == [Status.SUCCEEDED] * 2
         assert driver.row(result).return_value == "done"

@@ -14,28 +14,17 @@ from django_retrytasks import announcements, worker
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
 from tests import tasks, trouble
-from tests.driver import KEY, Driver
+from tests.driver import Driver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Outcome = Attempt.Outcome
-
-
-def run_beside_neighbours(driver: Driver, result: Any) -> list[Status]:
-    """Run a Task in one claim with two that succeed; return the statuses of these."""
-    neighbours = tasks.echoes.enqueue_many([(1,), (2,)])
-    for _ in range(40):
-        worker._pace.note(0.0001)
-
-    worker.run(KEY)
-
-    return [Status(driver.row(neighbour).status) for neighbour in neighbours]
 
 
 @pytest.mark.parametrize("reason", ["lone surrogate \ud800", "NUL \0", "long " * 100])
 def test_a_reason_that_no_database_takes_is_stored_escaped(driver: Driver, reason: str) -> None:
     result = trouble.discards_with.enqueue(reason)
 
-    neighbours = run_beside_neighbours(driver, result)
+    neighbours = driver.run_beside_neighbours(result)
 
     assert neighbours == [Status.SUCCEEDED] * 2
     assert driver.row(result).status == Status.DISCARDED
@@ -48,7 +37,7 @@ def test_a_reason_that_no_database_takes_is_stored_escaped(driver: Driver, reaso
 def test_an_exception_that_is_itself_broken_is_a_failed_attempt(driver: Driver, task: Any) -> None:
     result = task.enqueue()
 
-    neighbours = run_beside_neighbours(driver, result)
+    neighbours = driver.run_beside_neighbours(result)
 
     assert neighbours == [Status.SUCCEEDED] * 2
     assert [one.outcome for one in driver.attempts(result)] == [Outcome.FAILED]
@@ -82,7 +71,7 @@ def test_an_outcome_that_the_database_refuses_does_not_take_its_neighbours_with_
 ) -> None:
     result = trouble.discards_with.enqueue("refused")
 
-    neighbours = run_beside_neighbours(driver, result)
+    neighbours = driver.run_beside_neighbours(result)
 
     assert neighbours == [Status.SUCCEEDED] * 2
     row = driver.row(result)
