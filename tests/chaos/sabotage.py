@@ -14,6 +14,7 @@ class Sabotage(AppConfig):
     path = str(Path(__file__).parent)
 
     def ready(self) -> None:
+        from django_retrytasks import lanes
         from django_retrytasks.models import DatabaseNow, Status, TaskQuerySet
 
         def due_or_running(rows: TaskQuerySet) -> TaskQuerySet:
@@ -22,5 +23,15 @@ class Sabotage(AppConfig):
         def held_by_anyone(rows: TaskQuerySet, claim_token: Any) -> TaskQuerySet:
             return rows.all()
 
+        def any_lane(survey: lanes.Survey) -> lanes.Due:
+            return lanes.best_first(survey.oldest)
+
+        def any_of_lane(columns: str) -> str:
+            lane, now = due_sql(columns).split("run_after <= ")
+            return f"{lane}(status = 'RUNNING' OR run_after <= {now})"
+
+        due_sql = lanes.due_sql
         setattr(TaskQuerySet, "due", due_or_running)  # noqa: B010
         setattr(TaskQuerySet, "held", held_by_anyone)  # noqa: B010
+        setattr(lanes.Survey, "due", property(any_lane))  # noqa: B010
+        setattr(lanes, "due_sql", any_of_lane)  # noqa: B010
