@@ -12,6 +12,8 @@ from .lifecycle import Claim
 
 # Seconds for which a worker goes by what it has seen: so late it may be for a better lane.
 SIGHT = 0.25
+# Or as many times as long as the look took, so that looking stays a fiftieth of the work.
+SPARING = 50
 
 
 class Lookout:
@@ -25,12 +27,12 @@ class Lookout:
         self.seen = Survey(oldest={}, at=None)
         self._key = key
         self._due: Due = {}
-        self._seen_at = -math.inf
+        self._sees_until = -math.inf
 
     def claim(self, limit: int, worker: str) -> Claim:
         """Claim due Tasks, at most ``limit``; none only where a new look finds none."""
         claim = Claim()
-        if time.monotonic() - self._seen_at < SIGHT:
+        if time.monotonic() < self._sees_until:
             claim = self._claim(limit, worker)
         if not claim.tasks:
             self._look()
@@ -54,5 +56,7 @@ class Lookout:
         return lifecycle.claim(self._due, limit=limit, worker=worker, paused=self._paused)
 
     def _look(self) -> None:
+        began = time.monotonic()
         self.seen = survey(self._paused).of(self._key)
-        self._due, self._seen_at = self.seen.due, time.monotonic()
+        self._due, now = self.seen.due, time.monotonic()
+        self._sees_until = now + max(SIGHT, SPARING * (now - began))
