@@ -63,6 +63,7 @@ def watch() -> None:
     _watch_coming()
     for connection in connections.all(initialized_only=True):
         _begin(connection)
+        _note_wrappers(connection)
 
 
 @cache
@@ -72,12 +73,17 @@ def _watch_coming() -> None:
 
 
 def _begin(connection: BaseDatabaseWrapper, **details: Any) -> None:
-    if (watch := _watch_of(connection)) is None:
-        watch = Watch()
-        setattr(connection, WATCH, watch)
+    if _watch_of(connection) is None:
+        setattr(connection, WATCH, Watch())
+        _note_wrappers(connection)
+    getattr(connection, WATCH).is_plain = True
+
+
+def _note_wrappers(connection: BaseDatabaseWrapper) -> None:
+    # Not at each connecting: a function may have it connect again.
+    watch: Watch = getattr(connection, WATCH)
     if not any(each is watch for each in connection.execute_wrappers):
         connection.execute_wrappers.append(watch)
-    watch.is_plain = True
     watch.wrappers = list(connection.execute_wrappers)
 
 

@@ -315,6 +315,20 @@ def leaves_a_wrapper() -> str:
     return "done"
 
 
+def refuse_inserts(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+    if sql.startswith("INSERT"):
+        raise RuntimeError("no row is inserted")
+    return execute(sql, *args)
+
+
+@retry_task(max_retries=0)
+def leaves_a_wrapper_and_connects_again() -> str:
+    connection.execute_wrappers.append(refuse_inserts)
+    connection.close()
+    run("SELECT 1")
+    return "done"
+
+
 @retry_task(max_retries=0)
 def clears_the_wrappers() -> str:
     connection.execute_wrappers.clear()

@@ -271,7 +271,12 @@ class TestConnections:
 
     @pytest.mark.parametrize(
         "task",
-        [hostile.closes_the_driver, hostile.leaves_a_wrapper, hostile.clears_the_wrappers],
+        [
+            hostile.closes_the_driver,
+            hostile.leaves_a_wrapper,
+            hostile.leaves_a_wrapper_and_connects_again,
+            hostile.clears_the_wrappers,
+        ],
     )
     def test_a_broken_connection_is_replaced(self, driver: Driver, task: Any) -> None:
         result = task.enqueue()
