@@ -16,7 +16,7 @@ IMAGES = ROOT / "docs" / "images"
 # Bytes: readers load them with the page.
 LARGEST = 150_000
 # An image in Markdown.
-SHOWN = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+SHOWN = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
 
 # The page, its theme, and down to which pixel it is shown.
 SHOTS = {
