@@ -374,5 +374,11 @@ def seeds() -> None:
     raise ValueError("seeded")
 
 
-def hang(**details: Any) -> None:
-    time.sleep(60)
+_hung: list[bool] = []
+
+
+def hangs_at_first(**details: Any) -> None:
+    """Receive a signal; the first one for a minute."""
+    if not _hung:
+        _hung.append(True)
+        time.sleep(60)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from django_retrytasks import Retry, sessions, worker
+from django_retrytasks import Retry, sessions, telling, worker
 from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
@@ -350,6 +350,24 @@ class TestSurroundings:
         driver.drain()
 
         assert driver.row(after).return_value == driver.row(before).return_value
+
+    def test_a_receiver_that_hangs_is_interrupted_and_the_next_attempt_is_told_of(
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(telling, "TELLING", 0.3)
+        results = tasks.fails_once_for_all.enqueue_many([(), ()])
+        began = time.monotonic()
+        attempt_failed.connect(hostile.hangs_at_first)
+        try:
+            with received(task_finished) as finished:
+                driver.run_due()
+        finally:
+            attempt_failed.disconnect(hostile.hangs_at_first)
+
+        assert time.monotonic() - began < 30
+        assert [driver.row(result).status for result in results] == [Status.FAILED] * 2
+        assert len(finished) == 1
+        assert "telling of its attempt failed" in caplog.text
 
     def test_a_seeded_generator_does_not_choose_the_jitter(self, driver: Driver) -> None:
         results = hostile.seeds.enqueue_many([()] * 4)
