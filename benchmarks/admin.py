@@ -34,11 +34,13 @@ from django.test.utils import setup_databases, teardown_databases
 from django.urls import path
 from django.utils import timezone
 
-from django_retrytasks import retry_task, tallies
-from django_retrytasks.fingerprints import fingerprint
-from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, ANNOUNCE_PRIORITY
+from django_retrytasks import retry_task
+from django_retrytasks.errors.fingerprints import fingerprint
+from django_retrytasks.lifecycle import tallies
+from django_retrytasks.lifecycle.internal import ANNOUNCE_PRIORITY
 from django_retrytasks.models import FINAL, Attempt, FailureGroup, Status, Tally, Task
 from django_retrytasks.policy import StopReason
+from django_retrytasks.values.entries import ANNOUNCE_ENTRY
 
 urlpatterns = [path("admin/", admin.site.urls)]
 

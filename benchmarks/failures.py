@@ -29,8 +29,8 @@ from django.utils import timezone
 from benchmarks import tasks
 from benchmarks.drain import empty_tables
 from django_retrytasks import lifecycle
-from django_retrytasks.attempts import AttemptRun
 from django_retrytasks.models import FailureGroup
+from django_retrytasks.worker.attempt import AttemptRun
 
 BATCHES = (1, 50)
 

@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .context import RetryTaskContext
     from .exceptions import Discard, Retry, Snooze
     from .policy import RetryPolicy
     from .tasks import RetryTask, retry_task
+    from .tasks.context import RetryTaskContext
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,7 +25,7 @@ _HOMES = {
     "Retry": "exceptions",
     "RetryPolicy": "policy",
     "RetryTask": "tasks",
-    "RetryTaskContext": "context",
+    "RetryTaskContext": "tasks.context",
     "Snooze": "exceptions",
     "retry_task": "tasks",
 }

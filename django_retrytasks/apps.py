@@ -13,22 +13,25 @@ class RetryTasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, keeper, letters  # noqa: F401
+        from . import checks  # noqa: F401
+        from .alerts import letters
+        from .worker import keeper
 
         letters.connect()
         post_migrate.connect(_ensure_sweep, sender=self)
         keeper.connect()
         # Where nothing has imported it, nobody has initialised it, and an import takes long.
         if "sentry_sdk" in sys.modules:
-            from . import sentry
+            from .alerts import sentry
 
             sentry.connect()
 
 
 def _ensure_sweep(using: str, **kwargs: Any) -> None:
-    from . import wakeups
+    from . import database
+    from .broker import sweep_schedule
 
     # A migrate of another app alone, or back to zero, leaves no table for the row.
     migrated = kwargs.get("apps", apps).all_models["retrytasks"]
-    if migrated and using == wakeups.alias():
-        wakeups.ensure_sweep()
+    if migrated and using == database.alias():
+        sweep_schedule.ensure_sweep()

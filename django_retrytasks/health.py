@@ -16,10 +16,11 @@ from typing import Any
 
 from django.db.models import Max
 
-from . import wakeups
-from .lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
+from . import database
+from .broker import sweep_schedule
+from .database.seeks import CountOf, answers, first
+from .lifecycle.lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
 from .models import Attempt, Status, Task, TaskQuerySet
-from .seeks import CountOf, answers, first
 
 # Due Tasks are counted up to so many in each queue: a count walks the index.
 COUNT_LIMIT = 10_000
@@ -81,8 +82,8 @@ def check() -> Health:
         paused_names=sorted(paused.names),
         running_count=found.get("running", 0),
         last_claim_at=max((at for at in claims if at), default=None),
-        swept_at=wakeups.swept_at(),
-        broken_schedules=wakeups.broken_schedules(),
+        swept_at=sweep_schedule.swept_at(),
+        broken_schedules=sweep_schedule.broken_schedules(),
     )
 
 
@@ -98,11 +99,8 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     return found
 
 
-# ---- what is asked for at once, by any key
-
-
 def _of_all() -> dict[Any, Any]:
-    attempts = Attempt.objects.using(wakeups.alias()).order_by("-pk")
+    attempts = Attempt.objects.using(database.alias()).order_by("-pk")
     return {
         "running": CountOf(running().values("pk")),
         "claimed_last": first(attempts, "task__claimed_at"),
@@ -110,5 +108,5 @@ def _of_all() -> dict[Any, Any]:
 
 
 def _tasks() -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
+    rows: TaskQuerySet = Task.objects.using(database.alias())
     return rows

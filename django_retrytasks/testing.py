@@ -17,13 +17,14 @@ from unittest.mock import patch
 from django.db import connections
 from django.utils import timezone
 
-from . import lifecycle, wakeups, worker
+from . import database, lifecycle, worker
 from .alerts import Alert
-from .backend import RetryTaskResult, RetryTasksBackend
-from .contract import Task as ContractTask
-from .contract import TaskResultDoesNotExist
+from .backend import RetryTasksBackend
 from .models import Task
-from .options import Call
+from .tasks.options import Call
+from .tasks.result import RetryTaskResult
+from .values.contract import Task as ContractTask
+from .values.contract import TaskResultDoesNotExist
 
 T = TypeVar("T")
 
@@ -163,7 +164,7 @@ def crash_at(number: int, *, after: bool = False) -> Iterator[None]:
         act = partial(call, sql, params, many, context)
         return write(act) if sql.lstrip().upper().startswith(WRITES) else act()
 
-    connection = connections[wakeups.alias()]
+    connection = connections[database.alias()]
     commit = partial(write, connection.commit)
     with connection.execute_wrapper(execute), patch.object(connection, "commit", commit):
         yield

@@ -14,10 +14,12 @@ from django.dispatch import Signal
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, worker
-from django_retrytasks.lanes import survey
+from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import Claim, Ending
-from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
+from django_retrytasks.lifecycle.lanes import survey
+from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import Decision, StopReason
+from django_retrytasks.worker import pace
 from tests import tasks
 
 Outcome = Attempt.Outcome
@@ -54,7 +56,7 @@ class Driver:
         """Run a Task in one claim with two that succeed; return the statuses of these."""
         neighbours = tasks.echoes.enqueue_many([(1,), (2,)])
         for _ in range(40):
-            worker._pace.note(0.0001)
+            pace.pace.note(0.0001)
 
         self.run_due()
 

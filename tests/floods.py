@@ -11,8 +11,8 @@ from django.db.models import F
 
 from django_retrytasks import retry_task, worker
 from django_retrytasks.alerts import Alert
+from django_retrytasks.alerts.notices import NoticeKind
 from django_retrytasks.models import FailureGroup, Task
-from django_retrytasks.notices import NoticeKind
 from tests.driver import Driver
 
 HERE = "tests.floods"

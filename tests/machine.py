@@ -20,23 +20,18 @@ from hypothesis.stateful import (
     rule,
 )
 
-from django_retrytasks import Discard, RetryTaskContext, Snooze, lifecycle, retry_task, wakeups
-from django_retrytasks.attempts import AttemptRun
+from django_retrytasks import Discard, RetryTaskContext, Snooze, lifecycle, retry_task
+from django_retrytasks.broker import wakeups
+from django_retrytasks.database import DatabaseNow
 from django_retrytasks.exceptions import AttemptTimedOut
-from django_retrytasks.internal import INTERNAL_RETENTION
-from django_retrytasks.lanes import survey
-from django_retrytasks.lifecycle import ANNOUNCE_ENTRY, Ending
-from django_retrytasks.models import (
-    FINAL,
-    UNFINISHED,
-    Attempt,
-    DatabaseNow,
-    FailureGroup,
-    Status,
-    Task,
-)
+from django_retrytasks.lifecycle import Ending
+from django_retrytasks.lifecycle.internal import INTERNAL_RETENTION
+from django_retrytasks.lifecycle.lanes import survey
+from django_retrytasks.models import FINAL, UNFINISHED, Attempt, FailureGroup, Status, Task
 from django_retrytasks.signals import task_failed
+from django_retrytasks.values.entries import ANNOUNCE_ENTRY
 from django_retrytasks.worker import run
+from django_retrytasks.worker.attempt import AttemptRun
 from tests.driver import KEY
 
 Outcome = Attempt.Outcome

@@ -15,8 +15,8 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_retrytasks import Discard, RetryTaskContext, Snooze, retry_task
-from django_retrytasks.contract import Task as ContractTask
 from django_retrytasks.signals import task_succeeded
+from django_retrytasks.values.contract import Task as ContractTask
 
 
 @retry_task

@@ -16,11 +16,15 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from django_retrytasks import lanes, lifecycle, selections, tallies
+from django_retrytasks import lifecycle
 from django_retrytasks.admin import TaskAdmin, changelist, overview
 from django_retrytasks.admin.filters import selection_of
-from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup, Status, Task, uuid7
-from django_retrytasks.selections import as_of_now
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle import pauses, tallies
+from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.operators import selections
+from django_retrytasks.operators.selections import as_of_now
+from django_retrytasks.values.ids import uuid7
 from tests import tasks
 from tests.driver import Driver
 
@@ -551,8 +555,8 @@ class TestOverview:
         ]
 
     def test_says_what_is_paused_by_whom_and_why(self, admin_client: Client) -> None:
-        lanes.pause(queue_name="mail", by="ann", reason="<bounces>")
-        lanes.pause(name="tests.tasks.echoes")
+        pauses.pause(queue_name="mail", by="ann", reason="<bounces>")
+        pauses.pause(name="tests.tasks.echoes")
         put(tasks.succeeds.using(queue_name="mail").enqueue(), run_after=seconds_from_now(-300))
 
         assert self.banners(admin_client) == [

@@ -19,9 +19,11 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
 
-from django_retrytasks import lanes, operations, retry_task
+from django_retrytasks import retry_task
 from django_retrytasks.admin import FailureGroupAdmin, TaskAdmin
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import Driver
 
@@ -703,8 +705,8 @@ class TestPauses:
         ]  # fmt: skip
 
     def test_several_are_resumed_from_the_list(self, admin_client: Client) -> None:
-        lanes.pause(queue_name="default")
-        lanes.pause(name="tests.tasks.echoes")
+        pauses.pause(queue_name="default")
+        pauses.pause(name="tests.tasks.echoes")
         ids = [str(pk) for pk in Pause.objects.values_list("pk", flat=True)]
 
         admin_client.post(PAUSES, {"action": "resume", "index": "0", "_selected_action": ids})
@@ -766,14 +768,14 @@ class TestPauses:
             assert self.add(admin_client, queue_name=known).status_code == 302
 
     def test_what_is_paused_already_is_told(self, admin_client: Client) -> None:
-        lanes.pause(queue_name="default", by="ada")
+        pauses.pause(queue_name="default", by="ada")
 
         assert "already exists" in text_of(self.add(admin_client, queue_name="default"))
 
         assert Pause.objects.get().paused_by == "ada"
 
     def test_who_may_view_alone_can_neither(self) -> None:
-        lanes.pause(queue_name="default")
+        pauses.pause(queue_name="default")
         pause = Pause.objects.get()
         client = user_who_may("view_pause", "add_pause", "change_pause", "delete_pause")
 

@@ -11,8 +11,9 @@ import pytest
 from django.template.loader import get_template
 from django.test import Client
 
-from django_retrytasks import lanes, operations
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Pause
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import Driver
 
@@ -59,7 +60,7 @@ def page_of(template: str, driver: Driver) -> str:
     result = tasks.fails_once_for_all.enqueue()
     driver.drain()
     operation = operations.start("REDRIVE", {})
-    lanes.pause(queue_name="slow")
+    pauses.pause(queue_name="slow")
     pages = {
         "task/change_list.html": "task/",
         "task/change_form.html": f"task/{result.id}/change/",

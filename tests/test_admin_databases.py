@@ -11,8 +11,10 @@ from django.db import router
 from django.test import Client
 from django_q.conf import Conf
 
-from django_retrytasks import lanes, operations, worker
+from django_retrytasks import worker
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import KEY
 from tests.routers import ReadsElsewhere
@@ -38,7 +40,7 @@ def orm_apart(request: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> N
 def failed() -> Task:
     tasks.fails_once_for_all.enqueue()
     worker.run(KEY)
-    lanes.pause(queue_name="slow", by="ada")
+    pauses.pause(queue_name="slow", by="ada")
     task: Task = Task.objects.using("apart").get(internal=False)
     assert task.status == Status.FAILED
     return task

@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import path
 
-from django_retrytasks import lanes, operations, retry_task
+from django_retrytasks import retry_task
 from django_retrytasks.admin import TaskAdmin
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Task
+from django_retrytasks.operators import operations
 from tests.driver import Driver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.test_admin_lookups")]
@@ -117,7 +119,7 @@ def failed(driver: Driver) -> Task:
     """A failed Task with a secret, and one row at least in each list."""
     result = logs_in.enqueue("ada", password="hunter2")
     driver.drain()
-    lanes.pause(queue_name="slow", by="ada", reason="hunter2")
+    pauses.pause(queue_name="slow", by="ada", reason="hunter2")
     operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
     return driver.row(result)
 

@@ -21,9 +21,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from django_retrytasks import failures, lifecycle
+from django_retrytasks import lifecycle
 from django_retrytasks.admin import TaskAdmin
-from django_retrytasks.models import Attempt, DatabaseNow, FailureGroup, Task
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.models import Attempt, FailureGroup, Task
 from tests import tasks
 from tests.driver import Driver
 
@@ -543,7 +545,7 @@ class TestGroupPage:
     ) -> None:
         fail(driver)
         [group] = FailureGroup.objects.all()
-        failures.mute([group.pk])
+        groups.mute([group.pk])
         log(group, admin_user, "Muted: known")
 
         assert "admin Muted: known " in shown(admin_client, group_page())

@@ -19,10 +19,11 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
 
-from django_retrytasks import lanes, operations
 from django_retrytasks.admin import FailureGroupAdmin, OperationAdmin, PauseAdmin, TaskAdmin
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
-from django_retrytasks.selections import Selection
+from django_retrytasks.operators import operations
+from django_retrytasks.operators.selections import Selection
 from tests import tasks
 from tests.driver import Driver
 
@@ -148,7 +149,7 @@ def failed(driver: Driver) -> Task:
     result = tasks.fails_once_for_all.enqueue()
     driver.drain()
     tasks.echoes.enqueue(1)
-    lanes.pause(queue_name="slow", by="ada")
+    pauses.pause(queue_name="slow", by="ada")
     operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
     return driver.row(result)
 

@@ -11,9 +11,9 @@ from django.core import mail
 from django.utils import timezone, translation
 from django.utils.translation import get_language
 
-from django_retrytasks import announcements, retry_task
-from django_retrytasks.alerts import Alert
-from django_retrytasks.chats import quiet
+from django_retrytasks import retry_task
+from django_retrytasks.alerts import Alert, sending
+from django_retrytasks.alerts.chats import quiet
 from django_retrytasks.models import FailureGroup, Task
 from tests.driver import Driver
 from tests.receivers import Receiver
@@ -90,7 +90,7 @@ class TestLanguage:
         breaks.enqueue()
         driver.drain()
 
-        announcements.review()
+        sending.review()
 
         [group] = FailureGroup.objects.filter(kind=FailureGroup.Kind.RULE)
         assert "fehlgeschlagen" in group.message
@@ -128,7 +128,7 @@ class TestChat:
         }
         breaks.using(queue_name="@channel").enqueue("@here ![](https://x.example) <!everyone>")
         driver.make_due(*Task.objects.all())
-        announcements.review()
+        sending.review()
 
         driver.drain()
 

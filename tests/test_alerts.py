@@ -22,12 +22,13 @@ from django.db.models import F
 from django.test import modify_settings
 from django.utils import timezone
 
-from django_retrytasks import alerts, failures, lifecycle, retry_task, worker
-from django_retrytasks.alerts import Alert
-from django_retrytasks.attempts import AttemptRun
+from django_retrytasks import lifecycle, retry_task, worker
+from django_retrytasks.alerts import Alert, sinks
+from django_retrytasks.alerts.notices import NoticeKind
 from django_retrytasks.conf import Sink
+from django_retrytasks.lifecycle import groups
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
-from django_retrytasks.notices import NoticeKind
+from django_retrytasks.worker.attempt import AttemptRun
 from tests.driver import Driver
 from tests.receivers import (
     Answer,
@@ -236,11 +237,11 @@ class TestLetters:
     ) -> None:
         settings.RETRYTASKS["ALERT_COOLDOWN"] = 600
         fail(driver)
-        failures.mute([the_group().pk])
+        groups.mute([the_group().pk])
         send_email.enqueue_many([(42,)] * 135)
         driver.drain()
         time_goes_by(timedelta(minutes=12))
-        failures.reopen([the_group().pk])
+        groups.reopen([the_group().pk])
 
         task = fail(driver)
 
@@ -280,7 +281,7 @@ class TestLetters:
 
     def test_of_a_regression(self, driver: Driver, mailoutbox: list[Any]) -> None:
         fail(driver)
-        failures.resolve([the_group().pk])
+        groups.resolve([the_group().pk])
 
         task = fail(driver)
 
@@ -383,11 +384,11 @@ class TestWords:
         self, driver: Driver, mailoutbox: list[Any]
     ) -> None:
         fail(driver)
-        failures.mute([the_group().pk])
+        groups.mute([the_group().pk])
         fail(driver)
         Task.objects.all().delete()
         time_goes_by(timedelta(hours=2))
-        failures.reopen([the_group().pk])
+        groups.reopen([the_group().pk])
 
         sweep(driver)
 
@@ -611,7 +612,7 @@ def iso(at: datetime | None) -> str:
 
 def deliveries(sink: str) -> list[Task]:
     """Return the internal Tasks that send to this sink, the first one first."""
-    rows = Task.objects.filter(name="django_retrytasks.announcements.send_alert").order_by("pk")
+    rows = Task.objects.filter(name="django_retrytasks.alerts.sending.send_alert").order_by("pk")
     return [row for row in rows if row.args[0] == sink]
 
 
@@ -907,10 +908,10 @@ class TestCheck:
         ],
     )
     def test_passes_what_a_sink_takes(self, path: str, options: dict[str, Any]) -> None:
-        alerts.check(Sink(name="it", path=f"{SINKS}.{path}", options=options))
+        sinks.check(Sink(name="it", path=f"{SINKS}.{path}", options=options))
 
     def test_passes_a_callable_of_the_site(self) -> None:
-        alerts.check(Sink(name="it", path=f"{HERE}.hear_with", options={"level": "high"}))
+        sinks.check(Sink(name="it", path=f"{HERE}.hear_with", options={"level": "high"}))
 
     @pytest.mark.parametrize(
         ("path", "options", "problem"),
@@ -951,6 +952,6 @@ class TestCheck:
         sink = Sink(name="it", path=f"{SINKS}.{path}", options={**usual, **options})
 
         with pytest.raises(ImproperlyConfigured, match=problem) as caught:
-            alerts.check(sink)
+            sinks.check(sink)
 
         assert URL_SECRET not in f"{caught.value} {caplog.text}"

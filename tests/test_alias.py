@@ -7,8 +7,8 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from django_retrytasks import worker
-from django_retrytasks.contract import task_finished
 from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.values.contract import task_finished
 from tests import tasks
 from tests.driver import KEY, received
 from tests.routers import ReadsElsewhere

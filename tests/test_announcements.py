@@ -8,10 +8,11 @@ from django.utils import timezone
 
 from django_retrytasks import lifecycle, retry_task
 from django_retrytasks.alerts import Alert
-from django_retrytasks.announcements import announce_failures
-from django_retrytasks.attempts import AttemptRun
+from django_retrytasks.alerts.announcements import announce_failures
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import task_failed
+from django_retrytasks.values import entries
+from django_retrytasks.worker.attempt import AttemptRun
 from tests import tasks
 from tests.driver import Driver
 
@@ -202,7 +203,7 @@ class TestReceivers:
         tasks.fails_once_for_all.enqueue()
         [task] = driver.claim().tasks
         lifecycle.settle([AttemptRun(task, timezone.now).ending()])
-        announce_failures.func(Task.objects.get(name=lifecycle.ANNOUNCE_ENTRY).args[0])
+        announce_failures.func(Task.objects.get(name=entries.ANNOUNCE_ENTRY).args[0])
         settings.RETRYTASKS = {"ALERTS": []}
 
         driver.drain()
@@ -260,7 +261,7 @@ class TestReceivers:
         driver.drain()
 
         assert sorted(str(task.pk) for task, _ in heard) == sorted(r.id for r in results)
-        announcements = Task.objects.filter(name=lifecycle.ANNOUNCE_ENTRY)
+        announcements = Task.objects.filter(name=entries.ANNOUNCE_ENTRY)
         assert announcements.count() < len(results)
 
     def test_an_announcement_that_is_run_again_tells_nothing_twice(
@@ -269,7 +270,7 @@ class TestReceivers:
         settings.RETRYTASKS = {"ALERTS": [f"{HERE}.alert"], "ON_FAILURE": [f"{HERE}.hear"]}
         tells_directly.enqueue()
         driver.drain()
-        announced = Task.objects.get(name=lifecycle.ANNOUNCE_ENTRY).args[0]
+        announced = Task.objects.get(name=entries.ANNOUNCE_ENTRY).args[0]
         assert len(heard) == 3
 
         announce_failures.func(announced)
@@ -335,7 +336,7 @@ class TestAlerts:
 
         driver.attempt(result)
 
-        announcement = Task.objects.get(name=lifecycle.ANNOUNCE_ENTRY)
+        announcement = Task.objects.get(name=entries.ANNOUNCE_ENTRY)
         assert (announcement.queue_name, announcement.priority) == ("mail", 100)
 
 

@@ -26,7 +26,11 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from django_retrytasks import RetryTask, RetryTaskContext, lifecycle, retry_task
 from django_retrytasks.backend import RetryTasksBackend
-from django_retrytasks.contract import (
+from django_retrytasks.exceptions import AttemptTimedOut, NotImportable, WorkerLost
+from django_retrytasks.models import Status
+from django_retrytasks.models import Task as Row
+from django_retrytasks.tasks import as_retry_task
+from django_retrytasks.values.contract import (
     InvalidTask,
     Task,
     TaskContext,
@@ -38,10 +42,6 @@ from django_retrytasks.contract import (
     task_finished,
     task_started,
 )
-from django_retrytasks.exceptions import AttemptTimedOut, NotImportable, WorkerLost
-from django_retrytasks.models import Status
-from django_retrytasks.models import Task as Row
-from django_retrytasks.tasks import as_retry_task
 from tests import tasks
 from tests.driver import Driver, received
 from tests.third_party import tasks as plain

@@ -10,9 +10,12 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, worker
-from django_retrytasks.models import DatabaseNow, Encoded, Status, Task
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.models import Encoded, Status, Task
 from django_retrytasks.policy import StopReason
 from django_retrytasks.signals import attempt_failed
+from django_retrytasks.worker.batch import Batch
+from django_retrytasks.worker.pace import Pace
 from tests import session_tasks, tasks
 from tests.driver import KEY, Driver, Outcome, wake_ups
 
@@ -80,20 +83,20 @@ class TestServingAWakeUp:
 
 class TestPace:
     def test_one_task_is_claimed_until_a_run_time_is_known(self) -> None:
-        assert worker.Pace().limit == 1
+        assert Pace().limit == 1
 
     @pytest.mark.parametrize(
         ("seconds", "limit"), [(0.0, 50), (0.001, 50), (0.005, 10), (0.03, 1), (10, 1)]
     )
     def test_about_fifty_milliseconds_of_work_are_claimed(self, seconds: float, limit: int) -> None:
-        pace = worker.Pace()
+        pace = Pace()
 
         pace.note(seconds)
 
         assert pace.limit == limit
 
     def test_one_slow_task_among_quick_ones_counts_for_a_fifth(self) -> None:
-        pace = worker.Pace()
+        pace = Pace()
         for seconds in (0.0, 0.05):
             pace.note(seconds)
 
@@ -172,7 +175,7 @@ class TestLostAttempts:
     def test_an_interrupted_worker_gives_its_waiting_tasks_back(self, driver: Driver) -> None:
         tasks.is_interrupted.enqueue()
         waiting = tasks.echoes.enqueue(1)
-        batch = worker.Batch(driver.claim())
+        batch = Batch(driver.claim())
 
         with pytest.raises(KeyboardInterrupt):
             batch.run()

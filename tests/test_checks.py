@@ -23,9 +23,9 @@ from django_q.brokers.orm import ORM
 from django_q.models import Schedule
 
 from django_retrytasks import RetryTask, retry_task
+from django_retrytasks.broker.sweep_schedule import SWEEP_NAME
 from django_retrytasks.conf import MAIL_ADMINS, Settings
-from django_retrytasks.contract import task_backends
-from django_retrytasks.wakeups import SWEEP_NAME
+from django_retrytasks.values.contract import task_backends
 
 ROOT = Path(__file__).parent.parent
 BACKEND = "django_retrytasks.backend.RetryTasksBackend"

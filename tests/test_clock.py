@@ -16,7 +16,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_retrytasks import lifecycle
-from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
 
 from . import settings as site

@@ -18,10 +18,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from django_retrytasks import wakeups
+from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
-from django_retrytasks.worker import GIVE_BACKS
+from django_retrytasks.values import entries
+from django_retrytasks.worker.batch import GIVE_BACKS
 
 from . import tasks
 from .cluster import is_idle, running_cluster, sweep_until, wait_for
@@ -121,9 +122,9 @@ class TestOneCluster:
         wait_for(is_idle)
         announced = Task.objects.filter(internal=True).values_list("name", "status")
         assert sorted(announced) == [
-            ("django_retrytasks.announcements.announce_failures", Status.SUCCEEDED),
-            ("django_retrytasks.announcements.send_alert", Status.SUCCEEDED),
-            ("django_retrytasks.announcements.send_alert", Status.SUCCEEDED),
+            ("django_retrytasks.alerts.announcements.announce_failures", Status.SUCCEEDED),
+            ("django_retrytasks.alerts.sending.send_alert", Status.SUCCEEDED),
+            ("django_retrytasks.alerts.sending.send_alert", Status.SUCCEEDED),
         ]
         mails = [mail.read_text() for mail in (home / "mail").iterdir()]
         (alert,) = [mail for mail in mails if "fails_soon_again failed" in mail]
@@ -213,7 +214,7 @@ class TestOneCluster:
         assert attempt.outcome == LOST
         # The timeout, the grace, a cycle of the guard, and what then was left of the lease.
         took = (attempt.finished_at - attempt.started_at).total_seconds()
-        assert 1 + wakeups.GRACE <= took < 1 + wakeups.GRACE + 1 + LEASE + 5
+        assert 1 + clusters.GRACE <= took < 1 + clusters.GRACE + 1 + LEASE + 5
 
     def test_queue_of_another_cluster_is_served_by_that_cluster_alone(self, home: Path) -> None:
         slow = tasks.tells_cluster.using(queue_name="slow").enqueue()
@@ -280,7 +281,7 @@ class TestOneCluster:
             OrmQ.objects.all().delete()
         # The cluster looks at its schedules twice a minute.
         past = timezone.now() - timedelta(seconds=1)
-        assert Schedule.objects.filter(func=wakeups.SWEEP_ENTRY).update(next_run=past) == 1
+        assert Schedule.objects.filter(func=entries.SWEEP_ENTRY).update(next_run=past) == 1
 
         assert finished(result, seconds=45).status == Status.SUCCEEDED
 

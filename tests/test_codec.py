@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_retrytasks.codec import dumps, dumps_arguments, loads
+from django_retrytasks.values.codec import dumps, dumps_arguments, loads
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SURROGATE_PAIR = r"[\ud800-\udbff][\udc00-\udfff]"

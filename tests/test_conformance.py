@@ -20,9 +20,10 @@ from django import test as django_test
 from pytest_django import Settings
 
 from django_retrytasks import testing
-from django_retrytasks.backend import RetryTaskResult, RetryTasksBackend
-from django_retrytasks.contract import Task
+from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.models import Task as Row
+from django_retrytasks.tasks.result import RetryTaskResult
+from django_retrytasks.values.contract import Task
 
 FOLDER = os.environ.get("DJANGO_TESTS", "")
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "backend.md"

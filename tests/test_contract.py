@@ -30,7 +30,7 @@ BACKPORT = {
 READ = (
     "import sys\n"
     "sys.modules['django.tasks'] = None\n"
-    "from django_retrytasks.contract import InvalidTask\n"
+    "from django_retrytasks.values.contract import InvalidTask\n"
     "print(InvalidTask.__module__, InvalidTask.__name__)\n"
 )
 

@@ -17,10 +17,11 @@ from django.db import connection, connections, transaction
 from django.db.models import F
 from django_q.models import OrmQ
 
-from django_retrytasks import lifecycle, wakeups, worker
+from django_retrytasks import lifecycle, worker
 from django_retrytasks.alerts import Alert
+from django_retrytasks.broker import wakeups
+from django_retrytasks.errors.reports import report
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
-from django_retrytasks.reports import report
 from django_retrytasks.signals import task_failed
 from django_retrytasks.testing import crash_at
 from tests import tasks

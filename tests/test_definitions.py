@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from django_retrytasks.contract import InvalidTask, TaskResultStatus
 from django_retrytasks.models import Status, Task
+from django_retrytasks.values.contract import InvalidTask, TaskResultStatus
 from tests import tasks
 from tests.driver import Driver
 

@@ -14,12 +14,13 @@ from django.core.checks import run_checks
 from django.test import Client
 from django.utils import timezone
 
-from django_retrytasks import discovery, operations
 from django_retrytasks.alerts import Alert
-from django_retrytasks.checks import TAG
+from django_retrytasks.alerts.notices import NoticeKind
+from django_retrytasks.checks.common import TAG
 from django_retrytasks.models import Encoded, FailureGroup, Status, Task
-from django_retrytasks.notices import NoticeKind
-from django_retrytasks.redaction import shown_arguments
+from django_retrytasks.operators import operations
+from django_retrytasks.tasks import discovery
+from django_retrytasks.tasks.redaction import shown_arguments
 from tests import tasks
 from tests.driver import Driver
 

@@ -44,14 +44,14 @@ from django_retrytasks import (
     signals,
     testing,
 )
-from django_retrytasks.alerts import check
+from django_retrytasks.alerts.rules import Rule
+from django_retrytasks.alerts.sinks import check
 from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.conf import Sink
-from django_retrytasks.contract import task_backends
 from django_retrytasks.models import Attempt, Status, Task
-from django_retrytasks.options import TaskOptions
 from django_retrytasks.policy import StopReason
-from django_retrytasks.rules import Rule
+from django_retrytasks.tasks.options import TaskOptions
+from django_retrytasks.values.contract import task_backends
 from django_retrytasks.worker import run
 
 from .cluster import wait_for

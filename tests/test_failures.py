@@ -19,12 +19,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_retrytasks import failures, lifecycle, retry_task, worker
+from django_retrytasks import lifecycle, retry_task, worker
 from django_retrytasks.alerts import Alert
-from django_retrytasks.attempts import AttemptRun
-from django_retrytasks.failures import Failed
+from django_retrytasks.errors.reports import report
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.groups import Failed
 from django_retrytasks.models import FailureGroup, Status, Task
-from django_retrytasks.reports import report
+from django_retrytasks.worker.attempt import AttemptRun
 from tests import tasks
 from tests.driver import Driver, in_another_session
 
@@ -336,7 +337,7 @@ def test_a_cause_that_many_workers_meet_at_once_is_counted_by_all(driver: Driver
     def count() -> None:
         barrier.wait(20)
         with transaction.atomic():
-            failures.count([Failed(task=driver.row(result), error=error, is_final=True)])
+            groups.count([Failed(task=driver.row(result), error=error, is_final=True)])
 
     sessions = [in_another_session(count) for _ in range(4)]
     for session in sessions:
@@ -348,7 +349,7 @@ def test_a_cause_that_many_workers_meet_at_once_is_counted_by_all(driver: Driver
 class TestOperators:
     def test_a_muted_group_is_counted_and_not_told_of(self, driver: Driver) -> None:
         fail(driver)
-        failures.mute([the_group().pk])
+        groups.mute([the_group().pk])
 
         fail(driver, 20)
         time_goes_by(timedelta(hours=2))
@@ -359,7 +360,7 @@ class TestOperators:
 
     def test_a_mute_ends_by_itself_and_what_failed_meanwhile_is_told(self, driver: Driver) -> None:
         fail(driver)
-        failures.mute([the_group().pk], timezone.now() + timedelta(hours=2))
+        groups.mute([the_group().pk], timezone.now() + timedelta(hours=2))
         fail(driver, 5)
         time_goes_by(timedelta(hours=1))
         sweep(driver)
@@ -375,7 +376,7 @@ class TestOperators:
         self, driver: Driver
     ) -> None:
         fail(driver)
-        failures.mute([the_group().pk], timezone.now() + timedelta(hours=2))
+        groups.mute([the_group().pk], timezone.now() + timedelta(hours=2))
         fail(driver, 5)
         recover(driver)
         assert len(alerts) == 1
@@ -389,7 +390,7 @@ class TestOperators:
     def test_a_resolved_group_that_fails_again_is_a_regression(self, driver: Driver) -> None:
         fail(driver, 3)
         told = len(alerts)
-        failures.resolve([the_group().pk])
+        groups.resolve([the_group().pk])
         assert the_group().status == GROUP.RESOLVED
 
         fail(driver)
@@ -405,7 +406,7 @@ class TestOperators:
     def test_a_failed_attempt_that_is_retried_opens_no_resolved_group(self, driver: Driver) -> None:
         tasks.always_fails.enqueue()
         driver.run_due()
-        failures.resolve([the_group().pk])
+        groups.resolve([the_group().pk])
 
         tasks.always_fails.enqueue()
         driver.run_due()
@@ -415,9 +416,9 @@ class TestOperators:
 
     def test_a_reopened_group_alerts_again(self, driver: Driver) -> None:
         fail(driver)
-        failures.mute([the_group().pk])
+        groups.mute([the_group().pk])
         fail(driver, 3)
-        failures.reopen([the_group().pk])
+        groups.reopen([the_group().pk])
         time_goes_by(timedelta(hours=1))
 
         sweep(driver)
@@ -455,7 +456,7 @@ class TestOperators:
 
     def test_a_muted_group_is_not_forgotten(self, driver: Driver) -> None:
         fail(driver)
-        failures.mute([the_group().pk])
+        groups.mute([the_group().pk])
         time_goes_by(timedelta(days=100))
 
         worker.sweep()
@@ -600,7 +601,7 @@ class TestAdmin:
 
     def test_a_regression_is_called_one(self, driver: Driver, admin_client: Client) -> None:
         fail(driver)
-        failures.resolve([the_group().pk])
+        groups.resolve([the_group().pk])
         fail(driver)
 
         assert "Regressed" in admin_client.get(GROUPS).content.decode()

@@ -24,23 +24,19 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from django_retrytasks import exceptions
+from django_retrytasks import Discard, Retry, RetryPolicy, Snooze, exceptions
+from django_retrytasks.errors.fingerprints import fingerprint, normalized, origin_of
+from django_retrytasks.errors.reports import class_path, report
 from django_retrytasks.exceptions import (
     AttemptTimedOut,
-    Discard,
     MessageUnavailable,
     NotATask,
     NotImportable,
     ResultNotStorable,
-    Retry,
     RetryTasksError,
-    Snooze,
     WorkerLost,
 )
-from django_retrytasks.fingerprints import fingerprint, normalized, origin_of
-from django_retrytasks.policy import RetryPolicy
-from django_retrytasks.reports import class_path, report
-from django_retrytasks.timeouts import call_within
+from django_retrytasks.worker.timeouts import call_within
 
 ROOT = Path(__file__).parent.parent
 HERE = __name__

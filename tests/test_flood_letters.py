@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 
 from django_retrytasks.alerts import Alert
+from django_retrytasks.alerts.notices import Notice, NoticeKind
 from django_retrytasks.models import FailureGroup, Task
-from django_retrytasks.notices import Notice, NoticeKind
 from tests.driver import Driver
 from tests.floods import (
     HERE,

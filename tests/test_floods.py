@@ -10,11 +10,13 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from django_retrytasks import failures, notices, worker
-from django_retrytasks.failures import Failed
+from django_retrytasks import worker
+from django_retrytasks.alerts import notices
+from django_retrytasks.alerts.notices import Notice, NoticeKind
+from django_retrytasks.errors.reports import ErrorReport
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.groups import Failed
 from django_retrytasks.models import FailureGroup
-from django_retrytasks.notices import Notice, NoticeKind
-from django_retrytasks.reports import ErrorReport
 from tests.driver import Driver, in_another_session
 from tests.floods import (
     HERE,
@@ -192,7 +194,7 @@ class TestAfterwards:
     def test_a_flood_that_is_muted_is_told_of_after_the_mute(self, driver: Driver) -> None:
         fail(driver, *range(12))
         sweep(driver)
-        failures.mute([FailureGroup.FLOOD], timezone.now() + timedelta(hours=2))
+        groups.mute([FailureGroup.FLOOD], timezone.now() + timedelta(hours=2))
         time_goes_by(timedelta(minutes=90))
         heard.clear()
         fail(driver, *range(20, 32))
@@ -247,5 +249,5 @@ def count_a_failure(driver: Driver, place: int) -> Any:
     error = ErrorReport(class_path="OSError", message="", traceback="", origin=f"place_{place}")
     failed = Failed(task=task, error=error, is_final=True)
     with transaction.atomic():
-        failures.count([failed])
+        groups.count([failed])
     return failed.fingerprint

@@ -14,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import Schedule
 
-from django_retrytasks import health, wakeups
-from django_retrytasks.models import DatabaseNow, Task
+from django_retrytasks import health
+from django_retrytasks.broker import sweep_schedule
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.models import Task
 from tests import tasks
 from tests.driver import Driver
 
@@ -87,7 +89,7 @@ class TestCheck:
         assert health.check().lag == pytest.approx(40, abs=5)
 
     def test_sweep_was_handed_over_a_minute_before_it_is_scheduled_next(self) -> None:
-        wakeups.ensure_sweep()
+        sweep_schedule.ensure_sweep()
         next_run = timezone.now().replace(microsecond=0) + timedelta(seconds=20)
         Schedule.objects.update(next_run=next_run)
 
@@ -127,7 +129,7 @@ def reads_through(sql: str) -> bool:
 class TestCommand:
     def test_prints_a_line_for_each_queue(self) -> None:
         make_due_for(30, *tasks.succeeds.enqueue_many([(), ()]))
-        wakeups.ensure_sweep()
+        sweep_schedule.ensure_sweep()
 
         head, queue, running, claim, sweep = told().splitlines()
 

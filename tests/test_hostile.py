@@ -12,10 +12,11 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from django_retrytasks import Retry, sessions, telling, worker
-from django_retrytasks.contract import task_finished
+from django_retrytasks import Retry
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
+from django_retrytasks.values.contract import task_finished
+from django_retrytasks.worker import batch, sessions, telling
 from tests import hostile, tasks
 from tests.driver import Driver, received
 
@@ -381,7 +382,7 @@ class TestSurroundings:
         results = tasks.echoes.enqueue_many([(1,), (2,)])
         claim = replace(driver.claim(), ends_at=time.monotonic() - 0.001)
 
-        worker.Batch(claim).run()
+        batch.Batch(claim).run()
 
         assert [driver.attempts(result) for result in results] == [[], []]
         assert {driver.row(result).status for result in results} == {Status.RUNNING}

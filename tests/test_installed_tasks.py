@@ -13,9 +13,9 @@ import pytest
 
 from django_retrytasks import retry_task
 from django_retrytasks.alerts import Alert
-from django_retrytasks.fingerprints import fingerprint, origin_of
+from django_retrytasks.errors.fingerprints import fingerprint, origin_of
+from django_retrytasks.errors.reports import known_class_path, report
 from django_retrytasks.models import FailureGroup
-from django_retrytasks.reports import known_class_path, report
 from tests.driver import Driver
 
 pytestmark = pytest.mark.django_db
@@ -172,7 +172,10 @@ class TestMadeUpClass:
             (type("Error7", (type("Error8", (OSError,), {}),), {}), "builtins.OSError"),
             (type("Error7", (OSError,), {"__module__": "nowhere.at_all"}), "builtins.OSError"),
             (type("Error7", (OSError,), {"__module__": 7}), "builtins.OSError"),
-            (FailureGroup.DoesNotExist, "django_retrytasks.models.FailureGroup.DoesNotExist"),
+            (
+                FailureGroup.DoesNotExist,
+                "django_retrytasks.models.failure_groups.FailureGroup.DoesNotExist",
+            ),
         ],
     )
     def test_the_nearest_class_found_at_its_path_stands_for_it(

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from django_retrytasks import operations, retry_task
+from django_retrytasks import retry_task
 from django_retrytasks.alerts import Alert
 from django_retrytasks.models import Attempt, Operation, Task
+from django_retrytasks.operators import operations
 from tests.driver import Driver
 
 pytestmark = pytest.mark.django_db

@@ -14,8 +14,10 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from django_retrytasks import health, keeper, wakeups
+from django_retrytasks import health
+from django_retrytasks.broker import sweep_schedule, wakeups
 from django_retrytasks.models import Status, Task
+from django_retrytasks.worker import keeper
 from tests import tasks
 from tests.cluster import running_cluster, wait_for
 from tests.driver import Driver, in_another_session, wake_ups
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def scheduled(db: None) -> None:
-    wakeups.ensure_sweep()
+    sweep_schedule.ensure_sweep()
 
 
 def handed_ago(seconds: float) -> None:
@@ -45,7 +47,7 @@ class TestLook:
 
         first, second = keeper.keep_swept(), keeper.keep_swept()
 
-        assert handed() == ["django_retrytasks.worker.sweep"]
+        assert handed() == ["django_retrytasks.worker.sweeping.sweep"]
         assert first == pytest.approx(100, abs=1)
         assert second == pytest.approx(100, abs=5)
         swept_at = health.check().swept_at
@@ -64,7 +66,7 @@ class TestLook:
 
         keeper.keep_swept()
 
-        assert handed() == ["django_retrytasks.worker.sweep"]
+        assert handed() == ["django_retrytasks.worker.sweeping.sweep"]
 
     @pytest.mark.parametrize("ago", [99, 1000])
     def test_a_look_is_never_followed_by_another_at_once(self, ago: float) -> None:
@@ -99,7 +101,7 @@ class TestLook:
             pytest.skip("one session at a time writes here")
         handed_ago(1000)
 
-        sessions = [in_another_session(wakeups.hand_overdue_sweep) for _ in range(4)]
+        sessions = [in_another_session(sweep_schedule.hand_overdue_sweep) for _ in range(4)]
 
         assert sorted(session.result() for session in sessions) == [False] * 3 + [True]
         assert len(wake_ups()) == 1

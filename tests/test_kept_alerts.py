@@ -12,12 +12,12 @@ from django.test import override_settings
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
+from django_retrytasks import RetryPolicy
 from django_retrytasks.alerts import Alert
-from django_retrytasks.contract import task_backends
-from django_retrytasks.policy import RetryPolicy
-from django_retrytasks.sentry import capture_attempt, capture_failure, connect
+from django_retrytasks.alerts.sentry import capture_attempt, capture_failure, connect
 from django_retrytasks.signals import attempt_failed, task_failed
 from django_retrytasks.testing import ImmediateBackend
+from django_retrytasks.values.contract import task_backends
 from tests import tasks
 from tests.driver import Driver
 from tests.receivers import Receiver, receiving

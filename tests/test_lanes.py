@@ -14,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from django_retrytasks import health, lanes, lifecycle, retry_task, worker
+from django_retrytasks import health, lifecycle, retry_task
+from django_retrytasks.lifecycle import lanes, pauses
 from django_retrytasks.models import Pause, Status, Task
+from django_retrytasks.worker import pace
 from tests import tasks
 from tests.cluster import is_idle, running_cluster, wait_for
 from tests.driver import KEY, Driver, in_another_session, wake_ups
@@ -57,7 +59,7 @@ class TestQueries:
             pytest.param(lifecycle.sweep, 0, id="sweep"),
             pytest.param(health.check, 0, id="health"),
             pytest.param(lambda: lanes.queue_names(50), 0, id="queue-names"),
-            pytest.param(lambda: lanes.resume(name="tests.tasks.echoes"), 0, id="resume"),
+            pytest.param(lambda: pauses.resume(name="tests.tasks.echoes"), 0, id="resume"),
         ],
     )
     def test_they_are_as_many_for_140_lanes_as_for_two(
@@ -170,7 +172,7 @@ class TestSight:
     def test_a_better_task_is_run_before_a_backlog_that_was_seen_first(
         self, driver: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(worker, "_pace", worker.Pace())
+        monkeypatch.setattr(pace, "pace", pace.Pace())
         tasks.sleeps.enqueue_many([(0.1,)] * 20)
         enqueues_elsewhere.using(priority=1).enqueue("urgent", 50, 0.1)
 

@@ -15,9 +15,9 @@ from django.conf import settings as site
 from django.utils.log import AdminEmailHandler
 from django.utils.module_loading import import_string
 
-from django_retrytasks import letters
-from django_retrytasks.contract import Task as ContractTask
-from django_retrytasks.contract import TaskResultStatus
+from django_retrytasks.alerts import letters
+from django_retrytasks.values.contract import Task as ContractTask
+from django_retrytasks.values.contract import TaskResultStatus
 from tests import tasks
 from tests.driver import Driver
 from tests.third_party import tasks as plain
@@ -156,7 +156,7 @@ class TestDjangosLetter:
         fail(driver, 1)
 
         [subject] = subjects(mailoutbox)
-        assert "name=django_retrytasks.announcements.call_receiver" in subject
+        assert "name=django_retrytasks.alerts.announcements.call_receiver" in subject
 
     def test_is_mailed_where_the_settings_cannot_be_read(
         self, driver: Driver, listen: Listen, settings: Any, mailoutbox: list[Any]
@@ -187,7 +187,8 @@ class TestDjangosLetter:
             "import django, logging; django.setup();"
             "[mail] = [one for one in logging.getLogger('django').handlers"
             " if type(one).__name__ == 'AdminEmailHandler'];"
-            "from django_retrytasks.letters import is_news; print(mail.filters.count(is_news))"
+            "from django_retrytasks.alerts.letters import is_news;"
+            "print(mail.filters.count(is_news))"
         )
         bare = (
             "from django.conf import settings; from tests.settings import *;"

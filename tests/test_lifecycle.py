@@ -10,7 +10,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle
-from django_retrytasks.models import DatabaseNow, Encoded, Status, Task
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.models import Encoded, Status, Task
 from django_retrytasks.policy import StopReason
 from tests import tasks
 from tests.driver import Driver, Outcome, wake_ups
@@ -21,7 +22,7 @@ LEASE = timedelta(seconds=60)
 # Databases answer at once; the margin is for machines that do not.
 MARGIN = timedelta(seconds=10)
 FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
-ANNOUNCEMENT = "django_retrytasks.announcements.announce_failures"
+ANNOUNCEMENT = "django_retrytasks.alerts.announcements.announce_failures"
 
 
 def database_now() -> Any:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_retrytasks import Snooze, lifecycle, operations, retry_task, worker
+from django_retrytasks import Snooze, lifecycle, retry_task, worker
 from django_retrytasks.models import FailureGroup, Operation, Status, Task
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import KEY, Driver
 

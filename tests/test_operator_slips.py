@@ -14,11 +14,13 @@ from django.db import connection, transaction
 from django.db.utils import DatabaseError
 from pytest_django import Settings
 
-from django_retrytasks import failures, lifecycle, operations
+from django_retrytasks import lifecycle
+from django_retrytasks.database import writing
+from django_retrytasks.database.schema import UNMIGRATED
+from django_retrytasks.lifecycle import groups
 from django_retrytasks.management.commands.retrytasks import Command
 from django_retrytasks.models import Pause, Status, Task
-from django_retrytasks.schema import UNMIGRATED
-from django_retrytasks.transactions import writing
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import Driver
 from tests.test_checks import bare_site
@@ -114,9 +116,9 @@ VERBS: list[Callable[[Any], object]] = [
     lambda ids: lifecycle.snooze(ids, 1),
     lifecycle.discard,
     lifecycle.cancel,
-    failures.mute,
-    failures.resolve,
-    failures.reopen,
+    groups.mute,
+    groups.resolve,
+    groups.reopen,
     lambda ids: operations.do("REDRIVE", ids),
 ]
 NAMES = ["redrive", "run_now", "snooze", "discard", "cancel", "mute", "resolve", "reopen", "do"]

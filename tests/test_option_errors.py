@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from django_retrytasks import RetryPolicy, retry_task
-from django_retrytasks.celery_words import INSTEAD
-from django_retrytasks.contract import InvalidTask
+from django_retrytasks.policy.celery_words import INSTEAD
+from django_retrytasks.values.contract import InvalidTask
 from tests import tasks
 from tests.test_checks import bare_site
 

@@ -15,8 +15,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 
-from django_retrytasks import health, lanes, lifecycle, worker
-from django_retrytasks.models import Attempt, DatabaseNow, Pause, Status, Task
+from django_retrytasks import health, lifecycle, worker
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle import lanes, pauses
+from django_retrytasks.models import Attempt, Pause, Status, Task
 from tests import tasks
 from tests.driver import KEY, Driver, in_another_session
 
@@ -32,7 +34,7 @@ def waits(of: Any, driver: Driver) -> bool:
 
 class TestQueue:
     def test_its_due_tasks_wait_uncharged_until_it_is_resumed(self, driver: Driver) -> None:
-        lanes.pause(queue_name="mail")
+        pauses.pause(queue_name="mail")
         result = tasks.echoes.using(queue_name="mail").enqueue(1)
         other = tasks.echoes.enqueue(2)
 
@@ -40,7 +42,7 @@ class TestQueue:
 
         assert waits(result, driver)
         assert driver.row(other).status == Status.SUCCEEDED
-        assert lanes.resume(queue_name="mail")
+        assert pauses.resume(queue_name="mail")
         driver.run_due()
         assert driver.row(result).status == Status.SUCCEEDED
         assert [attempt.number for attempt in driver.attempts(result)] == [1]
@@ -48,7 +50,7 @@ class TestQueue:
     def test_what_announces_its_failures_goes_on(self, driver: Driver) -> None:
         tasks.fails_once_for_all.using(queue_name="mail").enqueue()
         driver.run_due()
-        lanes.pause(queue_name="mail")
+        pauses.pause(queue_name="mail")
         due = tasks.echoes.using(queue_name="mail", priority=100).enqueue(1)
 
         for _ in range(5):
@@ -56,24 +58,24 @@ class TestQueue:
 
         assert not Task.objects.filter(internal=True).unfinished().exists()
         assert waits(due, driver)
-        lanes.resume(queue_name="mail")
+        pauses.resume(queue_name="mail")
         driver.run_due()
         assert driver.row(due).status == Status.SUCCEEDED
 
     def test_the_sweep_rings_for_none_of_it(self) -> None:
         tasks.echoes.using(queue_name="mail").enqueue(1)
         OrmQ.objects.all().delete()
-        lanes.pause(queue_name="mail")
+        pauses.pause(queue_name="mail")
 
         lifecycle.sweep()
         assert not OrmQ.objects.exists()
 
-        lanes.resume(queue_name="mail")
+        pauses.resume(queue_name="mail")
         assert OrmQ.objects.exists()
 
     def test_health_tells_of_it_and_counts_no_lag(self, driver: Driver) -> None:
         driver.make_due(tasks.echoes.using(queue_name="mail").enqueue(1))
-        lanes.pause(queue_name="mail")
+        pauses.pause(queue_name="mail")
 
         found = health.check()
 
@@ -84,7 +86,7 @@ class TestQueue:
 
 class TestFunction:
     def test_its_due_tasks_wait_uncharged_until_it_is_resumed(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         result = tasks.echoes.enqueue(1)
         other = tasks.succeeds.enqueue()
 
@@ -94,7 +96,7 @@ class TestFunction:
         assert waits(result, driver)
         assert driver.row(result).is_parked
         assert driver.row(other).status == Status.SUCCEEDED
-        assert lanes.resume(name=ECHOES)
+        assert pauses.resume(name=ECHOES)
         assert not driver.row(result).is_parked
         driver.run_due()
         assert driver.row(result).status == Status.SUCCEEDED
@@ -103,7 +105,7 @@ class TestFunction:
         result = tasks.always_fails.enqueue()
         driver.run_due()
         retry_at = driver.row(result).run_after
-        lanes.pause(name="tests.tasks.always_fails")
+        pauses.pause(name="tests.tasks.always_fails")
         driver.run_due()
         assert driver.row(result).run_after == retry_at
 
@@ -112,11 +114,11 @@ class TestFunction:
 
         assert driver.row(result).is_parked
         assert driver.row(result).status == Status.RETRYING
-        lanes.resume(name="tests.tasks.always_fails")
+        pauses.resume(name="tests.tasks.always_fails")
         assert driver.row(result).run_after == retry_at
 
     def test_many_of_them_do_not_hide_others_behind_them(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         tasks.echoes.enqueue_many([(n,) for n in range(300)])
         behind = tasks.succeeds.enqueue()
 
@@ -130,7 +132,7 @@ class TestFunction:
     def test_one_that_runs_is_not_interrupted(self, driver: Driver) -> None:
         tasks.echoes.enqueue(1)
         [task] = driver.claim().tasks
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
 
         [settled] = lifecycle.settle([driver.ending(task)])
 
@@ -140,7 +142,7 @@ class TestFunction:
         result = tasks.echoes.enqueue(1)
         driver.claim()
         driver.make_due(result)
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
 
         for _ in range(3):
             driver.attempt(result)
@@ -149,7 +151,7 @@ class TestFunction:
         assert driver.row(result).is_parked
 
     def test_a_parked_task_can_be_discarded_and_snoozed(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         first, second = tasks.echoes.enqueue_many([(1,), (2,)])
         driver.run_due()
 
@@ -160,31 +162,31 @@ class TestFunction:
         assert not driver.row(second).is_parked
 
     def test_paused_twice_over_it_waits_for_both(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         result = tasks.echoes.using(queue_name="mail").enqueue(1)
         driver.run_due()
-        lanes.pause(queue_name="mail")
+        pauses.pause(queue_name="mail")
 
-        lanes.resume(name=ECHOES)
+        pauses.resume(name=ECHOES)
         driver.run_due()
         assert waits(result, driver)
 
-        lanes.resume(queue_name="mail")
+        pauses.resume(queue_name="mail")
         driver.run_due()
         assert driver.row(result).status == Status.SUCCEEDED
 
     def test_a_claim_parks_nothing_that_was_resumed_meanwhile(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         known = lanes.paused_now()
         result = tasks.echoes.enqueue(1)
-        lanes.resume(name=ECHOES)
+        pauses.resume(name=ECHOES)
 
         lifecycle.claim(lanes.survey().of(KEY).due, limit=1, worker="host:1:one", paused=known)
 
         assert not driver.row(result).is_parked
 
     def test_a_claim_beside_parked_tasks_reads_few_rows(self, driver: Driver) -> None:
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         tasks.echoes.enqueue_many([(n,) for n in range(200)])
         driver.run_due()
 
@@ -198,13 +200,13 @@ class TestFunction:
     def test_a_resume_waits_for_a_claim_that_parks(self, driver: Driver) -> None:
         if not connection.features.has_select_for_update:
             pytest.skip("there is one writer at a time")
-        lanes.pause(name=ECHOES)
+        pauses.pause(name=ECHOES)
         result = tasks.echoes.enqueue(1)
         known, task = lanes.paused_now(), driver.row(result)
 
         with transaction.atomic():
-            lanes.park([task])
-            resuming = in_another_session(lambda: lanes.resume(name=ECHOES))
+            pauses.park([task])
+            resuming = in_another_session(lambda: pauses.resume(name=ECHOES))
             assert known.holds(task)
 
         assert resuming.result()
@@ -213,18 +215,18 @@ class TestFunction:
 
 class TestVerbs:
     @pytest.mark.parametrize("given", [{}, {"queue_name": "a", "name": "b"}])
-    @pytest.mark.parametrize("verb", [lanes.pause, lanes.resume])
+    @pytest.mark.parametrize("verb", [pauses.pause, pauses.resume])
     def test_one_thing_at_a_time(self, verb: Any, given: dict[str, str]) -> None:
         with pytest.raises(TypeError, match="give queue_name or name, one of the two"):
             verb(**given)
 
     def test_pausing_and_resuming_twice_changes_nothing(self) -> None:
-        assert lanes.pause(queue_name="mail", by="ada", reason="first")
-        assert not lanes.pause(queue_name="mail", by="bob", reason="second")
+        assert pauses.pause(queue_name="mail", by="ada", reason="first")
+        assert not pauses.pause(queue_name="mail", by="bob", reason="second")
         assert Pause.objects.get().paused_by == "ada"
 
-        assert lanes.resume(queue_name="mail")
-        assert not lanes.resume(queue_name="mail")
+        assert pauses.resume(queue_name="mail")
+        assert not pauses.resume(queue_name="mail")
 
     def test_a_waiting_task_runs_now(self, driver: Driver) -> None:
         result = tasks.always_fails.enqueue()
@@ -314,7 +316,7 @@ class TestCommand:
 
 
 def test_the_list_says_that_a_task_is_paused(driver: Driver, admin_client: Client) -> None:
-    lanes.pause(name=ECHOES)
+    pauses.pause(name=ECHOES)
     result = tasks.echoes.enqueue(1)
     worker.run(KEY)
     Task.objects.update(queued_at=F("queued_at") - timedelta(minutes=5))

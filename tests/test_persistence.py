@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from django_retrytasks import worker
 from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.worker import pace
 from tests import tasks, trouble
 from tests.driver import KEY, Driver, in_another_session
 
@@ -107,7 +108,7 @@ def execute(*statements: str) -> None:
 def run_as_one_claim() -> None:
     """Serve a wake-up as a worker does that takes many Tasks at once."""
     for _ in range(40):
-        worker._pace.note(0.0001)
+        pace.pace.note(0.0001)
     worker.run(KEY)
 
 

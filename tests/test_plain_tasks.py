@@ -10,10 +10,10 @@ from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from django_retrytasks.backend import RetryTasksBackend
-from django_retrytasks.contract import TaskResultStatus, task_backends, task_finished
 from django_retrytasks.models import Status
 from django_retrytasks.models import Task as Row
 from django_retrytasks.testing import DummyBackend
+from django_retrytasks.values.contract import TaskResultStatus, task_backends, task_finished
 from tests import tasks
 from tests.driver import Driver, received
 from tests.third_party import tasks as plain

@@ -13,21 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tenacity import RetryCallState, wait_exponential
 
+from django_retrytasks import Discard, Retry, RetryPolicy, Snooze
 from django_retrytasks.exceptions import (
     AttemptTimedOut,
-    Discard,
     NotATask,
     NotImportable,
     ResultNotStorable,
-    Retry,
-    Snooze,
     WorkerLost,
 )
 from django_retrytasks.policy import (
     Decision,
     Failure,
     FailureKind,
-    RetryPolicy,
     StopReason,
     policy_options,
     retry_after_seconds,

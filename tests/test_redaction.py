@@ -20,9 +20,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_retrytasks import Discard, RetryTaskContext, retry_task
+from django_retrytasks.errors.reports import MESSAGE_LIMIT, report
 from django_retrytasks.models import Attempt, Encoded, FailureGroup, Status, Task
-from django_retrytasks.redaction import secrets_of, shown_arguments, without
-from django_retrytasks.reports import MESSAGE_LIMIT, report
+from django_retrytasks.tasks.redaction import secrets_of, shown_arguments, without
 from tests.driver import Driver
 
 STARS = "********************"

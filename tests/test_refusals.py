@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.db import DatabaseError, Error, connection
 
+from django_retrytasks.database.refusals import is_passing
 from django_retrytasks.lifecycle import Claim, ClaimInDoubt
-from django_retrytasks.refusals import is_passing
 
 
 class TestCodes:

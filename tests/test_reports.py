@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_retrytasks.reports import class_path, report, storable
+from django_retrytasks.errors.reports import class_path, report, storable
 from tests import tasks
 from tests.driver import Driver
 

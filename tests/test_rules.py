@@ -12,11 +12,14 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_retrytasks import failures, rules, worker
-from django_retrytasks.alerts import Alert
+from django_retrytasks import worker
+from django_retrytasks.alerts import Alert, rules
+from django_retrytasks.alerts.rules import Rule
+from django_retrytasks.database import DatabaseNow
 from django_retrytasks.exceptions import RetryTasksError
-from django_retrytasks.models import DatabaseNow, FailureGroup, Status, Task, uuid7
-from django_retrytasks.rules import Rule
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.models import FailureGroup, Status, Task
+from django_retrytasks.values.ids import uuid7
 from tests import tasks
 from tests.driver import Driver
 from tests.test_health import reads_through
@@ -216,14 +219,14 @@ class TestGroupGrowth:
 
     def test_a_muted_group_breaks_it_once_the_mute_is_over(self, driver: Driver) -> None:
         group = fail(driver, 2)
-        failures.mute([group.pk], timezone.now() + timedelta(hours=1))
+        groups.mute([group.pk], timezone.now() + timedelta(hours=1))
         assert breaches("group_growth", over=1) == []
 
         FailureGroup.objects.update(muted_until=DatabaseNow())
 
         assert len(breaches("group_growth", over=1)) == 1
 
-    @pytest.mark.parametrize("leave_alone", [failures.mute, failures.resolve])
+    @pytest.mark.parametrize("leave_alone", [groups.mute, groups.resolve])
     def test_a_group_that_is_not_to_be_heard_of_does_not(
         self, driver: Driver, leave_alone: Any
     ) -> None:
@@ -388,7 +391,7 @@ class TestAlerts:
 
     def test_a_muted_rule_is_not_heard_of(self, driver: Driver) -> None:
         self.sweep(driver)
-        failures.mute([FailureGroup.objects.get().pk])
+        groups.mute([FailureGroup.objects.get().pk])
         FailureGroup.objects.update(alerted_at=DatabaseNow() - timedelta(hours=2))
 
         self.sweep(driver)

@@ -13,7 +13,8 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
-from django_retrytasks import health, wakeups
+from django_retrytasks import health
+from django_retrytasks.broker import sweep_schedule
 
 # The scheduler closes connections.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +64,7 @@ def test_one_that_keeps_the_scheduler_from_going_on_is_told(name: str) -> None:
     row = schedule(**BROKEN[name])
     schedule(name="other")
 
-    [told] = wakeups.broken_schedules()
+    [told] = sweep_schedule.broken_schedules()
 
     assert told.startswith(f"nightly (id {row.pk}): ")
     scheduler()
@@ -74,7 +75,7 @@ def test_one_that_keeps_the_scheduler_from_going_on_is_told(name: str) -> None:
 def test_one_that_django_q2_runs_is_not(name: str) -> None:
     schedule(**SOUND[name])
 
-    assert wakeups.broken_schedules() == []
+    assert sweep_schedule.broken_schedules() == []
     scheduler()
     assert OrmQ.objects.count() == 1
 
@@ -83,7 +84,7 @@ def test_one_that_is_never_run_again_is_not() -> None:
     schedule(args="1, (", repeats=0)
     schedule(args="1, (", next_run=None)
 
-    assert wakeups.broken_schedules() == []
+    assert sweep_schedule.broken_schedules() == []
 
 
 def test_health_names_it_with_the_reason() -> None:
@@ -95,7 +96,7 @@ def test_health_names_it_with_the_reason() -> None:
     *_, line = out.getvalue().splitlines()
     reason = f"math.floor (id {row.pk}): SyntaxError: '(' was never closed"
     assert line.startswith(f"cannot run, and holds up all schedules: {reason}")
-    assert health.check().broken_schedules == wakeups.broken_schedules()
+    assert health.check().broken_schedules == sweep_schedule.broken_schedules()
     out = StringIO()
     call_command("retrytasks", "health", "--json", stdout=out)
-    assert json.loads(out.getvalue())["broken_schedules"] == wakeups.broken_schedules()
+    assert json.loads(out.getvalue())["broken_schedules"] == sweep_schedule.broken_schedules()

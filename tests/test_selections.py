@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from django_retrytasks import RetryTask, lifecycle, retry_task, selections
+from django_retrytasks import RetryTask, lifecycle, retry_task
 from django_retrytasks.models import Status, Task
+from django_retrytasks.operators import selections
 from tests import tasks
 from tests.driver import Driver
 

@@ -25,9 +25,9 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.transport import HttpTransport, Transport
 
 from django_retrytasks import lifecycle, retry_task
+from django_retrytasks.alerts.sentry import capture_attempt, capture_failure, connect
+from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import Attempt, Status, Task
-from django_retrytasks.reports import ErrorReport
-from django_retrytasks.sentry import capture_attempt, capture_failure, connect
 from django_retrytasks.signals import attempt_failed, task_failed
 from tests import tasks
 from tests.cluster import is_idle, running_cluster, wait_for
@@ -635,7 +635,7 @@ class TestLogLines:
 
         sentry_sdk.flush()
         about = [event["extra"]["task_name"] for event in sentry.events if "logentry" in event]
-        assert about == ["django_retrytasks.announcements.call_receiver"]
+        assert about == ["django_retrytasks.alerts.announcements.call_receiver"]
 
 
 class TestAttempts:
@@ -748,7 +748,9 @@ def is_connected() -> bool:
 
 
 def outcomes_of_calls() -> list[str]:
-    calls = Attempt.objects.filter(task__name="django_retrytasks.announcements.call_receiver")
+    calls = Attempt.objects.filter(
+        task__name="django_retrytasks.alerts.announcements.call_receiver"
+    )
     return list(calls.values_list("outcome", flat=True))
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from django_retrytasks import lifecycle, worker
-from django_retrytasks.contract import (
+from django_retrytasks import lifecycle
+from django_retrytasks.models import Status, Task
+from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
+from django_retrytasks.values.contract import (
     TaskResultStatus,
     task_enqueued,
     task_finished,
     task_started,
 )
-from django_retrytasks.models import Status, Task
-from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
+from django_retrytasks.worker import batch
 from tests import tasks
 from tests.driver import Driver, received
 
@@ -140,7 +141,7 @@ class TestSignalsOfDjangoTasks:
 
     def test_a_task_whose_code_is_gone_ends_without_them(self, driver: Driver) -> None:
         result = tasks.echoes.using(max_retries=0).enqueue(1)
-        Task.objects.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
+        Task.objects.update(name="tests.gone.task", given_back_count=batch.GIVE_BACKS)
 
         with received(task_finished) as finished:
             driver.attempt(result)

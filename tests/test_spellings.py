@@ -15,8 +15,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from django_retrytasks import retry_task
-from django_retrytasks.redaction import secrets_of, without
-from django_retrytasks.reports import MESSAGE_LIMIT, TRACEBACK_LIMIT, storable
+from django_retrytasks.errors.reports import MESSAGE_LIMIT, TRACEBACK_LIMIT, storable
+from django_retrytasks.tasks.redaction import secrets_of, without
 from tests.driver import Driver
 from tests.test_redaction import STARS, refund, row
 

@@ -18,8 +18,8 @@ from django.db import connection, connections, transaction
 from django_q.models import OrmQ
 
 from django_retrytasks import health
+from django_retrytasks.management.supervisor import Held, Look, Progress
 from django_retrytasks.models import Attempt, Task
-from django_retrytasks.supervisor import Held, Look, Progress
 from tests import tasks
 from tests.cluster import wait_for
 from tests.processes import Command, Supervised, ended, send

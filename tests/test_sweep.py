@@ -10,8 +10,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle
-from django_retrytasks.lanes import survey
-from django_retrytasks.models import Attempt, DatabaseNow, Status, Task
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle.lanes import survey
+from django_retrytasks.models import Attempt, Status, Task
 from tests import tasks
 from tests.driver import KEY, Driver, wake_ups
 

@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from django_retrytasks import lifecycle, tallies
+from django_retrytasks import lifecycle
+from django_retrytasks.lifecycle import tallies
 from django_retrytasks.models import Status, Tally, Task
 from tests.driver import Driver
 

@@ -15,15 +15,15 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from django_retrytasks import RetryTask, lifecycle, retry_task
-from django_retrytasks.contract import (
+from django_retrytasks.models import Status, Task
+from django_retrytasks.tasks import as_retry_task
+from django_retrytasks.values.contract import (
     InvalidTask,
     TaskResultDoesNotExist,
     TaskResultStatus,
     task_backends,
 )
-from django_retrytasks.contract import Task as ContractTask
-from django_retrytasks.models import Status, Task
-from django_retrytasks.tasks import as_retry_task
+from django_retrytasks.values.contract import Task as ContractTask
 from tests import tasks
 from tests.driver import Driver
 

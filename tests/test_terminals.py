@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_retrytasks import lanes, operations
+from django_retrytasks.lifecycle import pauses
+from django_retrytasks.management.terminals import printable
 from django_retrytasks.models import FailureGroup, Operation, Pause
-from django_retrytasks.terminals import printable
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import Driver
 
@@ -59,7 +60,7 @@ class TestTheCommand:
         operation = operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
         operations.stop(operation.pk, f"by ada: {EVIL}")
         for what in ({"queue_name": f"queue {EVIL}"}, {"name": f"tasks.{EVIL}"}):
-            lanes.pause(**what, by=EVIL, reason=f"because {EVIL}")
+            pauses.pause(**what, by=EVIL, reason=f"because {EVIL}")
         tasks.succeeds.using(queue_name=f"queue {EVIL}").enqueue()
 
     @pytest.mark.parametrize(

@@ -16,7 +16,11 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from django_retrytasks import retry_task
-from django_retrytasks.contract import (
+from django_retrytasks.models import Status
+from django_retrytasks.models import Task as Row
+from django_retrytasks.signals import task_failed
+from django_retrytasks.testing import DummyBackend, ImmediateBackend
+from django_retrytasks.values.contract import (
     InvalidTask,
     TaskResultDoesNotExist,
     TaskResultMismatch,
@@ -26,10 +30,6 @@ from django_retrytasks.contract import (
     task_finished,
     task_started,
 )
-from django_retrytasks.models import Status
-from django_retrytasks.models import Task as Row
-from django_retrytasks.signals import task_failed
-from django_retrytasks.testing import DummyBackend, ImmediateBackend
 from tests import tasks
 from tests.driver import Driver, received
 from tests.third_party import tasks as plain

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from django_retrytasks import tracebacks
-from django_retrytasks.reports import report
+from django_retrytasks.errors import tracebacks
+from django_retrytasks.errors.reports import report
 
 HEAD = "Traceback (most recent call last):\n"
 

@@ -21,13 +21,15 @@ from django.utils.translation import get_language_info, override
 from django.utils.translation.template import templatize
 
 import django_retrytasks
-from django_retrytasks import alerts, failures, lanes, operations
-from django_retrytasks.alerts import Alert
-from django_retrytasks.exceptions import Retry
-from django_retrytasks.models import DatabaseNow, FailureGroup, Operation, Pause, Status, Task
-from django_retrytasks.notices import NoticeKind
-from django_retrytasks.phrases import told
-from django_retrytasks.policy import Failure, FailureKind, RetryPolicy
+from django_retrytasks import Retry, RetryPolicy
+from django_retrytasks.alerts import Alert, sinks
+from django_retrytasks.alerts.notices import NoticeKind
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle import groups, pauses
+from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.operators import operations
+from django_retrytasks.policy import Failure, FailureKind
+from django_retrytasks.values.texts import told
 from tests import tasks
 from tests.driver import Driver
 
@@ -233,16 +235,16 @@ def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
     tasks.fails_once_for_all.enqueue()
     tasks.echoes.using(run_after=timedelta(days=3), max_retries=None).enqueue("later")
     driver.run_due()
-    lanes.pause(queue_name="emails", by="ada", reason="moves")
-    lanes.pause(name=tasks.succeeds.module_path)
+    pauses.pause(queue_name="emails", by="ada", reason="moves")
+    pauses.pause(name=tasks.succeeds.module_path)
     operation = operations.start(Operation.Verb.SNOOZE, {"queue_name": "emails"}, countdown=5)
     operations.stop(operation.pk, "by ada: enough")
     FailureGroup.objects.create(
         fingerprint=uuid.uuid4(), kind=FailureGroup.Kind.RULE, message="zu spät",
         first_seen_at=DatabaseNow(), last_seen_at=DatabaseNow(),
     )  # fmt: skip
-    muted, *_ = groups = list(FailureGroup.objects.all())
-    failures.mute([muted.pk])
+    muted, *_ = found = list(FailureGroup.objects.all())
+    groups.mute([muted.pk])
     single = [*rows, *Task.objects.filter(pk__in=[retried.id, exhausted.id])]
     failed = Task.objects.filter(status=Status.FAILED).values_list("pk", flat=True)
     _do(admin_client, f"task/{failed[0]}/do/redrive/", reason="nochmal")
@@ -255,7 +257,7 @@ def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
         "pause/",
         "pause/add/",
         *(f"task/{task.pk}/change/" for task in single),
-        *(f"failuregroup/{group.pk}/change/" for group in groups),
+        *(f"failuregroup/{group.pk}/change/" for group in found),
         f"operation/{operation.pk}/change/",
         *(f"pause/{pk}/change/" for pk in Pause.objects.values_list("pk", flat=True)),
         *(f"task/{failed[1]}/do/{verb}/" for verb in ("redrive", "snooze", "cancel")),
@@ -439,7 +441,7 @@ class TestAlerts:
 
         with override("de"):
             subject = alert.subject
-            alerts.log(alert)
+            sinks.log(alert)
 
         assert subject.startswith("10 Fehlschläge von fails_once_for_all in 5 min: ValueError")
         assert "Alert: 10 failures of fails_once_for_all in 5 min: ValueError" in caplog.text

@@ -10,9 +10,10 @@ import pytest
 from django.db import connection, connections
 from django.test import override_settings
 
-from django_retrytasks import announcements, worker
+from django_retrytasks.alerts import announcements, sending
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
+from django_retrytasks.worker import batch, pace
 from tests import tasks, trouble
 from tests.driver import Driver
 
@@ -85,7 +86,7 @@ def test_a_module_that_exits_when_imported_costs_no_worker(
     (tmp_path / "retrytasks_exits.py").write_text("raise SystemExit('SETTING missing')")
     monkeypatch.syspath_prepend(tmp_path)
     result = tasks.echoes.using(max_retries=0).enqueue(1)
-    Task.objects.update(name="retrytasks_exits.task", given_back_count=worker.GIVE_BACKS)
+    Task.objects.update(name="retrytasks_exits.task", given_back_count=batch.GIVE_BACKS)
 
     driver.run_due()
 
@@ -106,7 +107,7 @@ def test_a_transaction_left_open_does_not_swallow_the_outcome(driver: Driver, ta
 
 def test_outcomes_do_not_wait_for_a_batch_that_takes_longer_than_thought(driver: Driver) -> None:
     for _ in range(40):
-        worker._pace.note(0.0001)
+        pace.pace.note(0.0001)
     results = trouble.tells_how_many_are_settled.enqueue_many([(0.6,)] * 6)
 
     driver.drain()
@@ -136,7 +137,7 @@ def test_a_site_policy_does_not_quiet_announcements() -> None:
                 announcements.announce_failures,
                 announcements.call_on_failure,
                 announcements.call_receiver,
-                announcements.send_alert,
+                sending.send_alert,
             )
         ]
 
@@ -149,7 +150,7 @@ def test_a_site_policy_does_not_quiet_announcements() -> None:
 def test_a_heartbeat_of_its_own_notes_that_the_task_has_started(driver: Driver) -> None:
     results = trouble.beats.enqueue_many([()] * 2)
     for _ in range(40):
-        worker._pace.note(0.0001)
+        pace.pace.note(0.0001)
 
     driver.run_due()
 

@@ -18,9 +18,9 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 import django_retrytasks.migrations
-from django_retrytasks.backend import resolve
-from django_retrytasks.notices import Notice
-from django_retrytasks.wakeups import SWEEP_ENTRY, WORKER_ENTRY
+from django_retrytasks.alerts.notices import Notice
+from django_retrytasks.tasks.stored import resolve
+from django_retrytasks.values.entries import SWEEP_ENTRY, WORKER_ENTRY
 
 MIGRATIONS = sorted(
     path.stem for path in Path(django_retrytasks.migrations.__path__[0]).glob("0*.py")
@@ -36,11 +36,11 @@ CALLED: dict[str, list[Any]] = {
     "django_retrytasks.worker.sweep": [],
 }
 INTERNAL: dict[str, list[Any]] = {
-    "django_retrytasks.announcements.announce_failures": [[[str(uuid.UUID(int=1)), 1]]],
-    "django_retrytasks.announcements.call_receiver": ["a.b", str(uuid.UUID(int=1)), 1],
-    "django_retrytasks.announcements.call_on_failure": [str(uuid.UUID(int=1)), 1],
-    "django_retrytasks.announcements.send_alert": ["log", {}],
-    "django_retrytasks.operations.run_operation": [str(uuid.UUID(int=1))],
+    "django_retrytasks.alerts.announcements.announce_failures": [[[str(uuid.UUID(int=1)), 1]]],
+    "django_retrytasks.alerts.announcements.call_receiver": ["a.b", str(uuid.UUID(int=1)), 1],
+    "django_retrytasks.alerts.announcements.call_on_failure": [str(uuid.UUID(int=1)), 1],
+    "django_retrytasks.alerts.sending.send_alert": ["log", {}],
+    "django_retrytasks.operators.operations.run_operation": [str(uuid.UUID(int=1))],
 }
 NOTICE: dict[str, Any] = {
     "kind": "FAILING",

@@ -13,7 +13,8 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.utils import get_func_repr
 
-from django_retrytasks import wakeups, worker
+from django_retrytasks import database, worker
+from django_retrytasks.broker import clusters, sweep_schedule, wakeups
 from tests import tasks
 from tests.driver import KEY, Driver, wake_ups
 
@@ -37,10 +38,10 @@ class TestRinging:
 
         soon, later = (SignedPackage.loads(wake.payload) for wake in wake_ups())
 
-        assert soon["func"] == later["func"] == "django_retrytasks.worker.run"
+        assert soon["func"] == later["func"] == "django_retrytasks.worker.serving.run"
         assert (soon["args"], later["args"]) == ((KEY, None), (KEY, due.timestamp()))
         assert (soon["timeout"], soon["save"], soon["kwargs"]) == (-1, False, {})
-        assert get_func_repr(soon["func"]) == "django_retrytasks.worker.run"
+        assert get_func_repr(soon["func"]) == "django_retrytasks.worker.serving.run"
 
     def test_running_what_was_pulled_serves_the_tasks(self, driver: Driver) -> None:
         result = tasks.echoes.enqueue(1)
@@ -109,14 +110,14 @@ class TestKeys:
     ) -> None:
         settings.Q_CLUSTER = cluster
 
-        assert wakeups.key_for(queue_name) == key
+        assert clusters.key_for(queue_name) == key
 
     def test_without_orm_the_default_database_is_meant(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Conf, "ORM", None)
 
-        assert wakeups.alias() == "default"
+        assert database.alias() == "default"
 
 
 class TestSchedule:
@@ -127,14 +128,14 @@ class TestSchedule:
         call_command("migrate", verbosity=0)
 
         schedule = Schedule.objects.get()
-        assert (schedule.func, schedule.minutes) == ("django_retrytasks.worker.sweep", 1)
+        assert (schedule.func, schedule.minutes) == ("django_retrytasks.worker.sweeping.sweep", 1)
         assert (schedule.schedule_type, schedule.repeats) == (Schedule.MINUTES, -1)
-        assert wakeups.has_sweep()
+        assert sweep_schedule.has_sweep()
 
     def test_what_an_operator_changed_is_kept(self) -> None:
         Schedule.objects.update(minutes=5)
 
-        wakeups.ensure_sweep()
+        sweep_schedule.ensure_sweep()
 
         assert Schedule.objects.get().minutes == 5
 
@@ -145,7 +146,7 @@ class TestSchedule:
         else:
             Schedule.objects.update(repeats=0)
 
-        assert wakeups.has_sweep() is False
+        assert sweep_schedule.has_sweep() is False
 
     def test_what_it_calls_mends_a_purged_queue(self, driver: Driver) -> None:
         result = tasks.echoes.enqueue(1)

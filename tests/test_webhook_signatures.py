@@ -17,8 +17,8 @@ from standardwebhooks import Webhook as Library
 from standardwebhooks import WebhookVerificationError
 
 from django_retrytasks import retry_task
-from django_retrytasks.checks import check_settings
-from django_retrytasks.webhooks import Webhook
+from django_retrytasks.alerts.webhooks import Webhook
+from django_retrytasks.checks.settings import check_settings
 from tests.driver import Driver
 from tests.receivers import Receiver, receiving
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_retrytasks import lifecycle, worker
-from django_retrytasks.attempts import worker_name
+from django_retrytasks import lifecycle
 from django_retrytasks.exceptions import AttemptTimedOut
 from django_retrytasks.models import Status, Task
 from django_retrytasks.policy import StopReason
-from django_retrytasks.timeouts import call_within
+from django_retrytasks.worker import batch
+from django_retrytasks.worker.attempt import worker_name
+from django_retrytasks.worker.timeouts import call_within
 from tests import tasks
 from tests.driver import Driver, Outcome
 
@@ -278,7 +279,7 @@ class TestCodeThatIsGone:
         (tmp_path / "retrytasks_broken.py").write_text("this is no Python")
         monkeypatch.syspath_prepend(tmp_path)
         result = tasks.echoes.enqueue(1)
-        Task.objects.update(name=name, given_back_count=worker.GIVE_BACKS)
+        Task.objects.update(name=name, given_back_count=batch.GIVE_BACKS)
 
         rows = [driver.attempt(result) for _ in range(4)]
 
@@ -290,7 +291,7 @@ class TestCodeThatIsGone:
     def test_the_site_policy_then_gives_the_countdown(self, driver: Driver, settings: Any) -> None:
         settings.RETRYTASKS = {"POLICY": {"countdown": 77, "jitter": False}}
         result = tasks.echoes.enqueue(1)
-        Task.objects.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
+        Task.objects.update(name="tests.gone.task", given_back_count=batch.GIVE_BACKS)
 
         driver.run_due()
 
@@ -302,7 +303,7 @@ class TestCodeThatIsGone:
         result = tasks.echoes.enqueue(1)
         Task.objects.update(name="tests.gone.task")
 
-        rows = [driver.attempt(result) for _ in range(worker.GIVE_BACKS)]
+        rows = [driver.attempt(result) for _ in range(batch.GIVE_BACKS)]
         Task.objects.update(name="tests.tasks.echoes")
         driver.attempt(result)
 
@@ -318,7 +319,7 @@ class TestCodeThatIsGone:
         Task.objects.update(kwargs={"added_by_newer_code": 1})
 
         waiting = driver.attempt(result)
-        Task.objects.update(given_back_count=worker.GIVE_BACKS)
+        Task.objects.update(given_back_count=batch.GIVE_BACKS)
         failed = driver.attempt(result)
 
         assert (waiting.status, waiting.attempt_count) == (Status.PENDING, 0)
@@ -329,7 +330,7 @@ class TestCodeThatIsGone:
     def test_its_neighbours_run(self, driver: Driver) -> None:
         gone, other = tasks.echoes.enqueue_many([(1,), (2,)])
         gone_row = Task.objects.filter(pk=gone.id)
-        gone_row.update(name="tests.gone.task", given_back_count=worker.GIVE_BACKS)
+        gone_row.update(name="tests.gone.task", given_back_count=batch.GIVE_BACKS)
 
         driver.run_due()
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from django_retrytasks import RetryTask, RetryTaskContext, retry_task
-from django_retrytasks.contract import TaskResult
 from django_retrytasks.models import Attempt, Task
+from django_retrytasks.values.contract import TaskResult
 
 
 @retry_task

@@ -18,7 +18,6 @@ from django.urls import path
 from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
-from django_retrytasks import lanes, operations
 from django_retrytasks.admin import (
     FailureGroupAdmin,
     OperationAdmin,
@@ -26,7 +25,9 @@ from django_retrytasks.admin import (
     TaskAdmin,
     changelist,
 )
+from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.operators import operations
 from tests import tasks
 from tests.driver import Driver
 
@@ -83,7 +84,7 @@ def rows(driver: Driver) -> Mapping[str, Any]:
     failed = tasks.fails_once_for_all.enqueue()
     driver.drain()
     tasks.echoes.enqueue(1)
-    lanes.pause(queue_name="slow", by="ada", reason="it moves")
+    pauses.pause(queue_name="slow", by="ada", reason="it moves")
     operation = operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
     return {
         "task": failed.id,

@@ -16,13 +16,14 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import codec, discovery, operations, redaction
+from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import Operation, Status, Task
-from django_retrytasks.reports import storable
-from django_retrytasks.tasks import RetryTask
+from django_retrytasks.operators import operations
+from django_retrytasks.tasks import RetryTask, discovery, redaction
+from django_retrytasks.values import codec
 
 from . import words
-from .page import VALUE_LIMIT
+from .task_page import VALUE_LIMIT
 
 # Of so many Tasks the names are counted; so many names are shown.
 NAMES_FROM = 10_000

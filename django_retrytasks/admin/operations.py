@@ -1,45 +1,33 @@
-"""Operations and pauses in the admin: what is done to many Tasks, and what is made to wait."""
+"""Operations in the admin: how far each is."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import DELETION
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from django_retrytasks import discovery, lanes, operations, wakeups
-from django_retrytasks.known_names import allowed_queues, has_tasks, queues_in_use
-from django_retrytasks.models import Operation, Pause
-from django_retrytasks.phrases import told
+from django_retrytasks.models import Operation
+from django_retrytasks.operators import operations
+from django_retrytasks.values.texts import told
 
 from . import page, words
-from .actions import Button, log, operation_url
+from .base import Button, log, operation_url
 from .confirm import reason_of
 from .rows import RowsAdmin
-
-if TYPE_CHECKING:
-    PauseModelForm = forms.ModelForm[Pause]
-else:
-    PauseModelForm = forms.ModelForm
 
 # Seconds between two looks at an operation that runs.
 REFRESH = 2
 WHAT = ("verb", "countdown", "selection", "per_minute", "canary")
 WHO = ("started_by", "reason", "started_at", "finished_at", "stopped_because")
 COUNTS = ("matched_count", "done_count", "skipped_count")
-PAUSED = ("queue_name", "name", "paused_at", "paused_by", "reason")
 
 
 @admin.register(Operation)
@@ -122,143 +110,6 @@ class OperationAdmin(RowsAdmin):
     @admin.display(description=_("started"))
     def started(self, operation: Operation) -> SafeString:
         return words.ago(operation, operation.started_at)
-
-
-# What may be meant, by the field of a pause.
-SUGGESTED = {"queue_name": queues_in_use, "name": discovery.own_names}
-
-
-class PauseForm(PauseModelForm):
-    """Ask for a queue or a function, and why it is to wait."""
-
-    class Meta:
-        model = Pause
-        fields = ("queue_name", "name", "reason")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.instance._state.db = wakeups.alias()  # where it is looked up whether it is paused
-        for name in self.fields.keys() & SUGGESTED:
-            self.fields[name].widget.attrs["list"] = f"rt-{name}"
-
-    def clean_queue_name(self) -> str:
-        """Refuse a queue that no backend has and that holds no Task."""
-        name: str = self.cleaned_data["queue_name"]
-        allowed = allowed_queues()
-        if name and allowed and name not in allowed and not has_tasks(queue_name=name):
-            raise ValidationError(_unknown(_("There is no such queue."), name, queues_in_use()))
-        return name
-
-    def clean_name(self) -> str:
-        """Refuse a function that is no task known here and that no Task is of."""
-        name: str = self.cleaned_data["name"]
-        known = discovery.own_names()
-        if name and name not in known and not has_tasks(name=name):
-            raise ValidationError(_unknown(_("There is no such function."), name, known))
-        return name
-
-    def clean(self) -> dict[str, Any] | None:
-        given = [name for name in ("queue_name", "name") if self.cleaned_data.get(name)]
-        if len(given) != 1:
-            message = _("Give a queue or a function, one of the two.")
-            raise ValidationError({"queue_name": message})
-        return super().clean()
-
-
-@admin.register(Pause)
-class PauseAdmin(RowsAdmin):
-    """See what is paused; who may pause can pause and resume queues and functions."""
-
-    form = PauseForm
-    list_display = ("what", "since", "paused_by", "reason")
-    ordering = ("-paused_at",)
-    show_full_result_count = False
-    sortable_by = ()
-    actions = ("resume",)
-
-    class Media:
-        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
-
-    def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may pause and resume queues and functions."""
-        return request.user.has_perm("retrytasks.pause_task")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_view_permission(request, obj) or self.has_pause_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return self.has_pause_permission(request)
-
-    # ---- pausing
-
-    def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
-        by = request.user.get_username()
-        lanes.pause(queue_name=obj.queue_name, name=obj.name, by=by, reason=obj.reason)
-        rows = Pause.objects.using(wakeups.alias())
-        obj.pk = rows.get(queue_name=obj.queue_name, name=obj.name).pk
-
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
-    ) -> Any:
-        reason = form.cleaned_data["reason"]
-        return f"Pause: {reason}" if reason else "Pause"
-
-    # ---- resuming
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        paused = context["original"]
-        if paused is None:
-            context["suggestions"] = {name: names() for name, names in SUGGESTED.items()}
-        else:
-            resumes = self.has_pause_permission(request)
-            url = self._url("resume", paused.pk)
-            context |= {
-                "buttons": [Button(title=_("Resume"), url=url, posts=True)] if resumes else [],
-                "sections": [(_("Pause"), page.fields_of(paused, PAUSED))],
-            }
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(require_POST(self._resume_view))
-        own = path("<int:pk>/resume/", view, name="retrytasks_pause_resume")
-        return [own, *super().get_urls()]
-
-    def _resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not self.has_pause_permission(request):
-            raise PermissionDenied
-        self.resume(request, self.get_queryset(request).filter(pk=pk))
-        return HttpResponseRedirect(self._url("changelist"))
-
-    @admin.action(description=_("Resume"), permissions=["pause"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
-        self.refuse_hidden(request, queryset)
-        reason = reason_of(request)
-        for paused in queryset:
-            if lanes.resume(queue_name=paused.queue_name, name=paused.name):
-                log(request, [paused], _("Resume"), reason, DELETION)
-                text = gettext("Resumed: %(what)s.") % {"what": paused}
-                self.message_user(request, text, messages.SUCCESS)
-
-    def _url(self, page: str, *args: Any) -> str:
-        site = self.admin_site.name
-        return reverse(f"admin:retrytasks_pause_{page}", args=args, current_app=site)
-
-    @admin.display(description=_("what"))
-    def what(self, paused: Pause) -> str:
-        kind = _("Queue %(name)s") if paused.queue_name else _("Function %(name)s")
-        return str(kind % {"name": paused})
-
-    @admin.display(description=_("since"))
-    def since(self, paused: Pause) -> SafeString:
-        return words.ago(paused, paused.paused_at)
-
-
-def _unknown(text: Any, name: str, known: Iterable[str]) -> str:
-    near = ", ".join(get_close_matches(name, known))
-    meant = gettext("Did you mean %(names)s?") % {"names": near}
-    return f"{text} {meant}" if near else text
 
 
 def _pill(operation: Operation) -> SafeString:

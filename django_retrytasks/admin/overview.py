@@ -16,10 +16,12 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import health, tallies, wakeups
+from django_retrytasks import database, health
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.database.seeks import CountOf, answers
 from django_retrytasks.health import COUNT_LIMIT, Health
-from django_retrytasks.models import DatabaseNow, Pause, Status, Tally, Task, TaskQuerySet
-from django_retrytasks.seeks import CountOf, answers
+from django_retrytasks.lifecycle import tallies
+from django_retrytasks.models import Pause, Status, Tally, Task, TaskQuerySet
 
 from . import words
 
@@ -116,16 +118,13 @@ def read(asked: str, links: Mapping[str, str]) -> Overview:
     scale = asked if asked in SCALES else next(iter(SCALES))
     found, beside = health.check(), _beside_health()
     now = beside.get("now") or timezone.now()
-    pauses = Pause.objects.using(wakeups.alias()).order_by("paused_at")
+    pauses = Pause.objects.using(database.alias()).order_by("paused_at")
     return Overview(
         numbers=_numbers(found, beside, now),
         banner=_banner(found, now),
         pauses=list(pauses[:PAUSES_SHOWN]),
         chart=_chart(SCALES[scale], now, [(SCALES[s].title, links[s], s == scale) for s in SCALES]),
     )
-
-
-# ---- the numbers
 
 
 def _beside_health() -> dict[str, Any]:
@@ -136,7 +135,7 @@ def _beside_health() -> dict[str, Any]:
         "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
         "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
     }
-    return answers(Task.objects.using(wakeups.alias()), asked)
+    return answers(Task.objects.using(database.alias()), asked)
 
 
 def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
@@ -186,9 +185,6 @@ def _ago(at: datetime | None, now: datetime) -> str:
         return gettext("never")
     span = words.span(max(0.0, (now - at).total_seconds()))
     return words.time_tag(at, gettext("%(span)s ago") % {"span": span})
-
-
-# ---- the chart
 
 
 def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) -> Chart:
@@ -268,10 +264,7 @@ def _bars(x: int, of: Mapping[str, int], top: int) -> Iterable[Bar]:
             yield Bar(series=series, x=x, y=max(y, 0.0), width=BAR - GAP, height=height)
 
 
-# ---- the rows
-
-
 def _of(*statuses: Status) -> TaskQuerySet:
     """Return the site's own Tasks in these statuses, by the index that begins so."""
-    rows: TaskQuerySet = Task.objects.using(wakeups.alias())
+    rows: TaskQuerySet = Task.objects.using(database.alias())
     return rows.filter(internal__in=(False,), status__in=statuses)

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language_bidi, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import spans
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.values import texts
 
 # The name under which a Task carries the database's time, read along with it.
 NOW = "database_now"
@@ -257,7 +257,7 @@ def ago(row: Any, at: datetime | None) -> SafeString:
 
 def span(seconds: float) -> str:
     """Return a duration in whole seconds, minutes, hours or days, not to be broken in two."""
-    return spans.span(seconds).replace(" ", "\u00a0")
+    return texts.span(seconds).replace(" ", "\u00a0")
 
 
 def run_time(seconds: float) -> str:

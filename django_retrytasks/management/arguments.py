@@ -9,7 +9,7 @@ from functools import partial
 
 from django.core.management.base import CommandParser
 
-from django_retrytasks import wakeups
+from django_retrytasks.broker import clusters
 
 # What selects Tasks, as selections.py calls it, and what it asks for.
 SELECTED = {
@@ -112,7 +112,7 @@ def add_health_arguments(parser: CommandParser) -> None:
 
 def add_cluster_arguments(parser: CommandParser) -> None:
     """Add which cluster is run, and how patiently."""
-    keys = wakeups.keys()
+    keys = clusters.keys()
     parser.add_argument(
         "--name",
         choices=keys,

@@ -4,6 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import django_retrytasks.models
+import django_retrytasks.values.ids
 
 
 class Migration(migrations.Migration):
@@ -18,7 +19,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=django_retrytasks.models.uuid7,
+                        default=django_retrytasks.values.ids.uuid7,
                         editable=False,
                         help_text="Its identity.",
                         primary_key=True,

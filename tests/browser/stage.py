@@ -18,8 +18,10 @@ from django.utils import timezone
 from webshop import mail, outage, payments, stock
 
 import django_retrytasks
-from django_retrytasks import failures, lanes, lifecycle, operations
+from django_retrytasks import lifecycle
+from django_retrytasks.lifecycle import groups, pauses
 from django_retrytasks.models import Attempt, FailureGroup, Operation, Pause, Task
+from django_retrytasks.operators import operations
 from tests.driver import Driver
 
 from .settings import SITE
@@ -116,7 +118,7 @@ class Stage:
         _move(Task.objects.filter(pk=prices.id), timedelta(minutes=31))
         quiet = FailureGroup.objects.filter(name__endswith="import_prices")
         _move(quiet, timedelta(minutes=31))
-        failures.resolve([quiet.get().pk])
+        groups.resolve([quiet.get().pk])
 
     def _rest(self) -> None:
         discarded = stock.import_prices.enqueue("Lamps & Son")
@@ -140,7 +142,7 @@ class Stage:
         self.tasks |= {name: self.driver.row(result) for name, result in rows.items()}
 
     def _pause_and_operations(self) -> None:
-        lanes.pause(queue_name="suppliers", by="ada", reason="price lists are being repaired")
+        pauses.pause(queue_name="suppliers", by="ada", reason="price lists are being repaired")
         selection = {"failure_group": str(self.group.pk)}
         began = operations.start(
             "REDRIVE", selection, by="ada", reason="gateway is back", canary=10, per_minute=60

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from django_retrytasks.lifecycle import ANNOUNCE_ENTRY
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
+from django_retrytasks.values.entries import ANNOUNCE_ENTRY
 from tests.chaos.bodies import Entry, entries
 
 Outcome = Attempt.Outcome

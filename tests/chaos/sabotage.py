@@ -14,8 +14,9 @@ class Sabotage(AppConfig):
     path = str(Path(__file__).parent)
 
     def ready(self) -> None:
-        from django_retrytasks import lanes
-        from django_retrytasks.models import DatabaseNow, Status, TaskQuerySet
+        from django_retrytasks.database import DatabaseNow
+        from django_retrytasks.lifecycle import lanes
+        from django_retrytasks.models import Status, TaskQuerySet
 
         def due_or_running(rows: TaskQuerySet) -> TaskQuerySet:
             return rows.filter(Q(run_after__lte=DatabaseNow()) | Q(status=Status.RUNNING))

@@ -21,27 +21,22 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, Error
 from django.utils import timezone
 
-from django_retrytasks import (
-    discovery,
-    failures,
-    health,
-    known_names,
-    lanes,
-    lifecycle,
-    operations,
-    wakeups,
-    worker,
-)
-from django_retrytasks.backend import resolve
-from django_retrytasks.exceptions import RetryTasksError, nearest
+from django_retrytasks import database, health, lifecycle, worker
+from django_retrytasks.broker import clusters
+from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
+from django_retrytasks.errors.reports import class_path
+from django_retrytasks.exceptions import RetryTasksError
+from django_retrytasks.lifecycle import groups, lanes, pauses
 from django_retrytasks.management import arguments
 from django_retrytasks.management.arguments import shown_seconds as _seconds
+from django_retrytasks.management.supervisor import Supervisor
+from django_retrytasks.management.terminals import PrintableLines, printable
 from django_retrytasks.models import FailureGroup, Operation, Pause
+from django_retrytasks.operators import known_names, operations
 from django_retrytasks.policy import RetryPolicy
-from django_retrytasks.reports import class_path
-from django_retrytasks.schema import UNMIGRATED, lacks_schema
-from django_retrytasks.supervisor import Supervisor
-from django_retrytasks.terminals import PrintableLines, printable
+from django_retrytasks.tasks import discovery
+from django_retrytasks.tasks.stored import resolve
+from django_retrytasks.values.checked import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +53,6 @@ class Verb:
 
 
 GROUPS = "Fingerprint of a failure group, as the subcommand failures shows it."
-
 
 VERBS = {
     "redrive": Verb(
@@ -98,21 +92,21 @@ VERBS = {
     ),
     "mute": Verb(
         help="Have failure groups alert no more; their failures are counted all the same.",
-        act=failures.mute,
+        act=groups.mute,
         done="muted",
         skips="no such group",
         ids=GROUPS,
     ),
     "resolve": Verb(
         help="Take failure groups for mended; one that fails again is opened, as a regression.",
-        act=failures.resolve,
+        act=groups.resolve,
         done="resolved",
         skips="no such group",
         ids=GROUPS,
     ),
     "reopen": Verb(
         help="Have muted or resolved failure groups alert again.",
-        act=failures.reopen,
+        act=groups.reopen,
         done="opened",
         skips="no such group",
         ids=GROUPS,
@@ -248,10 +242,10 @@ class Command(BaseCommand):
     def _cluster(self, name: str | None, max_stall: float, grace: float) -> None:
         if not hasattr(os, "killpg"):
             raise CommandError("needs POSIX sessions, which this platform lacks: run qcluster")
-        Supervisor(key=name or wakeups.own_key(), max_stall=max_stall, grace=grace).run()
+        Supervisor(key=name or clusters.own_key(), max_stall=max_stall, grace=grace).run()
 
     def _failures(self, *, every: bool) -> None:
-        groups = FailureGroup.objects.using(wakeups.alias()).order_by("-last_seen_at")
+        groups = FailureGroup.objects.using(database.alias()).order_by("-last_seen_at")
         shown = groups if every else groups.failing()
         for line in _listed(shown):
             self.stdout.write(line)
@@ -262,9 +256,9 @@ class Command(BaseCommand):
         if verb == "pause":
             if not options["force"]:
                 _refuse_unknown(**what)
-            done = lanes.pause(**what, by=getuser(), reason=options["reason"])
+            done = pauses.pause(**what, by=getuser(), reason=options["reason"])
             self.stdout.write(f"{shown} is paused" if done else f"{shown} was paused already")
-        elif lanes.resume(**what):
+        elif pauses.resume(**what):
             self.stdout.write(f"{shown} goes on")
         else:
             raise CommandError(f"{shown} was not paused{_nearest_paused(**what)}")
@@ -340,14 +334,14 @@ def _as_text(found: health.Health) -> Iterable[str]:
 
 
 def _operated() -> Iterable[str]:
-    for row in Operation.objects.using(wakeups.alias()).order_by("-started_at"):
+    for row in Operation.objects.using(database.alias()).order_by("-started_at"):
         done = f"{row.done_count} of {row.matched_count} done, {row.skipped_count} skipped"
         because = f" ({row.stopped_because})" if row.stopped_because else ""
         yield f"{row.pk}  {row.verb:<7}  {row.status:<7}  {done}{because}"
 
 
 def _paused() -> Iterable[str]:
-    for row in Pause.objects.using(wakeups.alias()).order_by("paused_at"):
+    for row in Pause.objects.using(database.alias()).order_by("paused_at"):
         kind = "queue" if row.queue_name else "task"
         about = ", ".join(text for text in (row.paused_by, row.reason) if text)
         yield f"{kind} {row}, since {_moment(row.paused_at)}" + (f": {about}" if about else "")

@@ -1,0 +1,265 @@
+"""The page of one Task: what happens next, its attempts, its arguments, its fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext_lazy as _
+
+from django_retrytasks import database
+from django_retrytasks.broker import wakeups
+from django_retrytasks.errors import tracebacks
+from django_retrytasks.errors.reports import storable
+from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.policy import RetryPolicy
+from django_retrytasks.tasks import discovery, redaction
+from django_retrytasks.tasks.stored import as_stored
+from django_retrytasks.values import codec
+from django_retrytasks.values.texts import told
+from django_retrytasks.worker.attempt import policy_of
+
+from . import words
+from .page import NOTHING, Action, Fact, fields_of, history_of
+
+ATTEMPTS_SHOWN = 50
+VALUE_LIMIT = 64 * 1024
+
+POLICY = ("max_retries", "retry_count", "crash_count", "timeout", "options", "stop_reason")
+TIMES = (
+    "enqueued_at",
+    "queued_at",
+    "started_at",
+    "last_attempted_at",
+    "claimed_at",
+    "run_after",
+    "finished_at",
+)
+PLACE = (
+    "id",
+    "name",
+    "search_key",
+    "queue_name",
+    "priority",
+    "backend",
+    "worker",
+    "suspect",
+    "internal",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An attempt in the timeline; ``own_traceback`` has the site's own frames alone, if any."""
+
+    attempt: Attempt
+    pill: str
+    decision: str
+    error: str
+    facts: Sequence[Fact]
+    own_traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A retry that the policy allows; ``is_spent`` in this drive."""
+
+    number: int
+    wait: str
+    total: str
+    is_spent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The retries that the policy in force gives, and what it says besides."""
+
+    retries: Sequence[Retry]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the template shows. All of it is text or escaped HTML."""
+
+    pill: str
+    headline: str
+    error: str
+    group: FailureGroup | None
+    entries: Sequence[Entry]
+    left_out: int
+    arguments: Sequence[Fact]
+    return_value: str
+    policy: Sequence[Fact]
+    schedule: Schedule
+    history: Sequence[Action]
+    sections: Sequence[tuple[Any, Sequence[Fact]]]
+
+
+def of(task: Task) -> Page:
+    """Return the page of a Task, its latest attempts read in one query."""
+    stored = Attempt.objects.using(database.alias()).filter(task=task)
+    attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
+    last = attempts[-1] if attempts else None
+    succeeded = task.status == Status.SUCCEEDED
+    return Page(
+        pill=words.pill(task.status, task.get_status_display()),
+        headline=words.headline(task, last),
+        error=_error(last) if last and not succeeded else "",
+        group=_group(task),
+        entries=[_entry(attempt) for attempt in attempts],
+        left_out=task.attempt_count - len(attempts),
+        arguments=_arguments(task),
+        return_value=_pretty(task.return_value) if succeeded else "",
+        policy=fields_of(task, POLICY),
+        schedule=_schedule(task),
+        history=history_of(task),
+        sections=[
+            (_("Times"), [*fields_of(task, TIMES), _wakeup(task)]),
+            (_("Identity and place"), fields_of(task, PLACE)),
+        ],
+    )
+
+
+def _group(task: Task) -> FailureGroup | None:
+    if task.failure_group_id is None:
+        return None
+    groups = FailureGroup.objects.using(database.alias())
+    # It may have been pruned, or deleted: nothing holds it in the database.
+    found: FailureGroup | None = groups.filter(pk=task.failure_group_id).first()
+    return found
+
+
+def _entry(attempt: Attempt) -> Entry:
+    return Entry(
+        attempt=attempt,
+        pill=words.pill(attempt.outcome, attempt.get_outcome_display()),
+        decision=told(attempt.decision),
+        error=_error(attempt),
+        facts=[
+            *_spans(attempt),
+            Fact(label=gettext("Worker"), value=attempt.worker),
+            *_moments(attempt),
+        ],
+        own_traceback=tracebacks.own_part(attempt.traceback),
+    )
+
+
+def _error(attempt: Attempt) -> str:
+    message = f": {attempt.exception_message}" if attempt.exception_message else ""
+    return attempt.exception_class_path.removeprefix("builtins.") + message
+
+
+def _spans(attempt: Attempt) -> Iterator[Fact]:
+    waited = (attempt.started_at - attempt.queued_at).total_seconds()
+    ran = (attempt.finished_at - attempt.started_at).total_seconds()
+    # Less than nothing where the database's clock was set back.
+    yield Fact(label=gettext("Waited"), value=words.run_time(max(0.0, waited)))
+    yield Fact(label=gettext("Run time"), value=words.run_time(max(0.0, ran)))
+
+
+def _moments(attempt: Attempt) -> list[Fact]:
+    queued_at = attempt.queued_at
+    later = (
+        (gettext("Started"), attempt.started_at),
+        (gettext("Finished"), attempt.finished_at),
+        (gettext("Next run after"), attempt.next_run_after),
+    )
+    return [
+        Fact(label=pgettext("moment of an attempt", "Queued"), value=words.time_tag(queued_at)),
+        *(
+            Fact(label=label, value=words.time_tag(at, words.clock(at, queued_at)))
+            for label, at in later
+            if at is not None
+        ),
+    ]
+
+
+def _arguments(task: Task) -> list[Fact]:
+    return [
+        Fact(label=name, value=_pretty(value))
+        for name, value in redaction.shown_arguments(task).items()
+    ]
+
+
+def _pretty(value: Any) -> str:
+    text = json.dumps(json.loads(codec.dumps(value)), indent=2, ensure_ascii=False)
+    return storable(text, VALUE_LIMIT)
+
+
+def _schedule(task: Task) -> Schedule:
+    found = discovery.find(task.name)
+    definition = as_stored(found, task) if found else None
+    gone = [] if found else [gettext("Its code is not loaded here: this is the site's policy.")]
+    try:
+        policy = policy_of(task, definition)
+    except Exception:  # of the site's own settings, or of options of an older version
+        policy = RetryPolicy(max_retries=task.max_retries)
+        gone = [gettext("Its policy is not valid any more: this is the default one.")]
+    return Schedule(retries=list(_retries(task, policy)), notes=[*gone, *_notes(policy)])
+
+
+def _retries(task: Task, policy: RetryPolicy) -> Iterator[Retry]:
+    total = 0.0
+    for number, least, most in policy.schedule():
+        total += most
+        yield Retry(
+            number=number,
+            wait=_between(least, most),
+            total=_seconds(total),
+            is_spent=number <= task.retry_count,
+        )
+
+
+def _notes(policy: RetryPolicy) -> Iterator[str]:
+    shown = len(policy.schedule())
+    if policy.max_retries == 0:
+        yield gettext("No retry follows a failure.")
+    elif callable(policy.backoff):
+        yield gettext("Its backoff is a function: it decides each wait when an attempt has failed.")
+    elif policy.max_retries is None:
+        yield gettext("Retried for ever; the first %(count)d retries are shown.") % {"count": shown}
+    elif policy.max_retries > shown:
+        yield gettext("The first %(count)d retries are shown.") % {"count": shown}
+    if policy.retry_for is not None:
+        details = {"span": _seconds(policy.retry_for)}
+        yield gettext("No retry begins later than %(span)s after the first start.") % details
+
+
+def _between(least: float, most: float) -> str:
+    if least == most:
+        return _seconds(most)
+    details = {"least": _number(least), "most": _seconds(most)}
+    return gettext("%(least)s to %(most)s") % details
+
+
+def _seconds(value: float) -> str:
+    return gettext("%(seconds)s s") % {"seconds": _number(value)}
+
+
+def _number(value: float) -> str:
+    return number_format(f"{value:.3f}".rstrip("0").rstrip("."))
+
+
+def _wakeup(task: Task) -> Fact:
+    return Fact(
+        label=gettext("Wake-up"),
+        value=_wakeup_words(task),
+        help=_("The row that makes a cluster look for it once it is due."),
+    )
+
+
+def _wakeup_words(task: Task) -> str:
+    if task.is_finished or task.status == Status.RUNNING:
+        return NOTHING
+    until, now = wakeups.waits_until(task.wakeup_id), timezone.now()
+    if until is None:
+        return gettext("none is noted: the sweep writes one in time")
+    if until <= now:
+        return gettext("waits for the next look of a cluster")
+    return gettext("waits until %(clock)s") % {"clock": words.clock(until, now)}

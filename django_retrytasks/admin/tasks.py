@@ -1,0 +1,120 @@
+"""The list of Tasks, and one Task with its attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from django_retrytasks.models import Status, Task
+from django_retrytasks.operators import selections
+
+from . import task_page, words
+from .changelist import LAST_ERROR, LAST_FINISHED, PREVIEW, CappedPaginator, TaskChangeList
+from .filters import FILTERS
+from .rows import RowsAdmin
+from .task_actions import TaskActions
+
+
+@admin.register(Task)
+class TaskAdmin(TaskActions, RowsAdmin):
+    """Browse Tasks: the list, and one Task with its attempts. Nothing can be changed here."""
+
+    list_display: tuple[str, ...] = (
+        "state",
+        "short_name",
+        "timing",
+        "attempts_used",
+        "last_error",
+        "arguments",
+        "duration",
+        "queue",
+    )
+    list_display_links = ("short_name",)
+    list_filter = FILTERS
+    paginator = CappedPaginator
+    # To draw a row takes longer than to find it.
+    list_per_page = 25
+    ordering = ("-id",)
+    search_fields = ("id", "search_key", "name")
+    search_help_text = _(
+        "An id, a search key, how a function's path or name begins, or part of an error."
+    )
+    # Each would read the whole table: the full count, the count per filter, a sort by a column
+    # without an index.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+
+    class Media:
+        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+        js = (Script("retrytasks/admin.js", defer=True),)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TaskChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find by the first that finds any: id, search key, function, error of a final failure."""
+        if not search_term.strip():
+            return queryset, False
+        asked = {"internal": "all", "search": search_term}
+        return selections.select(queryset, asked), False  # type: ignore[arg-type]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        task = context["original"]
+        context |= {"page": task_page.of(task), "links": self.get_links(task)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_links(self, task: Task) -> Sequence[tuple[str, str]]:
+        """Return links, as labels and URLs, to show beside the headline of a Task's page."""
+        return []
+
+    @admin.display(description=_("status"))
+    def state(self, task: Task) -> SafeString:
+        return words.pill(task.status, Status(task.status).label)
+
+    @admin.display(description=_("name"))
+    def short_name(self, task: Task) -> SafeString:
+        return format_html('<span title="{}">{}</span>', task.name, words.short_path(task.name))
+
+    @admin.display(description=_("arguments"))
+    def arguments(self, task: Task) -> SafeString:
+        return format_html("<code>{}</code>", getattr(task, PREVIEW, ""))
+
+    @admin.display(description=_("attempts"))
+    def attempts_used(self, task: Task) -> str:
+        return words.attempts_used(task)
+
+    @admin.display(description=_("last error"))
+    def last_error(self, task: Task) -> SafeString:
+        path: str = getattr(task, LAST_ERROR)
+        return format_html('<span title="{}">{}</span>', path, path.rpartition(".")[2])
+
+    @admin.display(description=_("queue"))
+    def queue(self, task: Task) -> str:
+        return task.queue_name
+
+    @admin.display(description=_("when"))
+    def timing(self, task: Task) -> SafeString:
+        return words.timing(task)
+
+    @admin.display(description=_("duration"))
+    def duration(self, task: Task) -> str:
+        """Return how long its last attempt ran, or how long it has been running."""
+        is_running = task.status == Status.RUNNING
+        ended_at = getattr(task, words.NOW if is_running else LAST_FINISHED)
+        if task.last_attempted_at is None or ended_at is None:
+            return "-"
+        return words.run_time(max(0.0, (ended_at - task.last_attempted_at).total_seconds()))

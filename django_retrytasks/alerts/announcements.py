@@ -1,0 +1,143 @@
+"""Announcements: a final failure reaches each receiver of ``task_failed`` by a Task of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.utils.module_loading import import_string
+
+from django_retrytasks import conf, database, lifecycle
+from django_retrytasks.database import writing
+from django_retrytasks.exceptions import Discard, NotATask, NotImportable
+from django_retrytasks.lifecycle.internal import POLICY, internal_task
+from django_retrytasks.models import Attempt, Task
+from django_retrytasks.policy import StopReason
+from django_retrytasks.signals import task_failed
+from django_retrytasks.tasks import RetryTask, retry_task
+from django_retrytasks.tasks.context import RetryTaskContext
+from django_retrytasks.tasks.stored import resolve
+from django_retrytasks.values.ids import uuid7
+
+from . import notices
+from .calling import Receiver, give_time, synchronous
+from .sending import enqueue_alerts
+
+Failure = tuple[str, int]
+"""A Task's id and the number of the attempt that failed for good."""
+# What is read of many failures at once.
+READ = ("name", "queue_name", "backend", "priority", "stop_reason", "failure_group")
+ANNOUNCED = (
+    *("number", "finished_at"),
+    *(f"task__{name}" for name in READ),
+)
+
+
+@retry_task(**POLICY)
+def announce_failures(failed: Sequence[Failure]) -> None:
+    """Enqueue one Task per failure and receiver, and per alert that is due; all or none.
+
+    Run a second time, after a crash, it enqueues nothing that it has enqueued before.
+    """
+    attempts = _attempts_of(failed)
+    if not attempts:
+        raise Discard("the failed Tasks have been deleted")
+    calls = [call for attempt in attempts for call in _calls(attempt)]
+    groups = {group for attempt in attempts if (group := attempt.task.failure_group_id)}
+    with writing():
+        lifecycle.enqueue(calls, is_repeated=True)
+        enqueue_alerts(notices.take_due(groups))
+
+
+@retry_task(bind=True, **POLICY)
+def call_receiver(self: RetryTaskContext, receiver: str, task_id: str, attempt_number: int) -> None:
+    """Call the receiver of this name; it is retried alone when it raises."""
+    attempt = _attempt_of(task_id, attempt_number)
+    calls = list(_called(receiver))
+    if not calls:
+        give_time(self, f"no receiver {receiver}")
+    for call in calls:
+        call(signal=task_failed, sender=Task, task=attempt.task, attempt=attempt)
+
+
+@retry_task(**POLICY)
+def call_on_failure(task_id: str, attempt_number: int) -> None:
+    """Call the ``on_failure`` of a Task's function; it is retried alone when it raises."""
+    attempt = _attempt_of(task_id, attempt_number)
+    told = resolve(attempt.task.name).failure_receiver
+    if told is not None:
+        synchronous(told)(attempt.task, attempt)
+
+
+def _calls(attempt: Attempt) -> Iterator[Task]:
+    """Yield the Tasks that tell of a failure, with the same ids however often they are made."""
+    failure = [str(attempt.task_id), attempt.number]
+    for name in dict.fromkeys([*_connected(), *conf.get().ON_FAILURE]):
+        yield _call(call_receiver, [name, *failure], attempt, name)
+    if _may_have_on_failure(attempt.task):
+        yield _call(call_on_failure, failure, attempt, "")
+
+
+def _call(to: RetryTask[..., Any], args: Sequence[Any], attempt: Attempt, receiver: str) -> Task:
+    # At the priority of the failed Task: there is one for each failure and receiver.
+    pk, priority = _id_of(attempt, receiver), attempt.task.priority
+    return internal_task(to.module_path, args, attempt.task, pk, priority)
+
+
+def _may_have_on_failure(task: Task) -> bool:
+    """Whether a Task's function has an ``on_failure``; or may have, where its code is not here."""
+    try:
+        return resolve(task.name).on_failure is not None
+    except (NotImportable, NotATask):
+        return task.stop_reason != StopReason.NOT_IMPORTABLE
+
+
+def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
+    """Return the attempts of these failures, without their texts; deleted ones are left out."""
+    attempts = Attempt.objects.using(database.alias()).select_related("task").only(*ANNOUNCED)
+    tasks = {uuid.UUID(task_id) for task_id, _ in failed}
+    found = attempts.filter(task__in=tasks, number__in={number for _, number in failed})
+    by_failure = {(str(attempt.task_id), attempt.number): attempt for attempt in found}
+    return [by_failure[pk, number] for pk, number in failed if (pk, number) in by_failure]
+
+
+def _attempt_of(task_id: str, number: int) -> Attempt:
+    attempts = Attempt.objects.using(database.alias()).select_related("task")
+    found: Attempt | None = attempts.filter(task=uuid.UUID(task_id), number=number).first()
+    if found is None:
+        raise Discard("the failed Task has been deleted")
+    return found
+
+
+def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
+    key = f"{attempt.task_id} {attempt.number} {receiver}"
+    milliseconds = int(attempt.finished_at.timestamp() * 1000)
+    return uuid7(milliseconds, hashlib.sha256(key.encode()).digest()[:10])
+
+
+def _called(receiver: str) -> Iterator[Receiver]:
+    """Yield the receivers of this name: connected ones, and one that the settings name."""
+    connected = _connected()
+    yield from connected.get(receiver, ())
+    if receiver not in connected and receiver in conf.get().ON_FAILURE:
+        yield synchronous(import_string(receiver))
+
+
+def _connected() -> dict[str, list[Receiver]]:
+    """Return the receivers that are connected to ``task_failed``, by name."""
+    sync_receivers, async_receivers = task_failed._live_receivers(Task)
+    by_name: dict[str, list[Receiver]] = {}
+    for receiver in sync_receivers:
+        by_name.setdefault(_name(receiver), []).append(receiver)
+    for receiver in async_receivers:
+        by_name.setdefault(_name(receiver), []).append(async_to_sync(receiver))
+    return by_name
+
+
+def _name(receiver: Receiver) -> str:
+    owner = type(receiver)
+    name = getattr(receiver, "__qualname__", owner.__qualname__)
+    return f"{getattr(receiver, '__module__', owner.__module__)}.{name}"

@@ -1,0 +1,152 @@
+"""The sinks: what tells a human of an alert."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from django.core import mail as django_mail
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from django.utils.translation import override
+
+from django_retrytasks import conf
+from django_retrytasks.values.checked import Duration
+
+from . import chats, letters
+from .alert import Alert
+from .webhooks import NotDelivered, Webhook
+
+logger = logging.getLogger("django_retrytasks")
+FORMS = ("json", "text")
+
+
+def check(sink: conf.Sink) -> None:
+    """Check an entry of ALERTS, as far as that can be done without sending.
+
+    Raises:
+        ImproperlyConfigured: it leads to no callable, or to one that does not take its options.
+            The message shows neither a URL nor a secret.
+    """
+    try:
+        call = import_string(sink.path)
+        bound = inspect.signature(call).bind(None, **sink.options)
+    except (ImportError, TypeError, ValueError) as error:
+        raise ImproperlyConfigured(str(error)) from None
+    bound.apply_defaults()
+    if call in _READERS:
+        _READERS[call](**bound.kwargs)
+
+
+def log(alert: Alert) -> None:
+    """Log an alert in English: at ERROR, or INFO when it tells of a recovery."""
+    level = logging.INFO if alert.is_recovery else logging.ERROR
+    with override(None):
+        logger.log(level, "Alert: %s", alert.subject)
+
+
+def mail_admins(alert: Alert) -> None:
+    """Mail an alert to ``ADMINS``."""
+    letters.warn_of_nobody()
+    django_mail.mail_admins(alert.subject, alert.text, html_message=alert.html)
+
+
+def mail(alert: Alert, *, to: Sequence[str]) -> None:
+    """Mail an alert from ``DEFAULT_FROM_EMAIL`` to these addresses."""
+    recipients = _recipients(to=to)
+    django_mail.send_mail(alert.subject, alert.text, None, recipients, html_message=alert.html)
+
+
+def webhook(
+    alert: Alert,
+    *,
+    url: str,
+    secret: str | None = None,
+    form: Literal["json", "text"] = "json",
+    timeout: Duration = 10,
+) -> None:
+    """Post an alert.
+
+    Args:
+        url: http or https. It is never shown, for it may hold a secret.
+        secret: signs it after the Standard Webhooks specification: "whsec_" and a key in base64;
+            None: it is not signed.
+        form: "json" posts ``alert.as_dict()``, "text" ``{"text": ...}``, as Slack takes it.
+        timeout: for all of it, seconds or timedelta.
+
+    Raises:
+        NotDelivered: the receiver was not reached in time, or answered with no 2xx status.
+    """
+    receiver = _receiver(url=url, secret=secret, form=form, timeout=timeout)
+    chat_text = chats.for_slack(f"{alert.subject}\n{alert.summary}")
+    receiver.post(alert.id, alert.as_dict() if form == "json" else {"text": chat_text})
+
+
+def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
+    """Send an alert by the library apprise, which knows over a hundred services.
+
+    Args:
+        urls: of apprise's own kind. Where one fails, all are sent to again.
+
+    Raises:
+        NotDelivered: one of them failed. The logger ``apprise`` says why.
+    """
+    sent = _services(urls=urls).notify(
+        title=chats.quiet(alert.subject),
+        body=chats.quiet(alert.summary),
+        notify_type="success" if alert.is_recovery else "failure",
+        body_format="text",
+    )
+    if not sent:
+        raise NotDelivered("apprise did not deliver to all urls: see the logger apprise for why")
+
+
+def _recipients(*, to: Sequence[str]) -> list[str]:
+    if isinstance(to, str) or not (to and all(isinstance(one, str) for one in to)):
+        raise ImproperlyConfigured('"to" must be a list of addresses, with one at least')
+    return list(to)
+
+
+def _receiver(*, form: str, **options: Any) -> Webhook:
+    if form not in FORMS:
+        raise ImproperlyConfigured(f'"form" must be one of {FORMS}')
+    return Webhook(**options)
+
+
+def _services(*, urls: Sequence[str]) -> Any:
+    try:
+        from apprise import Apprise
+    except ImportError:
+        fix = "pip install 'django-retrytasks[apprise]'"
+        raise ImproperlyConfigured(f"apprise is not installed: {fix}") from None
+    if isinstance(urls, str) or not urls:
+        raise ImproperlyConfigured('"urls" must be a list of URLs, with one at least')
+    services = Apprise()
+    with _silenced("apprise"):
+        refused = [index for index, url in enumerate(urls) if not services.add(url)]
+    if refused:
+        raise ImproperlyConfigured(f"apprise cannot read urls[{refused[0]}]")
+    return services
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Silence a logger while the body runs: apprise logs a URL that it cannot read as it is."""
+    silenced = logging.getLogger(name)
+    was = silenced.disabled
+    silenced.disabled = True
+    try:
+        yield
+    finally:
+        silenced.disabled = was
+
+
+# What reads a sink's options, and raises ImproperlyConfigured where they are wrong.
+_READERS: Mapping[Any, Callable[..., Any]] = {
+    mail: _recipients,
+    webhook: _receiver,
+    apprise: _services,
+}

@@ -1,0 +1,1 @@
+"""django-q2, and all that this package knows of it: wake-ups, clusters, the sweep's Schedule."""

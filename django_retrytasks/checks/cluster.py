@@ -1,0 +1,194 @@
+"""Checks of django-q2's cluster: its broker, its processes, its schedule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import Error, Tags, Warning, register
+from django.db import DEFAULT_DB_ALIAS
+from django.utils.module_loading import import_string
+
+from django_retrytasks.values.checked import nearest
+
+from .common import (
+    TAG,
+    Cluster,
+    Found,
+    alternatives,
+    clusters,
+    is_migrated,
+    is_sync,
+    q_cluster,
+    registered,
+)
+
+ORM_BROKER = "django_q.brokers.orm.ORM"
+# The values with which the guard's float32 timer comes to exactly 0 (django-q2 1.11 cluster.py).
+GUARD_CYCLES = (0.25, 0.5, 1)
+
+
+@register(TAG)
+def check_apps(**kwargs: Any) -> Found:
+    """Check that django-q2 is installed. It may stand before this app or after it."""
+    if not apps.is_installed("django_q"):
+        yield Error(
+            '"django_q" is not in INSTALLED_APPS: there is no cluster to run Tasks.',
+            hint='Add "django_q" to INSTALLED_APPS and run manage.py migrate.',
+            id="retrytasks.E001",
+        )
+
+
+@registered
+def check_broker() -> Found:
+    """Check that every cluster takes its wake-ups from the database they are written to."""
+    alias = q_cluster().get("orm")
+    for cluster in clusters("orm", "broker_class", "iron_mq", "sqs"):
+        if key := _other_broker(cluster.config):
+            yield Error(
+                f'{cluster.setting}["{key}"] makes django-q2 use another broker than its ORM '
+                "broker, but wake-ups are rows of its database table.",
+                hint=f'Remove "{key}" from {cluster.setting} and set "orm" instead.',
+                id="retrytasks.E003",
+            )
+        elif not cluster.config.get("orm"):
+            yield Error(
+                f'{cluster.setting}["orm"] is not set: no cluster would look for Tasks.',
+                hint=f'Set {cluster.setting}["orm"] to the alias of the database that keeps your '
+                'Tasks, such as "default".',
+                id="retrytasks.E002",
+            )
+        elif alias and cluster.config["orm"] != alias:
+            yield Error(
+                f'{cluster.setting}["orm"] is "{cluster.config["orm"]}", but Q_CLUSTER["orm"] is '
+                f'"{alias}": this cluster would look for Tasks where there are none.',
+                hint=f'Remove "orm" from {cluster.setting}.',
+                id="retrytasks.E005",
+            )
+
+
+@registered
+def check_cluster() -> Found:
+    """Check the settings of django-q2's processes."""
+    for cluster in clusters("guard_cycle"):
+        yield from _guard(cluster)
+    for cluster in clusters("timeout", "retry"):
+        yield from _redelivery(cluster)
+    for cluster in clusters("save_limit"):
+        yield from _saving(cluster)
+    if not is_sync():
+        yield from _sweeper()
+        yield from _cluster_of_this_process()
+
+
+@register(Tags.database)
+def check_sweep(databases: Sequence[str] | None = None, **kwargs: Any) -> Found:
+    """Check that the sweep is scheduled; only where ``--database`` names its database."""
+    alias = q_cluster().get("orm") or DEFAULT_DB_ALIAS
+    if alias not in (databases or ()) or not is_migrated(alias):
+        return
+    from django_retrytasks.broker import sweep_schedule
+
+    if not sweep_schedule.has_sweep():
+        yield Warning(
+            f'The schedule "{sweep_schedule.SWEEP_NAME}" is missing or switched off: lost wake-ups '
+            "are not replaced, and old Tasks are not pruned.",
+            hint="Run manage.py migrate, which makes it; if it is there, set its repeats to -1 in "
+            "the admin.",
+            id="retrytasks.W012",
+        )
+
+
+def _other_broker(config: Mapping[str, Any]) -> str | None:
+    """Return the key that makes django-q2 use another broker, in its own order of choice."""
+    if path := config.get("broker_class"):
+        return None if _is_orm_broker(path) else "broker_class"
+    if config.get("iron_mq"):
+        return "iron_mq"
+    return "sqs" if isinstance(config.get("sqs"), dict) else None
+
+
+def _is_orm_broker(path: str) -> bool:
+    try:
+        found = import_string(path)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, import_string(ORM_BROKER))
+
+
+def _guard(cluster: Cluster) -> Found:
+    cycle = cluster.config.get("guard_cycle", 0.5)
+    if cycle not in GUARD_CYCLES:
+        yield Warning(
+            f'{cluster.setting}["guard_cycle"] is {cycle}: with this value django-q2\'s guard '
+            "never ends a worker that hangs.",
+            hint=f'Set {cluster.setting}["guard_cycle"] to 0.25, 0.5 (the default) or 1.',
+            id="retrytasks.W004",
+        )
+
+
+def _redelivery(cluster: Cluster) -> Found:
+    timeout, retry = cluster.config.get("timeout"), cluster.config.get("retry", 60)
+    if not timeout:
+        yield Warning(
+            f'{cluster.setting}["timeout"] is not set: a task of django-q2\'s own that hangs holds '
+            "its worker for ever.",
+            hint=f'Set {cluster.setting}["timeout"] to the seconds such a task may take, and '
+            '"retry" to more. Tasks of @retry_task have timeouts of their own.',
+            id="retrytasks.W005",
+        )
+    elif timeout >= retry:
+        yield Warning(
+            f'{cluster.setting}["timeout"] is {timeout} and "retry" {retry}: what still runs after '
+            f"{retry} s is delivered again, and a task of django-q2's own runs twice.",
+            hint=f'Set {cluster.setting}["retry"] above "timeout", with room for the time that a '
+            f"delivery waits in the cluster: {2 * timeout} or more.",
+            id="retrytasks.W005",
+        )
+
+
+def _saving(cluster: Cluster) -> Found:
+    limit = cluster.config.get("save_limit", 250)
+    if limit > 0:
+        yield Warning(
+            f'{cluster.setting}["save_limit"] is {limit}: for every result it saves django-q2 '
+            "locks and reads all saved ones, which makes it about three times slower.",
+            hint=f'Set {cluster.setting}["save_limit"] to 0 (save all) or, where nothing asks for '
+            "result(id) of async_task, to -1 (save none). Attempts are kept either way.",
+            id="retrytasks.W006",
+        )
+
+
+def _sweeper() -> Found:
+    config = q_cluster()
+    if not config.get("scheduler", True):
+        yield Warning(
+            'Q_CLUSTER["scheduler"] is off: no schedule runs, and the sweep only when a worker '
+            "finds it overdue, not every minute.",
+            hint='Remove "scheduler" from Q_CLUSTER, or set it to True.',
+            id="retrytasks.W007",
+        )
+    name = config.get("name", "default")
+    cluster_name = config.get("cluster_name", name)
+    if cluster_name != name:
+        yield Warning(
+            f'Q_CLUSTER["cluster_name"] is "{cluster_name}" and "name" "{name}": no cluster runs '
+            "schedules that name none. The sweep is one: it waits until it is overdue.",
+            hint='Remove "cluster_name" from Q_CLUSTER: "name" is the cluster\'s name too.',
+            id="retrytasks.W008",
+        )
+
+
+def _cluster_of_this_process() -> Found:
+    started = os.environ.get("Q_CLUSTER_NAME")
+    name = q_cluster().get("name", "default")
+    known = [name, q_cluster().get("cluster_name", name), *alternatives()]
+    if started and started not in known:
+        yield Warning(
+            f'The environment variable Q_CLUSTER_NAME is "{started}", which is not in '
+            'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for such a cluster.',
+            hint=nearest(started, dict.fromkeys(known)),
+            id="retrytasks.W009",
+        )

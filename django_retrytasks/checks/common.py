@@ -1,0 +1,94 @@
+"""What the checks share: Q_CLUSTER as the site wrote it, and how a check is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, register
+from django.db import connections
+
+from django_retrytasks.policy import RetryPolicy
+
+if TYPE_CHECKING:
+    from django_retrytasks.backend import RetryTasksBackend
+
+
+# What imports django-q2's models is imported where it is used: without django-q2 only E001 runs.
+
+TAG = "retrytasks"
+
+Found = Iterator[CheckMessage]
+
+
+def registered(check: Callable[[], Found]) -> Callable[[], Found]:
+    """Register a check for sites that have django-q2."""
+
+    def run(**kwargs: Any) -> Iterable[CheckMessage]:
+        return check() if apps.is_installed("django_q") else ()
+
+    register(run, TAG)
+    return check
+
+
+class Cluster(NamedTuple):
+    """The settings a cluster runs with."""
+
+    setting: str
+    config: Mapping[str, Any]
+
+
+def q_cluster() -> Mapping[str, Any]:
+    # Not from django-q2's own Conf, which is frozen when it is first imported.
+    return getattr(settings, "Q_CLUSTER", None) or {}
+
+
+def is_sync() -> bool:
+    return bool(q_cluster().get("sync"))
+
+
+def alternatives() -> Mapping[str, Any]:
+    return q_cluster().get("ALT_CLUSTERS") or {}
+
+
+def clusters(*keys: str) -> Iterator[Cluster]:
+    """Yield the default cluster, and each in ALT_CLUSTERS that sets one of these keys itself."""
+    if is_sync():
+        return
+    yield Cluster("Q_CLUSTER", q_cluster())
+    for name, own in alternatives().items():
+        if isinstance(own, Mapping) and any(key in own for key in keys):
+            setting = f'Q_CLUSTER["ALT_CLUSTERS"]["{name}"]'
+            yield Cluster(setting, {**q_cluster(), **own})
+
+
+def backends() -> list[RetryTasksBackend]:
+    from django_retrytasks.backend import RetryTasksBackend
+    from django_retrytasks.values.contract import task_backends
+
+    return [backend for backend in task_backends.all() if isinstance(backend, RetryTasksBackend)]
+
+
+def backend_policy(backend: RetryTasksBackend) -> RetryPolicy:
+    from django_retrytasks.tasks import site_options
+
+    return RetryPolicy(**{**site_options(), **backend.policy_options})
+
+
+def is_migrated(alias: str) -> bool:
+    """Tell whether the tables are there: a first migrate runs this check before it makes them."""
+    if alias not in connections or not apps.is_installed("django_q"):
+        return False
+    needed = {apps.get_model(m)._meta.db_table for m in ("retrytasks.Task", "django_q.Schedule")}
+    return needed <= set(connections[alias].introspection.table_names())
+
+
+def problem_of(attempt: Callable[[], object]) -> str | None:
+    """Return what is wrong with a value, None if it can be used."""
+    try:
+        attempt()
+    except Exception as error:  # what a path leads to may raise anything when imported
+        return str(error)
+    return None

@@ -1,0 +1,268 @@
+"""Checks of RETRYTASKS and TASKS: each value, and what it must fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from inspect import signature
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import Error, Warning
+from django.utils.module_loading import import_string
+
+from django_retrytasks import conf
+from django_retrytasks.alerts import letters
+from django_retrytasks.policy import RetryPolicy, policy_options
+from django_retrytasks.values.checked import as_count, as_seconds, nearest
+
+from .common import Found, backend_policy, backends, problem_of, registered
+
+LEAST_LEASE = 5.0
+LONGEST_RETENTION = 100 * 366 * 86_400.0
+POLICY_HINT = "Give options of RetryPolicy only, each within its range."
+FINAL_STATUSES = tuple(conf.DEFAULT_RETENTION)
+
+
+class Value(NamedTuple):
+    """What a key may hold: ``refuse`` takes its name and value, and raises for anything else.
+
+    What it says of ``ALERTS`` shows no value, for one may be a secret.
+    """
+
+    refuse: Callable[[str, Any], object]
+    hint: str
+
+
+def refuse_misfit(called: Any, *args: Any, **kwargs: Any) -> None:
+    """Refuse what cannot be called with such arguments.
+
+    Raises:
+        TypeError: it is not callable, or its parameters are others.
+    """
+    if not callable(called):
+        raise TypeError("it is not callable")
+    with suppress(ValueError):  # some built-in functions do not tell their parameters
+        signature(called).bind(*args, **kwargs)
+
+
+def _refuse_policy(name: str, value: Any) -> None:
+    options = policy_options(_mapping(name, value), owner=name)
+    with _about(name):
+        RetryPolicy(**options)
+
+
+def _refuse_lease(name: str, value: Any) -> None:
+    if as_seconds(name, value) < LEAST_LEASE:
+        raise ValueError(f"{name} must be at least {LEAST_LEASE:g} seconds, not {value!r}")
+
+
+def _refuse_receivers(name: str, value: Any) -> None:
+    for path in _strings(name, value):
+        with _about(f'{name}: "{path}"'):
+            refuse_misfit(import_string(path), signal=None, sender=None, task=None, attempt=None)
+
+
+def _refuse_alerts(name: str, value: Any) -> None:
+    from django_retrytasks.alerts import sinks
+
+    names = {conf.LOG}
+    for index, entry in enumerate(_list(name, value)):
+        with _about(f"{name}[{index}]"):
+            sink = _sink(entry)
+            sinks.check(sink)
+            if sink.name in names:
+                raise ValueError(f'"{sink.name}" is there already: give one of them another "name"')
+            names.add(sink.name)
+
+
+def _sink(entry: Any) -> conf.Sink:
+    given = {"sink": entry} if isinstance(entry, str) else entry
+    if not isinstance(given, Mapping):
+        raise TypeError("it must be a dotted path or a dict")
+    if not isinstance(given.get("sink"), str):
+        raise TypeError('"sink" must be a dotted path')
+    if not isinstance(given.get("name", ""), str):
+        raise TypeError('"name" must be a string')
+    return conf.Sink.of(given)
+
+
+def _refuse_limit(name: str, value: Any) -> None:
+    if value is not None:
+        as_count(name, value, least=1)
+
+
+def _refuse_rules(name: str, value: Any) -> None:
+    from django_retrytasks.alerts import rules
+
+    for index, entry in enumerate(_list(name, value)):
+        with _about(f"{name}[{index}]"):
+            rules.check(entry)
+
+
+def _refuse_site_url(name: str, value: Any) -> None:
+    if value != "" and not _is_site_url(value):
+        raise ValueError(
+            f"{name} must be an http or https URL with nothing behind its path, not {value!r}"
+        )
+
+
+def _is_site_url(value: Any) -> bool:
+    if not isinstance(value, str) or re.search(r"[\s?#]", value):
+        return False
+    with suppress(ValueError):
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    return False
+
+
+def _refuse_no_bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+
+
+def _refuse_retention(name: str, value: Any) -> None:
+    for status, kept in _mapping(name, value).items():
+        if status not in FINAL_STATUSES:
+            raise ValueError(f'{name}: "{status}" is no final status')
+        if kept is not None:
+            as_seconds(f'{name}["{status}"]', kept, most=LONGEST_RETENTION)
+
+
+def _refuse_redact(name: str, value: Any) -> None:
+    for pattern in _strings(name, value):
+        with _about(f'{name}: "{pattern}" is no regular expression'):
+            re.compile(pattern)
+
+
+def _strings(name: str, value: Any) -> Sequence[str]:
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return value
+    raise TypeError(f"{name} must be a list of strings, not {value!r}")
+
+
+def _list(name: str, value: Any) -> Sequence[Any]:
+    if isinstance(value, list | tuple):
+        return value
+    raise TypeError(f"{name} must be a list, not a {type(value).__name__}")
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(f"{name} must be a dict, not {value!r}")
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Have what the body raises say what it is about."""
+    try:
+        yield
+    except Exception as error:  # what a path leads to may raise anything when imported
+        raise ValueError(f"{name}: {error}") from error
+
+
+VALUES = {
+    "POLICY": Value(_refuse_policy, POLICY_HINT),
+    "LEASE": Value(_refuse_lease, "Give seconds or a timedelta, at least 5 s; the default is 60."),
+    "SLICE": Value(
+        partial(as_seconds, above_zero=True),
+        "Give seconds or a timedelta, above 0; the default is 1.",
+    ),
+    "ON_FAILURE": Value(
+        _refuse_receivers,
+        "Give a list of dotted paths of callables that take (task, attempt, **kwargs).",
+    ),
+    "ALERTS": Value(
+        _refuse_alerts,
+        "Give a list of dotted paths of callables that take (alert), or of dicts of such a path "
+        'under "sink" and its options. The log is told in any case; [] is for the log alone.',
+    ),
+    "ALERT_COOLDOWN": Value(
+        partial(as_seconds, above_zero=True),
+        "Give seconds or a timedelta, above 0; the default is 3600.",
+    ),
+    "ALERT_LIMIT": Value(
+        _refuse_limit, "Give a whole number, 1 or more, or None for no limit; the default is 10."
+    ),
+    "MAIL_EACH_FAILURE": Value(_refuse_no_bool, "Give True or False; the default is False."),
+    "ALERT_RULES": Value(_refuse_rules, 'Give a list of dicts, each with "rule" and its options.'),
+    "SITE_URL": Value(
+        _refuse_site_url, 'Give a URL such as "https://shop.example", or "" if there is none.'
+    ),
+    "SENTRY": Value(_refuse_no_bool, "Give True or False; the default is True."),
+    "RETENTION": Value(
+        _refuse_retention,
+        f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",
+    ),
+    "REDACT": Value(_refuse_redact, "Give a list of regular expressions of argument names."),
+}
+
+
+@registered
+def check_settings() -> Found:
+    """Check the keys of RETRYTASKS and their values."""
+    given = conf.raw()
+    if not isinstance(given, Mapping):
+        yield Error(
+            f"RETRYTASKS must be a dict, not {given!r}.",
+            hint=f"Its keys are: {', '.join(conf.NAMES)}.",
+            id="retrytasks.E010",
+        )
+        return
+    for key, value in given.items():
+        if key not in conf.NAMES:
+            yield Error(
+                f'RETRYTASKS has the unknown key "{key}".',
+                hint=nearest(str(key), conf.NAMES),
+                id="retrytasks.E009",
+            )
+        elif problem := problem_of(partial(VALUES[key].refuse, f'RETRYTASKS["{key}"]', value)):
+            yield Error(problem, hint=VALUES[key].hint, id="retrytasks.E010")
+
+
+@registered
+def check_backends() -> Found:
+    """Check the policies in TASKS. Done here, for the backport checks none unless installed."""
+    if any(check_settings()):
+        return
+    for backend in backends():
+        setting = f"TASKS[{backend.alias!r}]"
+        if problem := problem_of(partial(backend_policy, backend)):
+            yield Error(
+                f"{setting}: {problem.removeprefix(f'{setting}: ')}",
+                hint=POLICY_HINT,
+                id="retrytasks.E011",
+            )
+
+
+@registered
+def check_rules() -> Found:
+    """Check that Tasks are kept for as long as the alert rules look back."""
+    if any(check_settings()):
+        return
+    from django_retrytasks.alerts.rules import Rule
+
+    for index, entry in enumerate(conf.get().ALERT_RULES):
+        for status, seconds in Rule.of(entry).looks_back().items():
+            kept = conf.get().retention(status)
+            if kept is not None and kept < seconds:
+                yield Error(
+                    f'RETRYTASKS["ALERT_RULES"][{index}] looks back {seconds:.15g} s, but '
+                    f"{status} Tasks are kept for {kept:.15g} s.",
+                    hint='Lower its "within", or raise '
+                    f'RETRYTASKS["RETENTION"]["{status}"] to as much or more.',
+                    id="retrytasks.E013",
+                )
+
+
+@registered
+def check_mail() -> Found:
+    """Check that alerts by mail reach somebody."""
+    if settings.DEBUG or any(check_settings()):
+        return
+    if letters.alerts_reach_nobody():
+        yield Warning(letters.NOBODY, hint=letters.NOBODY_HINT, id="retrytasks.W014")

@@ -1,0 +1,140 @@
+"""Checks of the tasks that the site defines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.checks import Error, Warning
+from django.urls import get_resolver
+
+from django_retrytasks.policy import RetryPolicy
+
+from .common import Found, alternatives, backend_policy, backends, problem_of, registered
+from .settings import check_backends, check_settings, refuse_misfit
+
+if TYPE_CHECKING:
+    from django_retrytasks.tasks import RetryTask
+
+# How alike two names of queues are that look like one name and a slip of it; 1 is the same.
+SLIP = 0.85
+
+
+@registered
+def check_tasks() -> Found:
+    """Check the tasks that the site defines, and the policies they inherit."""
+    if any(check_settings()) or any(check_backends()):
+        return
+    yield from _import_tasks()
+    yield from _slips_of_queues()
+    yield from _endless_policies()
+    yield from _receivers_of_tasks()
+    yield from _search_keys_of_tasks()
+
+
+def _import_tasks() -> Found:
+    """Import each app's tasks and what the site's URLs lead to; tell what does not import."""
+    from django_retrytasks.tasks import discovery
+
+    for path, problem in discovery.discover().items():
+        yield Warning(
+            f"{path} does not import, so its tasks are neither checked nor known to the admin: "
+            f"{problem}",
+            hint="Mend it: a worker that cannot import it fails its Tasks. If the site does not "
+            "use it, silence this check.",
+            id="retrytasks.W015",
+        )
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns
+
+
+def _slips_of_queues() -> Found:
+    names = {name.casefold(): name for name in alternatives()}
+    for queue_name, users in _queues().items():
+        near = get_close_matches(queue_name.casefold(), names, n=1, cutoff=SLIP)
+        if not near or queue_name in alternatives():
+            continue
+        meant = names[near[0]]
+        yield Warning(
+            f'The queue "{queue_name}" of {", ".join(users)} is served by the default cluster, '
+            f'while Q_CLUSTER["ALT_CLUSTERS"] has "{meant}".',
+            hint=f'Did you mean "{meant}"? If not, add "{queue_name}" to Q_CLUSTER["ALT_CLUSTERS"] '
+            "or give one of them a name less alike.",
+            id="retrytasks.W010",
+        )
+
+
+def _queues() -> dict[str, list[str]]:
+    """Return the names of queues in use, each with who uses it; "default" aside."""
+    from django_retrytasks.tasks.discovery import defined_tasks
+    from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
+
+    users: dict[str, list[str]] = defaultdict(list)
+    for backend in backends():
+        for queue_name in sorted(backend.queues):
+            users[queue_name].append(f"TASKS[{backend.alias!r}]")
+    for task in defined_tasks():
+        users[task.queue_name].append(task.module_path)
+    users.pop(DEFAULT_TASK_QUEUE_NAME, None)
+    return users
+
+
+def _endless_policies() -> Found:
+    for owner, own, policy in _policies():
+        bounds = {"max_retries", "retry_for"} & own.keys()
+        if bounds and policy.max_retries is None and policy.retry_for is None:
+            yield Warning(
+                f"{owner} retries for ever: max_retries is None and retry_for sets no limit, so "
+                "its failures are never announced.",
+                hint="Set max_retries to a number, or retry_for to the seconds after the first "
+                "start within which a retry may begin.",
+                id="retrytasks.W011",
+            )
+
+
+def _receivers_of_tasks() -> Found:
+    from django_retrytasks.tasks.discovery import defined_tasks
+
+    for task in defined_tasks():
+        if problem := problem_of(partial(_refuse_on_failure, task)):
+            yield Error(
+                f"{task.module_path}: on_failure: "
+                f"{problem.removeprefix(f'{task.name}: on_failure: ')}",
+                hint="Give a callable that takes (task, attempt), or its dotted path.",
+                id="retrytasks.E012",
+            )
+
+
+def _search_keys_of_tasks() -> Found:
+    from django_retrytasks.tasks.discovery import defined_tasks
+    from django_retrytasks.tasks.redaction import hides
+
+    for task in defined_tasks():
+        if task.search_key and hides(task.search_key):
+            yield Error(
+                f"{task.module_path}: search_key names {task.search_key!r}, which is hidden here: "
+                "its values would be stored for everybody to see.",
+                hint='Find its Tasks by another argument, or narrow RETRYTASKS["REDACT"].',
+                id="retrytasks.E014",
+            )
+
+
+def _refuse_on_failure(task: RetryTask[..., Any]) -> None:
+    if (receiver := task.failure_receiver) is not None:
+        refuse_misfit(receiver, None, None)
+
+
+def _policies() -> Iterator[tuple[str, Mapping[str, Any], RetryPolicy]]:
+    """Yield who has a policy, the options given there, and the policy in force."""
+    from django_retrytasks.tasks import site_options, site_policy
+    from django_retrytasks.tasks.discovery import defined_tasks
+
+    yield 'RETRYTASKS["POLICY"]', site_options(), site_policy()
+    for backend in backends():
+        yield f"TASKS[{backend.alias!r}]", backend.policy_options, backend_policy(backend)
+    for task in defined_tasks():
+        yield task.module_path, task.options, task.policy

@@ -1,0 +1,10 @@
+"""The database that holds the rows: its alias, its clock, a transaction, and what it refuses."""
+
+from .clock import DatabaseNow
+from .connection import alias, writing
+
+__all__ = [
+    "DatabaseNow",
+    "alias",
+    "writing",
+]

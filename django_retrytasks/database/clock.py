@@ -1,0 +1,62 @@
+"""The database's clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from django_retrytasks.values import moments
+
+
+class DatabaseNow(Now):
+    """The database's clock, in the form in which Django stores datetimes there.
+
+    MariaDB and MySQL answer in the session's time zone and SQLite in UTC, while Django stores UTC,
+    or local time where ``USE_TZ`` is off: both are asked for UTC and moved by that difference.
+    """
+
+    @classmethod
+    def after(cls, wait: timedelta) -> Combinable:
+        """Return the moment that comes ``wait`` after the database's time."""
+        return cls(ahead=wait) + wait
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {self._offset} SECOND)"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        moved = f"{self._offset:+d} seconds"
+        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        converters: list[Any] = super().get_db_converters(connection)
+        return converters if keeps_instants(connection) else [*converters, _with_fold]
+
+    @property
+    def _offset(self) -> int:
+        return _stored_offset(self.extra.get("ahead", moments.ZERO))
+
+
+def _stored_offset(ahead: timedelta) -> int:
+    """Return the seconds from UTC to what is stored of the moment ``ahead`` of now."""
+    if settings.USE_TZ:
+        return 0
+    now = timezone.now()
+    stored = moments.without_fold(moments.after(now, ahead), now)
+    offset = stored - (moments.as_instant(now) + ahead).replace(tzinfo=None)
+    return round(offset.total_seconds())
+
+
+def _with_fold(value: datetime, expression: Any, connection: Any) -> datetime:
+    """Return the database's local time with the fold of this host's, which is about the same."""
+    return value.replace(fold=timezone.now().fold)
+
+
+def keeps_instants(connection: Any) -> bool:
+    return settings.USE_TZ or bool(connection.features.supports_timezones)

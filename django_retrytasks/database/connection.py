@@ -1,0 +1,33 @@
+"""Which database holds the rows, and the transaction that every change of them is made in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from .schema import advising_to_migrate
+
+
+def alias() -> str:
+    """Return the alias of the database that holds both the wake-ups and the Tasks."""
+    config = getattr(settings, "Q_CLUSTER", None) or {}
+    return config.get("orm") or DEFAULT_DB_ALIAS
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Open a transaction, or join the caller's, and on SQLite take the write lock at once.
+
+    A SQLite transaction that reads before it writes fails with "database is locked" as soon as
+    another has written in between, whatever the timeout.
+    """
+    connection = connections[alias()]
+    joined = connection.in_atomic_block
+    with advising_to_migrate(), transaction.atomic(using=alias(), savepoint=False):
+        if connection.vendor == "sqlite" and not joined:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM retrytasks_task WHERE 0")
+        yield

@@ -1,0 +1,55 @@
+"""Tell what a database refuses for a while from what it refuses for good, by the driver's code."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from django_retrytasks.errors.causes import linked
+
+# PostgreSQL: the transaction is rolled back, as for a deadlock; resources are short; an operator
+# intervenes.
+PASSING_CLASSES = ("40", "53", "57")
+PASSING_STATES = {
+    "25006",  # read-only, such as a standby after a failover
+    "55P03",  # a lock was not to be had in time
+    "58030",  # input or output failed
+}
+# MariaDB and MySQL.
+PASSING_NUMBERS = {
+    1021,  # the disk is full
+    1114,  # the table is full
+    1205,  # a lock was not to be had in time
+    1213,  # a deadlock's victim
+    1290,  # the server is read-only
+    1792,  # the transaction is read-only
+    1836,  # the server is read-only
+}
+# SQLite: the primary part, the lowest byte, of an error code.
+PASSING_CODES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a database refuses this for a while, going by the code of the driver's exception.
+
+    That exception is the cause of Django's, which may be the cause of another one.
+    """
+    return any(map(_has_passing_code, linked(error)))
+
+
+def _has_passing_code(error: BaseException) -> bool:
+    # psycopg's name, then psycopg2's.
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if isinstance(state, str):
+        return state[:2] in PASSING_CLASSES or state in PASSING_STATES
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF in PASSING_CODES
+    number = error.args[0] if error.args else None
+    return isinstance(number, int) and number in PASSING_NUMBERS

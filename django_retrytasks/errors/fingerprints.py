@@ -1,0 +1,172 @@
+"""Tell which failures are of one cause: by the task, the exception's class and the failing line.
+
+Where there is no such line, by the message, without what differs from one failure to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import linecache
+import os
+import re
+import sysconfig
+import traceback
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from types import FrameType
+from typing import Final
+
+from django_retrytasks.exceptions import (
+    AttemptTimedOut,
+    NotATask,
+    NotImportable,
+    ResultNotStorable,
+    WorkerLost,
+)
+from django_retrytasks.values.ids import as_uuid
+
+from .causes import FRAME_LIMIT, LINK_LIMIT, members_of, traceback_of
+
+__all__ = ["fingerprint", "is_own", "normalized", "origin_of"]
+
+ORIGIN_LIMIT: Final = 255
+NORMALIZED_LIMIT: Final = 500
+
+# A timeout strikes at any line, the others at none of the site's, and their messages name hosts
+# and times: for these the class is the cause.
+CLASSES_ENOUGH: Final = (AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost)
+
+
+def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.UUID:
+    """Return what failures of one cause have in common, a UUID of version 8 (RFC 9562).
+
+    Args:
+        name: the dotted path of the task.
+        class_path: the dotted path of the exception's class, one found at its path.
+        origin: of the exception, as `origin_of` tells it.
+        message: counts only where there is no origin, and then `normalized`.
+    """
+    if origin or class_path in _PATHS_ENOUGH:
+        message = ""
+    parts = json.dumps([name, class_path, origin, normalized(message)])
+    value = int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16])
+    # MariaDB refuses a UUID of version 8 whose ninth byte is 0x80: one bit more is always set.
+    return as_uuid(value | 1 << 61, version=8)
+
+
+_PATHS_ENOUGH: Final = frozenset(f"{cls.__module__}.{cls.__qualname__}" for cls in CLASSES_ENOUGH)
+
+
+def origin_of(exception: BaseException, name: str = "") -> str:
+    """Return where the site's own code failed: "shop.mail.deliver: smtp.send(message)".
+
+    That is the innermost frame that is neither of the standard library, nor of an installed
+    package, nor of this one: its function and the text of its line, whose number may change.
+    Where a traceback has no such frame, the frames of the task's package are the site's own: the
+    task itself is installed. Without its source it is the function alone; without a frame "".
+    At most 255 characters, all storable; never raises.
+
+    Args:
+        name: the dotted path of the task.
+    """
+    try:
+        if type(exception) in CLASSES_ENOUGH:
+            return ""
+        frames, package = list(_frames(exception)), name.partition(".")[0]
+        own = [each for each in frames if is_own(each[0].f_code.co_filename)]
+        own = own or [each for each in frames if _package_of(each[0]) == package]
+        return _storable(_place(*own[-1])) if own else ""
+    except Exception:  # whatever a strange exception does: that it failed is to be recorded
+        return ""
+
+
+def _frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield frames and line numbers inwards; a group goes on in the first of its exceptions."""
+    inwards = [exception]
+    while len(inwards) < LINK_LIMIT and (members := members_of(inwards[-1])):
+        inwards.append(members[0])
+    for one in inwards:
+        yield from islice(traceback.walk_tb(traceback_of(one)), FRAME_LIMIT)
+
+
+def _package_of(frame: FrameType) -> str:
+    """Return the top-level package of a frame's module."""
+    return str(frame.f_globals.get("__name__", "?")).partition(".")[0]
+
+
+@lru_cache(maxsize=1024)
+def is_own(filename: str) -> bool:
+    """Whether a file is neither of the standard library, nor an installed package's, nor ours."""
+    # No absolute path: "<string>" and its like, and the frames of compiled extensions.
+    path = os.path.normcase(filename)
+    return (
+        os.path.isabs(path)
+        and not path.startswith(_FOREIGN)
+        and _INSTALLED.isdisjoint(path.split(os.sep))
+    )
+
+
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_FOREIGN: Final = tuple(
+    os.path.join(os.path.normcase(path), "")
+    for path in (
+        os.path.dirname(__file__),
+        os.path.dirname(os.__file__),
+        *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+
+
+def _place(frame: FrameType, line: int) -> str:
+    function = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"
+    text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    return f"{function}: {text}" if text else function
+
+
+def _storable(text: str) -> str:
+    data = text.encode("utf-8", "backslashreplace")
+    return data.decode().replace("\0", "\\x00")[:ORIGIN_LIMIT]
+
+
+def normalized(message: str) -> str:
+    """Return a message with "*" for what differs between failures of one cause.
+
+    That is quoted text, URLs, email and IP addresses, and every word with a digit in it: numbers,
+    dates, UUIDs, other ids, memory addresses. A list of these counts as one, whitespace as one
+    space. At most 500 characters.
+    """
+    text = _VARYING.sub("*", " ".join(message.split()))
+    return _LIST.sub("*", text)[:NORMALIZED_LIMIT].rstrip()
+
+
+# Of scripts that part words by spaces: elsewhere a quote or a number stands amid the letters.
+_LETTERS: Final = r"A-Z_a-z\u00c0-\u1fff"
+_WORD: Final = rf"{_LETTERS}\d"
+# Linear in time: no run of characters is tried from its middle, nor given back. A second pass finds
+# nothing: a "*" bars what the character that it replaced did. A quote left open (by a cut message)
+# takes the rest.
+_VARYING: Final = re.compile(
+    rf"""
+    # quoted text
+      (?<![{_WORD}*]) b?' (?: \\. | '(?=[{_WORD}]) | [^'\\] )* '?
+    | " (?: \\. | [^"\\] )* "?
+    | ` [^`']*+ [`']?
+    | [“”„] [^“”„]*+ [“”„]?
+    | [«»] [^«»]*+ [«»]?
+    # URL
+    | (?<![{_WORD}+.-]) [A-Za-z] [A-Za-z\d+.-]*+ :// [^\s"'`<>]*+
+    # email address
+    | (?<![{_WORD}*+.%-]) [{_WORD}+.%-]++ @ [{_WORD}.-]++
+    # IP address, time, word with a digit
+    | (?:
+        (?<![{_WORD}*:]) (?: [\dA-Fa-f]{{0,4}} : ){{2,7}}
+      | (?: (?<![{_WORD}-]) [{_LETTERS}-]*+ )? \d
+      )
+      [{_WORD}-]*+ (?: [.:/+'] \d [{_WORD}-]*+ )*
+    """,
+    re.VERBOSE,
+)
+_LIST: Final = re.compile(r"\*(?:[,;]? ?\*)+")

@@ -1,0 +1,151 @@
+"""What is kept of an exception: text that every database can store."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_retrytasks.exceptions import AttemptTimedOut
+
+from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_of
+from .fingerprints import origin_of
+
+CLASS_PATH_LIMIT: Final = 255
+MESSAGE_LIMIT: Final = 4 * 1024
+TRACEBACK_LIMIT: Final = 64 * 1024
+HEAD: Final = "Traceback (most recent call last):\n"
+UNAVAILABLE: Final = "message unavailable"
+
+_PASSED_ON: Final = (KeyboardInterrupt, AttemptTimedOut)
+_MODULE: Final[Any] = vars(type)["__module__"]
+_QUALNAME: Final[Any] = vars(type)["__qualname__"]
+_MRO: Final[Any] = vars(type)["__mro__"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport:
+    """An exception as text: its class's dotted path, its message and its traceback, chain kept.
+
+    ``origin`` is the innermost line of the site's own code, empty where there is none.
+    ``known_class_path`` tells classes made at run time together; see :func:`known_class_path`.
+    ``is_bare`` tells that the exception was not asked for its message.
+    """
+
+    class_path: str
+    message: str
+    traceback: str
+    origin: str = ""
+    known_class_path: str = ""
+    is_bare: bool = False
+
+
+def report(exception: BaseException, name: str = "") -> ErrorReport:
+    """Describe an exception of the task ``name`` for storage.
+
+    The message is kept up to 4 KB and the traceback up to 64 KB, head and tail of each. Characters
+    that a database refuses (NUL, lone surrogates) are shown escaped.
+
+    Raises:
+        KeyboardInterrupt, AttemptTimedOut: raised while foreign code, such as ``__str__``, ran.
+            Whatever else it raises is told in the text.
+    """
+    return ErrorReport(
+        class_path=class_path(type(exception)),
+        message=storable(_message(exception), MESSAGE_LIMIT),
+        traceback=storable(_traceback(exception), TRACEBACK_LIMIT),
+        origin=origin_of(exception, name),
+        known_class_path=known_class_path(exception),
+    )
+
+
+def bare_report(exception: BaseException, name: str = "") -> ErrorReport:
+    """Describe an exception without asking it anything: its class and its own stack."""
+    try:
+        stack = _stack(exception, UNAVAILABLE)
+    except Exception as error:  # such as a loader that cannot give the source of a line
+        stack = f"<the traceback cannot be shown: {type(error).__name__}>"
+    return ErrorReport(
+        class_path=class_path(type(exception)),
+        message=UNAVAILABLE,
+        traceback=storable(stack, TRACEBACK_LIMIT),
+        origin=origin_of(exception, name),
+        known_class_path=known_class_path(exception),
+        is_bare=True,
+    )
+
+
+def class_path(cls: type) -> str:
+    """Return the dotted path of a class, as far as it has one."""
+    # A metaclass may replace both attributes by properties, and a class its module by anything.
+    module, qualname = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
+    path = f"{module}.{qualname}" if type(module) is str else qualname
+    data = path.encode("utf-8", "backslashreplace")
+    return data.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
+
+
+def known_class_path(exception: BaseException) -> str:
+    """Return the dotted path of the nearest of an exception's classes that is found at its path.
+
+    A class made at run time is not: its name may differ from one failure to the next.
+    """
+    return next(class_path(cls) for cls in _MRO.__get__(type(exception)) if _is_found(cls))
+
+
+def _is_found(cls: type) -> bool:
+    """Whether there is a class at the path of this one."""
+    try:
+        found: Any = sys.modules[_MODULE.__get__(cls)]
+        for name in _QUALNAME.__get__(cls).split("."):
+            found = vars(found)[name]
+    except _PASSED_ON:
+        raise
+    except BaseException:  # whatever stands in a module's place
+        return False
+    return isinstance(found, type)
+
+
+def storable(text: str, limit: int) -> str:
+    """Return ``text`` escaped for storage, at most ``limit`` bytes of UTF-8, its middle cut out."""
+    data = _head_and_tail(text, limit).encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
+    if len(data) <= limit:
+        return data.decode()
+    return _head_and_tail(data.decode("latin-1"), limit).encode("latin-1").decode("utf-8", "ignore")
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        if len(list(linked(exception))) < LINK_LIMIT:
+            return "".join(traceback.format_exception(exception, limit=FRAME_LIMIT))
+        why = "too many"
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
+        why = type(error).__name__
+    return (
+        f"[without the exceptions that led to it: {why}]\n{_stack(exception, _message(exception))}"
+    )
+
+
+def _stack(exception: BaseException, message: str) -> str:
+    """Return the traceback of an exception alone."""
+    frames = traceback.format_tb(traceback_of(exception), limit=FRAME_LIMIT)
+    return "".join([HEAD, *frames, f"{class_path(type(exception))}: {message}\n"])
+
+
+def _message(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
+        return f"<the exception's __str__ raised {type(error).__name__}>"
+
+
+def _head_and_tail(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    mark = f"\n[... {len(text) - limit} characters left out ...]\n"
+    half = (limit - len(mark)) // 2
+    return text[:half] + mark + text[-half:]

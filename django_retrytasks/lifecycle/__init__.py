@@ -1,0 +1,47 @@
+"""The verbs: every change of a Task's state, each one transaction, each taking many Tasks.
+
+Their states and edges are drawn in docs/explanation/lifecycle.md. Times are the database's.
+"""
+
+from .claiming import (
+    Claim,
+    ClaimInDoubt,
+    claim,
+    claim_inline,
+    heartbeat,
+    postpone,
+    release,
+    still_held,
+)
+from .endings import Ending, Settled
+from .enqueueing import enqueue
+from .operating import WAITING, cancel, discard, redrive, run_now, snooze
+from .settling import settle
+from .sweeping import prune, sweep
+from .waking import ring, ring_for_due, running_inline
+
+__all__ = [
+    "WAITING",
+    "Claim",
+    "ClaimInDoubt",
+    "Ending",
+    "Settled",
+    "cancel",
+    "claim",
+    "claim_inline",
+    "discard",
+    "enqueue",
+    "heartbeat",
+    "postpone",
+    "prune",
+    "redrive",
+    "release",
+    "ring",
+    "ring_for_due",
+    "run_now",
+    "running_inline",
+    "settle",
+    "snooze",
+    "still_held",
+    "sweep",
+]

@@ -1,0 +1,49 @@
+"""Enqueue: store new Tasks and their wake-ups."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.utils import timezone
+
+from django_retrytasks import database
+from django_retrytasks.broker import wakeups
+from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.models import Task
+
+from .log import log_all
+from .rows import CHUNK
+from .waking import wake_for
+
+
+def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
+    """Store new Tasks and the wake-ups that make a cluster look for them.
+
+    Both commit, or roll back, with the transaction that the caller is in. A Task whose
+    ``run_after`` is None may run at once. With ``is_repeated`` those whose id is stored already
+    are passed over.
+    """
+    with writing():
+        for start in range(0, len(tasks), CHUNK):
+            _store(tasks[start : start + CHUNK], is_repeated)
+    log_all(logging.DEBUG, "enqueued", tasks)
+
+
+def _store(tasks: Sequence[Task], is_repeated: bool) -> None:
+    now, at_once = timezone.now(), wakeups.now()
+    wake_for([(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks])
+    moments = [task.run_after for task in tasks]
+    for task, run_after in zip(tasks, moments, strict=True):
+        task.enqueued_at = DatabaseNow()
+        task.queued_at = task.run_after = run_after or DatabaseNow()
+    rows = Task.objects.using(database.alias())
+    rows.bulk_create(tasks, ignore_conflicts=is_repeated)
+    for task, run_after in zip(tasks, moments, strict=True):
+        task.enqueued_at = now
+        task.queued_at = task.run_after = run_after or now
+
+
+def _wake(run_after: datetime) -> wakeups.Wake:
+    return wakeups.Wake(run_after, run_after)

@@ -1,0 +1,161 @@
+"""Failures of one cause: counted in the settle, and what an operator says of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from django.db import connections
+from django.db.models import Case, F, Value, When
+
+from django_retrytasks import conf, database
+from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.errors.fingerprints import fingerprint
+from django_retrytasks.errors.reports import ErrorReport
+from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Task
+from django_retrytasks.values.ids import as_ids
+
+GROUP = FailureGroup.Status
+DATABASE_NOW = "database_now"
+CHUNK = 1000
+NO_STREAK: dict[str, Any] = {"streak_count": 0, "streak_started_at": None, "alerted_count": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A failed attempt of a Task, final or not."""
+
+    task: Task
+    error: ErrorReport
+    is_final: bool
+
+    @cached_property
+    def fingerprint(self) -> uuid.UUID:
+        """Return the group it belongs to."""
+        path = self.error.known_class_path or self.error.class_path
+        return fingerprint(self.task.name, path, self.error.origin, self.error.message)
+
+
+def count(failures: Iterable[Failed]) -> None:
+    """Count failures in their groups, one statement for each group, in the caller's transaction.
+
+    To be its last step: the row of a group is then locked for the commit alone.
+    """
+    by_group: dict[uuid.UUID, list[Failed]] = defaultdict(list)
+    for failed in failures:
+        by_group[failed.fingerprint].append(failed)
+    for pk in sorted(by_group):  # in one order, so that two who count do not wait for each other
+        same = by_group[pk]
+        finals = [failed.task.pk for failed in same if failed.is_final]
+        first, error = same[0], same[0].error
+        group = FailureGroup(
+            fingerprint=pk,
+            name=first.task.name,
+            exception_class_path=error.class_path,
+            origin=error.origin,
+            message=error.message,
+        )
+        _add(group, finals=len(finals), attempts=len(same), sample=finals[-1] if finals else None)
+
+
+def count_breach(group: FailureGroup) -> None:
+    """Count a breach of an alert rule."""
+    with writing():
+        _add(group, finals=1, attempts=0, sample=None)
+
+
+def _add(group: FailureGroup, *, finals: int, attempts: int, sample: uuid.UUID | None) -> None:
+    changes = _changes(finals=finals, attempts=attempts, sample=sample)
+    row = groups().filter(pk=group.pk)
+    if not row.update(**changes):
+        group.first_seen_at = group.last_seen_at = DatabaseNow()
+        make_sure_of(group)
+        row.update(**changes)
+
+
+def make_sure_of(group: FailureGroup) -> None:
+    """Store a group, unless it is there: then its row is locked.
+
+    To ignore the conflict would leave a shared lock on MariaDB, and two who hold it a deadlock.
+    """
+    has_target = connections[database.alias()].features.supports_update_conflicts_with_target
+    key = ["fingerprint"] if has_target else None
+    groups().bulk_create([group], update_conflicts=True, update_fields=["name"], unique_fields=key)
+
+
+def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[str, Any]:
+    now = DatabaseNow()
+    changes: dict[str, Any] = {
+        "failed_attempt_count": F("failed_attempt_count") + attempts,
+        "last_seen_at": now,
+    }
+    if not finals:
+        return changes
+    is_resolved, is_first = {"status": GROUP.RESOLVED}, {"streak_count": 0}
+    # MariaDB and MySQL see what stands to the left as changed already, so the order matters.
+    return changes | {
+        "regressed_at": Case(When(**is_resolved, then=now), default=F("regressed_at")),
+        "status": Case(When(**is_resolved, then=Value(GROUP.OPEN)), default=F("status")),
+        "streak_started_at": Case(When(**is_first, then=now), default=F("streak_started_at")),
+        "streak_count": F("streak_count") + finals,
+        "failure_count": F("failure_count") + finals,
+        "last_failed_at": now,
+        "sample": sample,
+    }
+
+
+def mute(fingerprints: Iterable[uuid.UUID], until: datetime | None = None) -> int:
+    """Have groups fail unheard until a moment, or until reopened; return how many.
+
+    Their failures are counted all the same, and what failed meanwhile is told of afterwards.
+    """
+    return _set(fingerprints, status=GROUP.MUTED, muted_until=until)
+
+
+def resolve(fingerprints: Iterable[uuid.UUID]) -> int:
+    """Take groups for mended; return how many. A failure opens each again, as a regression."""
+    resolved = {"status": GROUP.RESOLVED, "muted_until": None, "resolved_at": DatabaseNow()}
+    return _set(fingerprints, **resolved, **NO_STREAK, alerted_at=None)
+
+
+def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
+    """Have muted or resolved groups alert again; return how many."""
+    return _set(fingerprints, status=GROUP.OPEN, muted_until=None)
+
+
+def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
+    asked = as_ids(fingerprints)
+    with writing():
+        rows = locked(groups().filter(pk__in=asked))
+        pks = [group.pk for group, _ in rows]
+        return int(groups().filter(pk__in=pks).update(**values))
+
+
+def prune(kept: timedelta) -> int:
+    """Delete groups that failed last longer ago, muted ones and those with Tasks excepted.
+
+    And no sooner than their alerts have been sent, and their cooldown is over.
+    """
+    kept = max(kept, conf.get().cooldown + timedelta(days=1))
+    old = groups().exclude(status=GROUP.MUTED).filter(last_seen_at__lt=DatabaseNow() - kept)
+    found = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
+    with writing():
+        deleted, _ = old.filter(pk__in=found).delete()
+    return deleted
+
+
+def groups() -> FailureGroupQuerySet:
+    """Return all groups, in the database that keeps them."""
+    rows: FailureGroupQuerySet = FailureGroup.objects.using(database.alias())
+    return rows
+
+
+def locked(some: FailureGroupQuerySet) -> list[tuple[FailureGroup, datetime]]:
+    """Lock groups in the caller's transaction; return each with the database's time."""
+    rows = some.annotate(**{DATABASE_NOW: DatabaseNow()}).select_for_update().order_by("pk")
+    return [(group, getattr(group, DATABASE_NOW)) for group in rows]

@@ -1,0 +1,111 @@
+"""The sweep's half here: ring for due Tasks, and prune finished ones."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from django_retrytasks import conf, database
+from django_retrytasks.broker import clusters, wakeups
+from django_retrytasks.database import writing
+from django_retrytasks.models import FINAL, Attempt, Status, Task, TaskQuerySet
+from django_retrytasks.values import moments
+
+from . import groups, lanes, tallies
+from .internal import INTERNAL_RETENTION
+from .lanes import Survey
+from .rows import CHUNK
+from .waking import ring
+
+# How many coming moments one sweep reads, and for how many it rings, in each cluster.
+COMING_READ, COMING_LIMIT = 10_000, 2_400
+# How long one prune goes on.
+PRUNE_SECONDS = 10.0
+
+
+def sweep() -> None:
+    """Mend what a crash or a purge may have left behind, prune, and tally what ended.
+
+    Rings for lanes with due Tasks (lapsed claims are due), unless a whole cluster's wake-ups wait,
+    and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
+    at once are.
+    """
+    found, now, keys = lanes.survey(), timezone.now(), clusters.keys()
+    for key in keys:
+        served = found.of(key)
+        if served.due:
+            ring(key, least=0)
+        if coming := _coming(served, now):
+            wakeups.ring(key, coming)
+    prune()
+    tallies.take()
+
+
+def _coming(served: Survey, now: datetime) -> list[wakeups.Wake]:
+    """Return a wake for each coming moment, those close to each other taken together.
+
+    ``now`` is the host's time at which the lanes were looked at.
+    """
+    if served.at is None:
+        return []
+    step = timedelta(seconds=clusters.poll_seconds() / 4)
+    wakes: list[wakeups.Wake] = []
+    for run_after in _coming_moments(served, served.at):
+        if not wakes or run_after > (wakes[-1].due or run_after):
+            at = moments.after(run_after, step)
+            wakes.append(wakeups.Wake(moments.after(now, moments.between(served.at, at)), at))
+    return wakes[:COMING_LIMIT]
+
+
+def _coming_moments(served: Survey, start: datetime) -> list[datetime]:
+    """Return when Tasks for which no wake-up waits come due from a moment to the horizon."""
+    end = moments.after(start, wakeups.HORIZON)
+    near = [lane for lane, at in served.oldest.items() if at <= end]
+    rows: Any = Task.objects.using(database.alias()).of_lanes(near).exclude(status=Status.RUNNING)
+    coming = rows.filter(wakeup_id=None, run_after__gt=start, run_after__lte=end)
+    found = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
+    return list(found[:COMING_READ])
+
+
+def prune() -> int:
+    """Delete finished Tasks, attempts included, past their retention; return how many.
+
+    In short transactions, for about ten seconds: the next sweep goes on.
+    """
+    until = time.monotonic() + PRUNE_SECONDS
+    rows = Task.objects.using(database.alias())
+    old = [rows.finished_before(status, INTERNAL_RETENTION, internal=True) for status in FINAL]
+    for status in FINAL:
+        kept = conf.get().retention(status)
+        if kept is not None:
+            old.append(rows.finished_before(status, timedelta(seconds=kept)))
+    if (kept := conf.get().retention(Status.FAILED)) is not None:
+        groups.prune(timedelta(seconds=kept))
+    return sum(_delete_all(tasks, until) for tasks in old)
+
+
+def _delete_all(tasks: TaskQuerySet, until: float) -> int:
+    deleted = count = _delete_chunk(tasks)
+    while count == CHUNK and time.monotonic() < until:
+        count = _delete_chunk(tasks)
+        deleted += count
+    return deleted
+
+
+def _delete_chunk(tasks: TaskQuerySet) -> int:
+    # Found first, then locked by key: MariaDB locks what it walks over as well, in the order of
+    # another index than a settle's, and one of the two would be a deadlock's victim.
+    found = list(tasks.values_list("pk", flat=True)[:CHUNK])
+    if not found:
+        return 0
+    with writing():
+        old = tasks.filter(pk__in=found).select_for_update().order_by("pk")
+        ids = list(old.values_list("pk", flat=True))
+        attempts = Attempt.objects.using(database.alias()).filter(task__in=ids)
+        attempts._raw_delete(attempts.db)
+        doomed = Task.objects.using(database.alias()).filter(pk__in=ids)
+        doomed._raw_delete(doomed.db)
+    return len(ids)

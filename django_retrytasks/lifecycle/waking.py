@@ -1,0 +1,95 @@
+"""See to it that waiting Tasks are run: by wake-ups, or inline."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from django_retrytasks import database
+from django_retrytasks.broker import clusters, wakeups
+from django_retrytasks.models import Task
+from django_retrytasks.values.entries import INLINE_ENTRY
+
+from . import lanes
+
+Waiting = tuple[Task, wakeups.Wake]
+"""A Task that waits and when to wake a cluster for it."""
+
+# Tasks to be run by whoever runs inline here; None: clusters run them.
+_pending_inline: ContextVar[set[uuid.UUID] | None] = ContextVar("pending_inline", default=None)
+
+
+@contextmanager
+def running_inline(ids: Iterable[uuid.UUID]) -> Iterator[set[uuid.UUID]]:
+    """Have the body run what comes to wait meanwhile: no wake-ups are written.
+
+    Yields a set of ids that begins with ``ids`` and grows as Tasks are enqueued and retried.
+    """
+    pending = set(ids)
+    token = _pending_inline.set(pending)
+    try:
+        yield pending
+    finally:
+        _pending_inline.reset(token)
+
+
+def wake_for(waiting: Sequence[Waiting]) -> None:
+    """See to it that waiting Tasks are run: by wake-ups, noted on each Task, or inline.
+
+    Tasks due at one moment share as many wake-ups as one cluster has workers; a worker that leaves
+    due Tasks behind rings for more.
+    """
+    if not waiting:
+        return
+    if (pending := _pending_inline.get()) is not None:
+        pending |= {task.pk for task, _ in waiting}
+    elif clusters.is_sync():
+        run_inline = import_string(INLINE_ENTRY)
+        ids = {task.pk for task, _ in waiting}
+        transaction.on_commit(partial(run_inline, ids), using=database.alias())
+    else:
+        _ring(waiting)
+
+
+def _ring(waiting: Sequence[Waiting]) -> None:
+    horizon = timezone.now() + wakeups.HORIZON
+    shared: dict[tuple[str, wakeups.Wake], int] = defaultdict(int)
+    rung: dict[str, list[Waiting]] = defaultdict(list)
+    for task, wake in waiting:
+        key = clusters.key_for(task.queue_name)
+        shared[key, wake] += 1
+        if shared[key, wake] <= clusters.workers_of(key) and wake.at <= horizon:
+            rung[key].append((task, wake))
+    for key, pairs in rung.items():
+        ids = wakeups.ring(key, [wake for _, wake in pairs])
+        for (task, _), wakeup_id in zip(pairs, ids, strict=True):
+            task.wakeup_id = wakeup_id
+
+
+def ring_for_due(key: str) -> bool:
+    """Leave wake-ups behind if Tasks of a cluster are due; return whether any was written."""
+    return bool(lanes.survey().of(key).due) and ring(key)
+
+
+def ring(key: str, *, least: int = 1) -> bool:
+    """Leave wake-ups behind: so many that a whole cluster works on what is due.
+
+    Args:
+        key: the cluster's key.
+        least: how many to write even where enough rows wait, which may be others'.
+
+    Returns whether any was written.
+    """
+    missing = clusters.workers_of(key) - wakeups.waiting_count(key)
+    count = max(least, missing)
+    if count:
+        wakeups.ring(key, [wakeups.now()] * count)
+    return bool(count)

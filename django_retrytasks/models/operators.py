@@ -1,0 +1,171 @@
+"""What operators do and see: operations, pauses, and tallies of what ended."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from django_retrytasks.values.ids import uuid7
+
+
+class Tally(models.Model):
+    """What ended in one minute, internal Tasks left out; the chart is drawn from them."""
+
+    minute = models.DateTimeField(
+        _("minute"), primary_key=True, help_text=_("When the minute began.")
+    )
+    succeeded_count = models.PositiveIntegerField(
+        _("succeeded count"), help_text=_("Tasks that succeeded at their first attempt.")
+    )
+    retried_count = models.PositiveIntegerField(
+        _("retried count"), help_text=_("Tasks that succeeded at a later attempt.")
+    )
+    failed_count = models.PositiveIntegerField(
+        _("failed count"), help_text=_("Tasks that failed for good.")
+    )
+
+    class Meta:
+        verbose_name = _("tally")
+        verbose_name_plural = _("tallies")
+
+    def __str__(self) -> str:
+        return f"{self.minute:%Y-%m-%d %H:%M}"
+
+
+class Pause(models.Model):
+    """A queue, or a function, whose due Tasks wait until it is resumed."""
+
+    queue_name = models.CharField(
+        _("queue name"),
+        max_length=100,
+        blank=True,
+        default="",
+        help_text=_("The queue. Empty for a function."),
+    )
+    name = models.CharField(
+        _("name"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("The function. Empty for a queue."),
+    )
+    paused_at = models.DateTimeField(_("paused at"), help_text=_("Since when."))
+    paused_by = models.CharField(
+        _("paused by"), max_length=150, blank=True, default="", help_text=_("Who paused it.")
+    )
+    reason = models.TextField(_("reason"), blank=True, default="", help_text=_("Why, in words."))
+
+    class Meta:
+        verbose_name = _("pause")
+        verbose_name_plural = _("pauses")
+        constraints = (
+            models.UniqueConstraint(fields=("queue_name", "name"), name="retrytasks_paused_once"),
+            models.CheckConstraint(
+                condition=Q(queue_name="") ^ Q(name=""), name="retrytasks_pauses_one_thing"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.queue_name
+
+
+class Operation(models.Model):
+    """One of an operator's verbs for many Tasks, done in chunks by an internal Task."""
+
+    class Verb(models.TextChoices):
+        REDRIVE = "REDRIVE", _("Re-drive")
+        RUN_NOW = "RUN_NOW", _("Run now")
+        SNOOZE = "SNOOZE", _("Snooze")
+        DISCARD = "DISCARD", _("Discard")
+        CANCEL = "CANCEL", _("Cancel")
+
+    class Status(models.TextChoices):
+        # Set by start: its internal Task goes through the Tasks selected.
+        RUNNING = "RUNNING", _("Running")
+        # Set when it has gone through all of them. Final.
+        DONE = "DONE", _("Done")
+        # Set by stop, or by a canary that failed: what is done stays done. Final.
+        STOPPED = "STOPPED", pgettext_lazy("status of an operation", "Stopped")
+
+    id = models.UUIDField(
+        _("id"), primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")
+    )
+    verb = models.CharField(
+        _("verb"), max_length=7, choices=Verb, help_text=_("What is done to each Task.")
+    )
+    countdown = models.FloatField(
+        _("countdown"), null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")
+    )
+    selection = models.JSONField(
+        _("selection"), help_text=_("Which Tasks: what is asked of them, by name.")
+    )
+    newest = models.UUIDField(
+        _("newest"),
+        editable=False,
+        help_text=_("The last Task that may be one of them, in order of ids."),
+    )
+    cursor = models.UUIDField(
+        _("cursor"),
+        null=True,
+        editable=False,
+        help_text=_("The last Task gone through. Empty: none yet."),
+    )
+    per_minute = models.PositiveIntegerField(
+        _("per minute"), null=True, help_text=_("Tasks a minute at most. Empty: no limit.")
+    )
+    canary = models.PositiveSmallIntegerField(
+        _("canary"),
+        default=0,
+        help_text=_("Tasks to do first; the others only if all of these succeed."),
+    )
+    canary_ids = models.JSONField(
+        _("canary ids"),
+        default=list,
+        editable=False,
+        help_text=_("The Tasks that were done first."),
+    )
+    status = models.CharField(
+        _("status"),
+        max_length=7,
+        choices=Status,
+        default=Status.RUNNING,
+        help_text=_("How far it is."),
+    )
+    stopped_because = models.CharField(
+        _("stopped because"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Why it was stopped, in words."),
+    )
+    matched_count = models.PositiveIntegerField(
+        _("matched count"),
+        help_text=_("Tasks selected when it was started, counted up to 100,000."),
+    )
+    done_count = models.PositiveIntegerField(
+        _("done count"), default=0, help_text=_("Tasks changed so far.")
+    )
+    skipped_count = models.PositiveIntegerField(
+        _("skipped count"),
+        default=0,
+        help_text=_("Tasks that had another status when their turn came."),
+    )
+    started_by = models.CharField(
+        _("started by"), max_length=150, blank=True, default="", help_text=_("Who started it.")
+    )
+    reason = models.TextField(_("reason"), blank=True, default="", help_text=_("Why, in words."))
+    started_at = models.DateTimeField(_("started at"), help_text=_("When it was started."))
+    finished_at = models.DateTimeField(
+        _("finished at"),
+        null=True,
+        help_text=_("When it was done or stopped. Empty while it runs."),
+    )
+
+    class Meta:
+        verbose_name = _("operation")
+        verbose_name_plural = _("operations")
+
+    def __str__(self) -> str:
+        return f"{self.get_verb_display()} {self.pk}"

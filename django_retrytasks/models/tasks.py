@@ -1,0 +1,311 @@
+"""A Task is one durable request to run a function."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.policy import StopReason
+from django_retrytasks.values.ids import uuid7
+
+from .fields import CodecField, MomentField
+
+SEARCH_KEY_LENGTH = 100
+
+
+class Status(models.TextChoices):
+    # Set by enqueue: waits for its run_after. A re-drive sets it again.
+    PENDING = "PENDING", _("Pending")
+    # Set by claim: a worker holds it until its lease (run_after) ends. A crash leaves it so.
+    RUNNING = "RUNNING", _("Running")
+    # Set by settle after a failed attempt that is to be retried: waits for its run_after.
+    RETRYING = "RETRYING", _("Retrying")
+    # Set by settle: the function returned. Final.
+    SUCCEEDED = "SUCCEEDED", _("Succeeded")
+    # Set by settle: no retry follows; stop_reason says why. Final until re-driven.
+    FAILED = "FAILED", _("Failed")
+    # Set by discard, or by settle when the function raised Discard. Final.
+    DISCARDED = "DISCARDED", _("Discarded")
+
+
+# The run_after of Tasks that wait for their queue or function to be resumed.
+PARKED = datetime(9999, 1, 1, tzinfo=UTC)
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.RETRYING)
+FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def unfinished(self) -> TaskQuerySet:
+        """Tasks that still have something to run."""
+        return self.filter(run_after__isnull=False)
+
+    def due(self) -> TaskQuerySet:
+        """Tasks whose moment has come by the database's clock, lapsed claims included."""
+        return self.filter(run_after__lte=DatabaseNow())
+
+    def of_lane(self, queue_name: str, priority: int) -> TaskQuerySet:
+        """Unfinished Tasks of one queue and priority: one range of the claim's index."""
+        return self.unfinished().filter(queue_name=queue_name, priority=priority)
+
+    def of_lanes(self, lanes: Iterable[tuple[str, int]]) -> TaskQuerySet:
+        """Unfinished Tasks of any of these queues at any of these priorities, by the same index."""
+        lanes = set(lanes)
+        names, priorities = {name for name, _ in lanes}, {priority for _, priority in lanes}
+        return self.unfinished().filter(queue_name__in=names, priority__in=priorities)
+
+    def held(self, claim_token: uuid.UUID | None) -> TaskQuerySet:
+        """Tasks under this claim whose lease has not ended."""
+        return self.filter(
+            claim_token=claim_token, status=Status.RUNNING, run_after__gt=DatabaseNow()
+        )
+
+    def finished_before(
+        self, status: Status, ago: timedelta, *, internal: bool = False
+    ) -> TaskQuerySet:
+        """Tasks that reached this final status longer than ``ago``."""
+        moment = DatabaseNow() - ago
+        # Django before 6.1 makes "NOT internal" of an equality, which SQLite finds in no index.
+        return self.filter(internal__in=(internal,), status=status, finished_at__lt=moment)
+
+
+class Task(models.Model):
+    """One durable request to run a function."""
+
+    id = models.UUIDField(
+        _("id"),
+        primary_key=True,
+        default=uuid7,
+        editable=False,
+        help_text=_("The same for life: retries and re-drives keep it."),
+    )
+    name = models.CharField(_("name"), max_length=255, help_text=_("Dotted path of the function."))
+    args = CodecField(_("args"), help_text=_("Positional arguments, a list."))
+    kwargs = CodecField(_("kwargs"), help_text=_("Keyword arguments, a mapping."))
+    queue_name = models.CharField(
+        _("queue name"), max_length=100, help_text=_("Queue it waits in.")
+    )
+    priority = models.SmallIntegerField(
+        _("priority"),
+        default=0,
+        help_text=_("-100 to 100; higher runs first within a queue's cluster."),
+    )
+    backend = models.CharField(
+        _("backend"), max_length=100, help_text=_("Alias in TASKS it was enqueued by.")
+    )
+    search_key = models.CharField(
+        _("search key"),
+        max_length=SEARCH_KEY_LENGTH,
+        blank=True,
+        default="",
+        # What an older release stores has none.
+        db_default="",
+        help_text=_("What it is found by: the argument that its function's search_key names."),
+    )
+    internal = models.BooleanField(
+        _("internal"),
+        default=False,
+        help_text=_("Whether it announces another Task; such Tasks fail quietly."),
+    )
+    options = models.JSONField(
+        _("options"),
+        default=dict,
+        help_text=_("Policy options given for this call alone, in seconds."),
+    )
+    timeout = models.FloatField(
+        _("timeout"), null=True, help_text=_("Seconds one attempt may take. Empty: no limit.")
+    )
+    max_retries = models.PositiveIntegerField(
+        _("max retries"), null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
+    )
+
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=Status,
+        default=Status.PENDING,
+        help_text=_("Where it stands; succeeded, failed and discarded are final."),
+    )
+    retry_count = models.PositiveIntegerField(
+        _("retry count"),
+        default=0,
+        help_text=_("Retries spent so far in this drive, the coming one included."),
+    )
+    attempt_count = models.PositiveIntegerField(
+        _("attempt count"), default=0, help_text=_("Attempts recorded so far, over all drives.")
+    )
+    crash_count = models.PositiveIntegerField(
+        _("crash count"), default=0, help_text=_("Lost attempts so far in this drive.")
+    )
+    failure_group = models.ForeignKey(
+        "FailureGroup",
+        verbose_name=_("failure group"),
+        # No constraint: its lock on the group's row would have every settle wait for another's.
+        db_constraint=False,
+        db_index=False,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="tasks",
+        help_text=_("Cause of its latest final failure; kept when it is re-driven."),
+    )
+    stop_reason = models.CharField(
+        _("stop reason"),
+        max_length=14,
+        choices=StopReason,
+        blank=True,
+        default="",
+        help_text=_("Why no retry follows. Empty unless failed or discarded."),
+    )
+    return_value = CodecField(
+        _("return value"), null=True, help_text=_("What the function returned.")
+    )
+
+    run_after = MomentField(
+        _("run after"),
+        null=True,
+        help_text=_(
+            "Earliest moment to run; while running, the end of the lease; empty once final."
+        ),
+    )
+    queued_at = MomentField(
+        _("queued at"),
+        help_text=_("Moment from which its next attempt may start (its last, once claimed)."),
+    )
+    enqueued_at = MomentField(_("enqueued at"), help_text=_("When it was enqueued."))
+    started_at = MomentField(
+        _("started at"), null=True, help_text=_("Start of the first attempt of this drive.")
+    )
+    last_attempted_at = MomentField(
+        _("last attempted at"),
+        null=True,
+        help_text=_("Start of the attempt that runs, once known; otherwise that of the last."),
+    )
+    finished_at = MomentField(
+        _("finished at"), null=True, help_text=_("When it became final. Empty while unfinished.")
+    )
+
+    claimed_at = MomentField(_("claimed at"), null=True, help_text=_("When it was last claimed."))
+    claim_token = models.UUIDField(
+        _("claim token"),
+        null=True,
+        editable=False,
+        help_text=_("The claim that holds it; empty unless running."),
+    )
+    worker = models.CharField(
+        _("worker"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Worker that claimed it last: host, process id, process name."),
+    )
+    suspect = models.BooleanField(
+        _("suspect"),
+        default=False,
+        help_text=_("Whether it is claimed alone: a worker died holding it, or it tells others."),
+    )
+    given_back_count = models.PositiveSmallIntegerField(
+        _("given back count"),
+        default=0,
+        help_text=_("Times a worker without its code gave it back in this drive, uncharged."),
+    )
+    wakeup_id = models.BigIntegerField(
+        _("wakeup id"),
+        null=True,
+        editable=False,
+        help_text=_("The wake-up written for it, if one still waits."),
+    )
+
+    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+
+    # Not stored: what a claim found.
+    lapsed = False
+    """Whether its claim found it RUNNING under another whose lease had ended."""
+    unclaimed: Mapping[str, Any] = {}
+    """The starts it had before it was claimed, for when it is given back."""
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        # One for each verb of an operator: to view, or to change, is not enough.
+        permissions = (
+            ("redrive_task", _("Can re-drive failed tasks")),
+            ("run_now_task", _("Can have waiting tasks run at once")),
+            ("snooze_task", _("Can snooze waiting tasks")),
+            ("discard_task", _("Can discard tasks")),
+            ("cancel_task", _("Can cancel tasks")),
+            ("pause_task", _("Can pause and resume queues and functions")),
+        )
+        indexes = (
+            # What claim reads: due Tasks of a lane. Finished Tasks are outside it where the
+            # database has partial indexes.
+            models.Index(
+                fields=("queue_name", "priority", "run_after"),
+                name="retrytasks_due",
+                condition=Q(run_after__isnull=False),
+            ),
+            models.Index(fields=("internal", "status", "finished_at"), name="retrytasks_finished"),
+            # When a function last succeeded, for what recovers and what falls silent.
+            models.Index(
+                fields=("name", "finished_at"),
+                name="retrytasks_succeeded",
+                condition=Q(status=Status.SUCCEEDED),
+            ),
+            # The Tasks of a function, the latest last; and the functions there are, by seeks.
+            models.Index(fields=("name", "id"), name="retrytasks_named"),
+            # The Tasks of a queue, the latest last.
+            models.Index(fields=("queue_name", "id"), name="retrytasks_queued"),
+            # The Tasks of a cause, the latest last.
+            models.Index(
+                fields=("failure_group", "id"),
+                name="retrytasks_failed",
+                condition=Q(failure_group__isnull=False),
+            ),
+            # What failed of late by a cause.
+            models.Index(
+                fields=("failure_group", "finished_at"),
+                name="retrytasks_failed_at",
+                condition=Q(status=Status.FAILED),
+            ),
+            # Not an inequality: SQLite uses the index only where a query says the very same.
+            models.Index(
+                fields=("search_key",), name="retrytasks_searched", condition=Q(search_key__gt="")
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(status__in=UNFINISHED, run_after__isnull=False, finished_at=None)
+                | Q(status__in=FINAL, run_after__isnull=True, finished_at__isnull=False),
+                name="retrytasks_unfinished_has_run_after",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.pk}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its status is final."""
+        return self.status in FINAL
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits because its queue or its function is paused."""
+        return self.run_after is not None and self.run_after.year == PARKED.year
+
+    @property
+    def was_started(self) -> bool:
+        """Whether the claim that holds it is known to have started it."""
+        # No comparison with claimed_at: the clock may have been set back in between.
+        return self.status == Status.RUNNING and self.last_attempted_at is not None
+
+    @property
+    def waiting_status(self) -> Status:
+        """Return the status it has while it waits: RETRYING once a retry is spent, else PENDING."""
+        return Status.RETRYING if self.retry_count else Status.PENDING

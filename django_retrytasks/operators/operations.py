@@ -1,0 +1,239 @@
+"""Operations: an operator's verb for many Tasks, in chunks, by an internal Task.
+
+A chunk and how far it came are written in one transaction, so a crash neither repeats nor skips.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django_retrytasks import database, lifecycle
+from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.exceptions import Snooze
+from django_retrytasks.lifecycle.internal import POLICY, internal_task
+from django_retrytasks.models import Operation, Status, Task, TaskQuerySet
+from django_retrytasks.tasks import retry_task
+from django_retrytasks.tasks.context import RetryTaskContext
+from django_retrytasks.values.checked import as_count, as_seconds
+from django_retrytasks.values.ids import as_id, as_ids
+
+from . import selections
+from .selections import Selection
+
+COUNT_LIMIT = 100_000
+CHUNK = 500
+# Seconds for which one attempt of the internal Task goes on.
+SLICE = 20.0
+# Seconds between two looks at a canary.
+PAUSE = 2.0
+# Seconds between two chunks where there is a rate.
+RATE_PAUSE = 10.0
+STATUS = Operation.Status
+PROGRESS = ("cursor", "canary_ids", "done_count", "skipped_count")
+# The statuses in which a verb changes a Task.
+CHANGES: dict[str, tuple[Status, ...]] = {
+    Operation.Verb.REDRIVE: (Status.FAILED,),
+    Operation.Verb.RUN_NOW: lifecycle.WAITING,
+    Operation.Verb.SNOOZE: lifecycle.WAITING,
+    Operation.Verb.DISCARD: (*lifecycle.WAITING, Status.FAILED),
+    Operation.Verb.CANCEL: (*lifecycle.WAITING, Status.RUNNING),
+}
+
+ACTS: dict[str, Callable[..., int]] = {
+    Operation.Verb.REDRIVE: lifecycle.redrive,
+    Operation.Verb.RUN_NOW: lifecycle.run_now,
+    Operation.Verb.SNOOZE: lifecycle.snooze,
+    Operation.Verb.DISCARD: lifecycle.discard,
+    Operation.Verb.CANCEL: lifecycle.cancel,
+}
+# The verbs after which Tasks run.
+RUNS = (Operation.Verb.REDRIVE, Operation.Verb.RUN_NOW)
+
+
+def matching(verb: str, selection: Selection) -> TaskQuerySet:
+    """Return the Tasks of a selection that a verb would change.
+
+    Raises:
+        ValueError: the selection cannot be; the message names what is wrong.
+    """
+    rows: TaskQuerySet = Task.objects.using(database.alias())
+    return selections.select(rows, selection).filter(status__in=CHANGES[verb])
+
+
+def count(verb: str, selection: Selection) -> int:
+    """Return how many Tasks a verb would change, counted up to 100,000."""
+    return int(matching(verb, selection)[:COUNT_LIMIT].count())
+
+
+def do(verb: str, ids: Iterable[uuid.UUID], **options: Any) -> list[Task]:
+    """Have a verb done to some Tasks at once; return those it changed, as they were.
+
+    Args:
+        verb: of :class:`Operation.Verb`.
+        ids: which Tasks. Those whose status the verb does not change are left alone.
+        options: of the verb's function in `lifecycle`.
+
+    Raises:
+        TypeError, ValueError: options that the function refuses.
+    """
+    pks = as_ids(ids)
+    with writing():
+        rows = Task.objects.using(database.alias()).only("name", "status")
+        found = rows.filter(pk__in=pks, status__in=CHANGES[verb])
+        tasks: list[Task] = list(found.select_for_update().order_by("pk"))
+        ACTS[verb]([task.pk for task in tasks], **options)
+    return tasks
+
+
+def start(
+    verb: str,
+    selection: Selection,
+    *,
+    countdown: float | None = None,
+    per_minute: int | None = None,
+    canary: int = 0,
+    by: str = "",
+    reason: str = "",
+) -> Operation:
+    """Have a verb done to all Tasks of a selection that were enqueued until now.
+
+    Args:
+        verb: of :class:`Operation.Verb`.
+        selection: which Tasks.
+        countdown: seconds to snooze for; None with other verbs.
+        per_minute: Tasks a minute at most, from 1; None: no limit.
+        canary: Tasks to re-drive first, the others only if all of these succeed; 0: none.
+        by: who starts it.
+        reason: why, in words.
+
+    Raises:
+        ValueError: a selection, or a number, that cannot be.
+        TypeError: a number of a wrong type; ``countdown`` missing, or given to another verb.
+    """
+    _refuse(verb, countdown, per_minute, canary)
+    selection = selections.as_of_now(selection)
+    operation = Operation(
+        verb=verb,
+        countdown=countdown,
+        selection=selection,
+        per_minute=per_minute,
+        canary=canary,
+        matched_count=count(verb, selection),
+        started_by=by,
+        reason=reason,
+        started_at=DatabaseNow(),
+    )
+    with writing():
+        operation.newest = _newest_id()
+        operation.save(using=database.alias(), force_insert=True)
+        lifecycle.enqueue([internal_task(run_operation.module_path, [str(operation.pk)])])
+    operation.refresh_from_db(using=database.alias())
+    return operation
+
+
+def _newest_id() -> uuid.UUID:
+    rows = Task.objects.using(database.alias()).order_by("-pk")
+    newest: uuid.UUID | None = rows.values_list("pk", flat=True).first()
+    return newest or uuid.UUID(int=0)
+
+
+def stop(operation_id: uuid.UUID, because: str) -> bool:
+    """Stop an operation: what is done stays done. Returns whether it was running."""
+    pk = as_id(operation_id)
+    with writing():
+        operation = _running(pk)
+        if operation:
+            _finish(operation, STATUS.STOPPED, because)
+    return operation is not None
+
+
+@retry_task(bind=True, **POLICY)
+def run_operation(self: RetryTaskContext, operation_id: str) -> None:
+    """Go on with an operation, until it is over or has to wait."""
+    until = time.monotonic() + SLICE
+    while time.monotonic() < until:
+        with writing():
+            wait = _step(uuid.UUID(operation_id))
+        if wait is None:
+            return
+        if wait:
+            raise Snooze(wait)
+    raise Snooze(0)
+
+
+def _step(pk: uuid.UUID) -> float | None:
+    """Do a chunk; return the seconds to wait before the next, None when it is over."""
+    operation = _running(pk)
+    if operation is None:
+        return None
+    canary = Task.objects.using(database.alias()).filter(pk__in=operation.canary_ids)
+    if canary.unfinished().exists():
+        return PAUSE
+    try:
+        _refuse_failed(canary)
+        ids = _next_ids(operation)
+    except ValueError as error:  # the canary's, or a selection of another version
+        _finish(operation, STATUS.STOPPED, str(error))
+        return None
+    if not ids:
+        _finish(operation, STATUS.DONE)
+        return None
+    return _do(operation, ids)
+
+
+def _refuse_failed(canary: TaskQuerySet) -> None:
+    if failed := canary.exclude(status=Status.SUCCEEDED).count():
+        raise ValueError(f"canary: {failed} of {canary.count()} did not succeed")
+
+
+def _next_ids(operation: Operation) -> list[uuid.UUID]:
+    rows = matching(operation.verb, operation.selection).filter(pk__lte=operation.newest)
+    if operation.cursor:
+        rows = rows.filter(pk__gt=operation.cursor)
+    return list(rows.order_by("pk").values_list("pk", flat=True)[: _size(operation)])
+
+
+def _size(operation: Operation) -> int:
+    if operation.canary and not operation.cursor:
+        return operation.canary
+    if operation.per_minute:
+        return min(CHUNK, max(1, int(operation.per_minute * RATE_PAUSE / 60)))
+    return CHUNK
+
+
+def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
+    """Do the verb, and note how far it came; return the seconds to wait."""
+    options = {} if operation.countdown is None else {"countdown": operation.countdown}
+    done = ACTS[operation.verb](ids, **options)
+    is_canary = operation.canary > 0 and not operation.cursor
+    operation.cursor = ids[-1]
+    operation.canary_ids = [str(pk) for pk in ids] if is_canary else []
+    operation.done_count += done
+    operation.skipped_count += len(ids) - done
+    operation.save(using=database.alias(), update_fields=PROGRESS)
+    return 60 * len(ids) / operation.per_minute if operation.per_minute else 0.0
+
+
+def _running(pk: uuid.UUID) -> Operation | None:
+    rows = Operation.objects.using(database.alias()).select_for_update()
+    found: Operation | None = rows.filter(pk=pk, status=STATUS.RUNNING).first()
+    return found
+
+
+def _finish(operation: Operation, status: str, because: str = "") -> None:
+    values = {"status": status, "stopped_because": because[:255], "finished_at": DatabaseNow()}
+    Operation.objects.using(database.alias()).filter(pk=operation.pk).update(**values)
+
+
+def _refuse(verb: str, countdown: float | None, per_minute: int | None, canary: int) -> None:
+    if (countdown is None) == (verb == Operation.Verb.SNOOZE):
+        raise TypeError("countdown is for SNOOZE, which needs it")
+    if countdown is not None:
+        as_seconds("countdown", countdown)
+    if per_minute is not None:
+        as_count("per_minute", per_minute, least=1)
+    if as_count("canary", canary, most=CHUNK) and verb not in RUNS:
+        raise TypeError(f"a canary is for {' and '.join(RUNS)}: {verb} runs nothing")

@@ -1,0 +1,18 @@
+"""The rule that decides what follows a failure: a retry at a time, or a stop with a reason."""
+
+from .decisions import Decision, Failure, FailureKind, StopReason
+from .options import Backoff, PolicyOptions, policy_options
+from .retry_after import retry_after_seconds
+from .retry_policy import RetryPolicy
+
+__all__ = [
+    "Backoff",
+    "Decision",
+    "Failure",
+    "FailureKind",
+    "PolicyOptions",
+    "RetryPolicy",
+    "StopReason",
+    "policy_options",
+    "retry_after_seconds",
+]

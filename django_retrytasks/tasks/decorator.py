@@ -1,0 +1,70 @@
+"""The decorator ``@retry_task``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
+
+from .context import RetryTaskContext
+from .definition import RetryTask
+from .options import TaskOptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def retry_task(func: Callable[P, R], /) -> RetryTask[P, R]: ...
+
+
+@overload
+def retry_task(
+    *, bind: Literal[True], takes_context: bool = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[RetryTaskContext, P], R]], RetryTask[P, R]]: ...
+
+
+@overload
+def retry_task(
+    *, bind: bool = False, takes_context: Literal[True], **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[RetryTaskContext, P], R]], RetryTask[P, R]]: ...
+
+
+@overload
+def retry_task(
+    *,
+    bind: Literal[False] = False,
+    takes_context: Literal[False] = False,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, R]], RetryTask[P, R]]: ...
+
+
+def retry_task(
+    func: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any
+) -> Any:
+    """Make a function a task: its calls are stored, run by the cluster and retried when they fail.
+
+    Use it bare, with options, or with ``bind=True``, which hands the function its
+    :class:`RetryTaskContext` as first argument (``self`` in Celery's spelling). A coroutine
+    function is run in an event loop of its own.
+
+    Args:
+        func: a function at the top level of a module.
+        bind: whether its first argument is the context.
+        options: those of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
+            ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
+            ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
+            name of the parameter by whose value Tasks are found; ``on_failure``, a callable
+            ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
+
+    Raises:
+        InvalidTask: no function at the top level of a module, a generator function, no parameter
+            for the context, or a queue that the backend does not know.
+        TypeError: an unknown option, or a name that is no parameter; the message names the nearest
+            one.
+        ValueError: an option outside its range.
+    """
+
+    def decorate(function: Callable[..., Any]) -> RetryTask[..., Any]:
+        return RetryTask(func=function, bind=bind, is_plain=False, **options)
+
+    return decorate if func is None else decorate(func)

@@ -1,0 +1,417 @@
+"""A RetryTask: the object that the decorator makes of a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from functools import WRAPPER_ASSIGNMENTS, cached_property
+from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, Self, TypeVar, Unpack
+
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from django_retrytasks import conf
+from django_retrytasks.policy import PolicyOptions, RetryPolicy, policy_options
+from django_retrytasks.policy.celery_words import unknown_option
+from django_retrytasks.values import moments
+from django_retrytasks.values.checked import Duration, as_seconds, nearest
+from django_retrytasks.values.contract import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_QUEUE_NAME,
+    BaseTask,
+    BaseTaskBackend,
+    InvalidTask,
+    Task,
+    task_backends,
+)
+from django_retrytasks.values.entries import BACKEND_ENTRY
+
+from . import arguments, functions
+from .options import (
+    APPLY_OPTIONS,
+    BESIDE_POLICY,
+    CALL_OPTIONS,
+    FailureReceiver,
+    check_on_failure,
+    check_search_key,
+    check_sensitive,
+    in_short,
+    moment,
+    refuse_code,
+    split_apply,
+    split_call,
+)
+from .patchable import patchable
+
+if TYPE_CHECKING:
+    from .result import RetryTaskResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# What goes with a stored or pickled task; the rest is read from its definition.
+STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
+
+
+@patchable
+@dataclass(frozen=True, kw_only=True, init=False)
+class RetryTask(BaseTask[P, R], Generic[P, R]):
+    """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
+
+    Attributes:
+        options: the policy's options given where the task is defined.
+        call_options: those given by :meth:`using`, which go with the stored Task.
+        bind: whether the function's first argument, whatever its name, is the context.
+        sensitive: names of the parameters whose values are never shown.
+        search_key: name of the parameter by whose value Tasks are found; "" for none.
+        on_failure: what is called once a Task has failed for good, or its dotted path.
+        is_plain: whether django.tasks' own ``@task`` made it. It goes to whatever backend ``TASKS``
+            names; one of ``@retry_task`` is stored here, whatever the default one is.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    bind: bool = field(default=False, hash=False)
+    sensitive: tuple[str, ...] = field(default=(), hash=False)
+    search_key: str = field(default="", hash=False)
+    on_failure: FailureReceiver | str | None = field(default=None, hash=False)
+    is_plain: bool = field(default=True, hash=False, compare=False)
+
+    def __init__(
+        self,
+        *,
+        func: Callable[..., R],
+        priority: int = 0,
+        backend: str = DEFAULT_TASK_BACKEND_ALIAS,
+        queue_name: str = DEFAULT_TASK_QUEUE_NAME,
+        run_after: datetime | None = None,
+        takes_context: bool = False,
+        bind: bool = False,
+        sensitive: Sequence[str] = (),
+        search_key: str = "",
+        on_failure: FailureReceiver | str | None = None,
+        is_plain: bool = True,
+        options: Mapping[str, Any] | None = None,
+        call_options: Mapping[str, Any] | None = None,
+        **more_options: Any,
+    ) -> None:
+        owner = getattr(func, "__qualname__", repr(func))
+        own = policy_options(more_options, owner=owner, beside=BESIDE_POLICY)
+        given = dict(options or {}) | own
+        values = {
+            "func": func,
+            "priority": priority,
+            "backend": backend,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "takes_context": takes_context,
+            "bind": bind,
+            "sensitive": check_sensitive(sensitive, owner=owner),
+            "search_key": check_search_key(search_key, sensitive, owner=owner),
+            "on_failure": check_on_failure(on_failure, owner=owner),
+            "is_plain": is_plain,
+            "options": given,
+            "call_options": dict(call_options or {}),
+        }
+        self._fill(values)
+        self.__post_init__()
+
+    def _fill(self, values: dict[str, Any]) -> None:
+        """Set the fields, and have the name, the docstring and so on of the function."""
+        func = values["func"]
+        of_func = {name: getattr(func, name, None) for name in WRAPPER_ASSIGNMENTS}
+        for name, value in (of_func | {"__wrapped__": func} | values).items():
+            object.__setattr__(self, name, value)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.wants_context:
+            functions.refuse_contextless(self.func)
+        self._refuse_unknown_names()
+        self._refuse_policy()
+        functions.note(self.func)
+
+    def _refuse_unknown_names(self) -> None:
+        """Refuse a name that no argument of the function can have."""
+        named = [("sensitive", name) for name in self.sensitive]
+        if self.search_key:
+            named.append(("search_key", self.search_key))
+        parameters = self.signature.parameters if named else {}
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return
+        for option, name in named:
+            if name not in parameters:
+                raise TypeError(
+                    f"{self.func.__qualname__}: {option} names {name!r}, which is no parameter. "
+                    f"{nearest(name, parameters)}"
+                )
+
+    def _refuse_policy(self) -> None:
+        """Refuse options that do not go together; wrong settings are the system checks' to tell."""
+        try:
+            RetryPolicy(**self.defaults)
+        except Exception:
+            return
+        _ = self.policy
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is the same task; one that django.tasks made may be, without options."""
+        if type(other) is Task:
+            other = as_retry_task(other)
+        if not isinstance(other, RetryTask):
+            return NotImplemented
+        compared = [f.name for f in fields(self) if f.compare]
+        return all(getattr(self, name) == getattr(other, name) for name in compared)
+
+    def __str__(self) -> str:
+        """Return the dotted path, which django-q2 notes of what it is handed."""
+        return self.module_path
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now: nothing is stored, nothing is retried."""
+        if self.wants_context:
+            name = self.func.__qualname__
+            raise TypeError(f"{name}() needs its context: enqueue it, or call {name}.func(context)")
+        return self.func(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {name: getattr(self, name) for name in STORED}
+        return _unpickle, (self.module_path, values)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether the function's first argument is a :class:`RetryTaskContext`."""
+        return self.bind or self.takes_context
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """Return the policy in force: call over decorator over backend over ``RETRYTASKS``."""
+        options = {**self.defaults, **self.options, **self.call_options}
+        try:
+            return RetryPolicy(**options)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name}: {error}") from None
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Return the policy options that hold where the task names none."""
+        return {**site_options(), **getattr(self.get_backend(), "policy_options", {})}
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """Return the signature a call is bound to: the function's, without its context."""
+        signature = inspect.signature(self.func)
+        parameters = list(signature.parameters.values())
+        # *args takes the context, and more.
+        if self.wants_context and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            parameters = parameters[1:]
+        return signature.replace(parameters=parameters)
+
+    @property
+    def failure_receiver(self) -> FailureReceiver | None:
+        """Return the callable that ``on_failure`` is or names, None where there is none.
+
+        Raises:
+            ImportError: its dotted path leads nowhere.
+            TypeError: what stands there cannot be called.
+        """
+        if not isinstance(self.on_failure, str):
+            return self.on_failure
+        found: Any = import_string(self.on_failure)
+        if not callable(found):
+            raise TypeError(f"{self.name}: on_failure: {self.on_failure!r} is not callable")
+        receiver: FailureReceiver = found
+        return receiver
+
+    def search_key_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return what a call's Task is found by: at most 100 characters, "" for nothing."""
+        if not self.search_key:
+            return ""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        by_keyword: Mapping[str, Any] = {**bound.kwargs, **bound.arguments}
+        return arguments.as_search_key(by_keyword.get(self.search_key))
+
+    def using(
+        self,
+        *,
+        priority: int | None = None,
+        queue_name: str | None = None,
+        run_after: datetime | timedelta | None = None,
+        backend: str | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> RetryTask[P, R]:
+        """Return this task with some defaults changed, for the calls made through it.
+
+        Args:
+            priority: -100 to 100; higher runs first.
+            queue_name: the queue its Tasks wait in.
+            run_after: a datetime before which they do not run, aware unless ``USE_TZ`` is off; a
+                timedelta is counted from now.
+            backend: an alias in ``TASKS``.
+            options: the policy's, but for ``retry_on``, ``no_retry_on`` and a callable backoff,
+                which are code and stay on the decorator.
+
+        Raises:
+            TypeError: an unknown option, or one that cannot be stored with a call.
+            ValueError: an option outside its range.
+        """
+        given = policy_options(options, owner=self.name, beside=CALL_OPTIONS)
+        refuse_code(given, self.name)
+        changes = {
+            "priority": priority,
+            "queue_name": queue_name,
+            "run_after": moment(run_after, owner=self.name),
+            "backend": backend,
+            "call_options": {**self.call_options, **in_short(given)} if given else None,
+        }
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
+
+    def as_stored(self, **values: Any) -> RetryTask[P, R]:
+        """Return this task with what is stored of it, some of the attributes in ``STORED``.
+
+        Nothing is validated: ``TASKS`` may have changed since.
+        """
+        if all(getattr(self, name) == value for name, value in values.items()):
+            return self
+        stored = object.__new__(type(self))
+        stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | values)
+        return stored
+
+    def get_backend(self) -> BaseTaskBackend:
+        """Return the backend its alias names, or one of our own where that is another's.
+
+        So a task of ``@retry_task`` runs durably on a site that has not configured ``TASKS`` at
+        all. A plain one goes to the backend that is named, whosever it is.
+        """
+        if self.is_plain:
+            return task_backends[self.backend]
+        backend_class: type[BaseTaskBackend] = import_string(BACKEND_ENTRY)
+        is_default = self.backend == DEFAULT_TASK_BACKEND_ALIAS
+        is_missing = is_default and self.backend not in task_backends
+        configured = None if is_missing else task_backends[self.backend]
+        if isinstance(configured, backend_class):
+            return configured
+        if not is_default:
+            raise InvalidTask(
+                f"{self.func.__qualname__}: TASKS[{self.backend!r}] is no RetryTasksBackend. "
+                "Name an alias that is, or none."
+            )
+        return backend_class(alias=self.backend, params={"QUEUES": []})
+
+    if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
+
+        def get_result(self, result_id: str) -> RetryTaskResult[R]: ...
+        async def aget_result(self, result_id: str) -> RetryTaskResult[R]: ...
+        def call(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+        """Store one Task in the caller's transaction.
+
+        Raises:
+            InvalidTask: the task does not fit its backend.
+            TypeError: the call does not fit the function, or an argument cannot be stored.
+        """
+        backend: Any = self.get_backend()
+        return backend.enqueue(self, args, kwargs)  # type: ignore[no-any-return]
+
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+        """Store one Task from asynchronous code; see :meth:`enqueue`."""
+        result: Any = await self.get_backend().aenqueue(self, list(args), kwargs)
+        return result  # type: ignore[no-any-return]
+
+    def enqueue_many(
+        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+    ) -> list[RetryTaskResult[R]]:
+        """Store one Task per call, all or none, in one round trip per thousand.
+
+        Args:
+            calls: of each call its positional arguments (a tuple or list) or its keyword
+                arguments (a mapping).
+
+        Raises:
+            TypeError: a call that does not fit the function, or an argument that cannot be stored.
+        """
+        backend: Any = self.get_backend()
+        pairs = [split_call(call) for call in calls]
+        if not isinstance(backend, import_string(BACKEND_ENTRY)):
+            return [backend.enqueue(self, *pair) for pair in pairs]
+        stored: list[RetryTaskResult[R]] = backend.enqueue_many(self, pairs)
+        return stored
+
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
+        """Enqueue, in Celery's spelling."""
+        return self.enqueue(*args, **kwargs)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        countdown: Duration | None = None,
+        eta: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        **others: Never,
+    ) -> RetryTaskResult[R]:
+        """Enqueue, in Celery's spelling.
+
+        Args:
+            args: positional arguments, a tuple or a list.
+            kwargs: keyword arguments, a mapping.
+            countdown: seconds (or a timedelta) before it may run.
+            eta: a datetime before which it does not run, in place of ``countdown``; aware unless
+                ``USE_TZ`` is off.
+            queue: the queue it waits in.
+            priority: -100 to 100; higher runs first.
+
+        Raises:
+            TypeError: another option of Celery's, or ``countdown`` beside ``eta``.
+        """
+        for name in others:
+            raise TypeError(f"{self.name}: {unknown_option(name, APPLY_OPTIONS)}")
+        if countdown is not None and eta is not None:
+            raise TypeError(f"{self.name}: give countdown or eta, not both")
+        if countdown is not None:
+            wait = as_seconds(f"{self.name}: countdown", countdown)
+            eta = moments.after(timezone.now(), timedelta(seconds=wait))
+        chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
+        positional, keywords = split_apply(args, kwargs, owner=self.name)
+        return chosen.enqueue(*positional, **keywords)
+
+
+def site_options() -> dict[str, Any]:
+    """Return the policy options of ``RETRYTASKS["POLICY"]``."""
+    return policy_options(conf.get().POLICY, owner='RETRYTASKS["POLICY"]')
+
+
+def site_policy() -> RetryPolicy:
+    """Return the policy of a Task whose definition is not known."""
+    return RetryPolicy(**site_options())
+
+
+def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
+    """Return a task as one of ours: a plain one is given the backend's default policy.
+
+    Nothing is validated: ``TASKS`` may have changed since it was made.
+    """
+    if isinstance(task, RetryTask):
+        return task
+    values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
+    ours: RetryTask[..., Any] = object.__new__(RetryTask)
+    plain = {"bind": False, "sensitive": (), "search_key": "", "on_failure": None}
+    ours._fill({**values, **plain, "is_plain": True, "options": {}, "call_options": {}})
+    return ours
+
+
+def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:
+    task = import_string(path)
+    if not isinstance(task, Task):
+        raise ValueError(f"{path} is no task, so none can be unpickled from it")
+    return as_retry_task(task).as_stored(**values)

@@ -1,0 +1,139 @@
+"""What a decorator, ``using`` and a call may be given, each refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from django_retrytasks import models
+from django_retrytasks.policy import PolicyOptions
+from django_retrytasks.values import moments
+
+FailureReceiver = Callable[[models.Task, models.Attempt], object]
+
+# Options that are code cannot be stored with a call.
+DECORATOR_ONLY = ("retry_on", "no_retry_on")
+
+
+class TaskOptions(PolicyOptions, total=False):
+    """The options of ``@retry_task``: the policy's, and those of the task itself."""
+
+    priority: int
+    queue_name: str
+    backend: str
+    sensitive: Sequence[str]
+    search_key: str
+    on_failure: FailureReceiver | str | None
+
+
+# Beside the policy's: what the decorator takes, what using() does, and all of apply_async().
+BESIDE_POLICY = (
+    "bind",
+    "takes_context",
+    *(name for name in TaskOptions.__annotations__ if name not in PolicyOptions.__annotations__),
+)
+CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
+APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+def check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
+    """Return ``sensitive`` as a tuple; raise TypeError unless it holds names."""
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    example = f": give ({names!r},)" if isinstance(names, str) else ""
+    raise TypeError(
+        f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
+    )
+
+
+def check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
+    """Return ``search_key``; raise TypeError unless it is a name, and not a sensitive one."""
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
+    if name and name in sensitive:
+        raise TypeError(
+            f"{owner}: search_key names {name!r}, which is sensitive: its values would be stored "
+            "for everybody to see"
+        )
+    return name
+
+
+def check_on_failure(
+    receiver: FailureReceiver | str | None, *, owner: str
+) -> FailureReceiver | str | None:
+    """Return ``on_failure``; raise TypeError unless it is a callable, a dotted path or None."""
+    is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
+    if receiver is None or is_named:
+        return receiver
+    raise TypeError(
+        f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
+    )
+
+
+def refuse_code(options: Mapping[str, Any], name: str) -> None:
+    """Raise TypeError for an option that cannot be stored with a call."""
+    for option, value in options.items():
+        if option in DECORATOR_ONLY or callable(value):
+            raise TypeError(
+                f"{name}: {option} is code, which a call cannot store: set it on the decorator"
+            )
+
+
+def in_short(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return policy options as they are stored with a call: 7 in place of 7.0."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in options.items()
+    }
+
+
+def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | None:
+    """Return ``run_after`` as a datetime; a timedelta is counted from now.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if run_after is None or isinstance(run_after, datetime):
+        return run_after
+    if isinstance(run_after, timedelta):
+        return moments.after(timezone.now(), run_after)
+    raise TypeError(
+        f"{owner}: run_after must be an aware datetime or a timedelta, not {run_after!r}"
+    )
+
+
+def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
+    """Return one call of ``enqueue_many`` as its positional and its keyword arguments.
+
+    Raises:
+        TypeError: it is no tuple, list or mapping. No value is shown, for it may be a secret.
+    """
+    if isinstance(call, Mapping):
+        return (), call
+    if isinstance(call, tuple | list):
+        return call, {}
+    raise TypeError(
+        "a call is a tuple of arguments or a mapping of keyword arguments, not a "
+        f"{type(call).__name__}"
+    )
+
+
+def split_apply(args: object, kwargs: object, *, owner: str) -> Call:
+    """Return the arguments of ``apply_async``, where None stands for none.
+
+    Raises:
+        TypeError: as :func:`split_call`.
+    """
+    if not isinstance(args, tuple | list | None):
+        raise TypeError(
+            f"{owner}: args must be a tuple or a list of arguments, such as (value,), not a "
+            f"{type(args).__name__}"
+        )
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"{owner}: kwargs must be a mapping, not a {type(kwargs).__name__}")
+    return args or (), kwargs or {}

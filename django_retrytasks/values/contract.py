@@ -1,0 +1,100 @@
+"""The ``django.tasks`` contract: from Django itself (6.0 and later) or from its backport (5.2).
+
+The only file that knows which of the two is in use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.tasks import (
+        DEFAULT_TASK_BACKEND_ALIAS,
+        DEFAULT_TASK_QUEUE_NAME,
+        Task,
+        TaskContext,
+        TaskResult,
+        TaskResultStatus,
+        task_backends,
+    )
+    from django.tasks.backends.base import BaseTaskBackend
+    from django.tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, TaskError
+    from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+
+    BaseTask = Task
+    AnyTaskContext = TaskContext[Any, Any]
+    AnyTaskResult = TaskResult[Any, Any]
+else:
+    try:
+        from django.tasks import (
+            DEFAULT_TASK_BACKEND_ALIAS,
+            DEFAULT_TASK_QUEUE_NAME,
+            TaskContext,
+            TaskResult,
+            TaskResultStatus,
+            task_backends,
+        )
+        from django.tasks.backends.base import BaseTaskBackend
+        from django.tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, Task, TaskError
+        from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
+        from django.tasks.signals import task_enqueued, task_finished, task_started
+    except ModuleNotFoundError as core_error:
+        if core_error.name != "django.tasks":
+            raise
+        try:
+            from django_tasks import (
+                DEFAULT_TASK_BACKEND_ALIAS,
+                DEFAULT_TASK_QUEUE_NAME,
+                TaskContext,
+                TaskResult,
+                TaskResultStatus,
+                task_backends,
+            )
+            from django_tasks import exceptions as task_exceptions
+            from django_tasks.backends.base import BaseTaskBackend
+            from django_tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, Task, TaskError
+            from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+            from django_tasks.signals import task_enqueued, task_finished, task_started
+
+            # Named InvalidTaskError up to 0.12, InvalidTask as in Django after it.
+            InvalidTask = getattr(task_exceptions, "InvalidTask", None) or (
+                task_exceptions.InvalidTaskError
+            )
+        except ModuleNotFoundError as backport_error:
+            from django.core.exceptions import ImproperlyConfigured
+
+            raise ImproperlyConfigured(
+                "django-retrytasks needs django.tasks, which Django 5.2 has not: install its "
+                "backport, pip install 'django-retrytasks[django52]', or use Django 6.0 or later."
+            ) from backport_error
+
+    class BaseTask(Task):
+        """Make the contract's Task subscriptable, as its type stubs are."""
+
+        def __class_getitem__(cls, parameters: Any) -> type:
+            return cls
+
+    AnyTaskContext = TaskContext
+    AnyTaskResult = TaskResult
+
+__all__ = [
+    "DEFAULT_TASK_BACKEND_ALIAS",
+    "DEFAULT_TASK_QUEUE_NAME",
+    "TASK_MAX_PRIORITY",
+    "TASK_MIN_PRIORITY",
+    "AnyTaskContext",
+    "AnyTaskResult",
+    "BaseTask",
+    "BaseTaskBackend",
+    "InvalidTask",
+    "Task",
+    "TaskContext",
+    "TaskError",
+    "TaskResult",
+    "TaskResultDoesNotExist",
+    "TaskResultMismatch",
+    "TaskResultStatus",
+    "task_backends",
+    "task_enqueued",
+    "task_finished",
+    "task_started",
+]

@@ -1,0 +1,13 @@
+"""The dotted paths that rows hold, and the backend that a site has by default.
+
+A cluster, or a Task, finds these functions by name. An older or a newer release may have written
+the row, so a path in here stays callable.
+"""
+
+from __future__ import annotations
+
+WORKER_ENTRY = "django_retrytasks.worker.run"
+SWEEP_ENTRY = "django_retrytasks.worker.sweep"
+INLINE_ENTRY = "django_retrytasks.worker.run_inline"
+ANNOUNCE_ENTRY = "django_retrytasks.alerts.announcements.announce_failures"
+BACKEND_ENTRY = "django_retrytasks.backend.RetryTasksBackend"

@@ -1,0 +1,68 @@
+"""Values in words: a decision in the reader's language, a length of time."""
+
+from __future__ import annotations
+
+import re
+
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
+
+# Of an Attempt's decision, and of an Operation's stopped_because. The first that fits is taken.
+PHRASES = (
+    gettext_noop("succeeded"),
+    gettext_noop("discarded: %(why)s"),
+    gettext_noop("discarded"),
+    gettext_noop("snoozed for %(seconds)s s"),
+    gettext_noop("retry %(number)s of %(most)s in %(seconds)s s"),
+    gettext_noop("retry %(number)s of %(most)s in %(seconds)s s (%(note)s)"),
+    gettext_noop("retry %(number)s (no limit) in %(seconds)s s"),
+    gettext_noop("retry %(number)s (no limit) in %(seconds)s s (%(note)s)"),
+    gettext_noop("max_retries reached (%(count)s retry)"),
+    gettext_noop("max_retries reached (%(count)s retries)"),
+    gettext_noop("max_crashes reached (crash %(count)s of %(most)s)"),
+    gettext_noop("retry_for: %(seconds)s s would be exceeded"),
+    gettext_noop("backoff returned None"),
+    gettext_noop("%(error)s is not in retry_on"),
+    gettext_noop("%(error)s is in no_retry_on"),
+    gettext_noop("the return value cannot be stored"),
+    gettext_noop("the outcome cannot be stored"),
+    gettext_noop("cancelled"),
+    gettext_noop("canary: %(count)s of %(most)s did not succeed"),
+    gettext_noop("by %(who)s: %(why)s"),
+    gettext_noop("by %(who)s"),
+)
+
+
+def told(text: str) -> str:
+    """Return a stored text in the current language; as it is where it is no phrase of ours.
+
+    What follows a semicolon is a note for developers, and stays as it is.
+    """
+    said, semicolon, note = text.partition("; ")
+    for phrase, pattern in _PATTERNS.items():
+        if found := pattern.fullmatch(said):
+            return gettext(phrase) % found.groupdict() + semicolon + note
+    return text
+
+
+def _pattern(phrase: str) -> re.Pattern[str]:
+    named = re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+?)", re.escape(phrase))
+    return re.compile(named, re.DOTALL)
+
+
+_PATTERNS = {phrase: _pattern(phrase) for phrase in PHRASES}
+
+# Seconds from which a span is told in a unit, the seconds in one, and the words.
+UNITS = (
+    (2 * 86_400, 86_400, _("%(count)d d")),
+    (2 * 3_600, 3_600, _("%(count)d h")),
+    (2 * 60, 60, _("%(count)d min")),
+    (0, 1, _("%(count)d s")),
+)
+
+
+def span(seconds: float) -> str:
+    """Return a duration in whole seconds, minutes, hours or days, such as "12 min"."""
+    seconds = max(0.0, seconds)
+    size, words = next((size, words) for least, size, words in UNITS if seconds >= least)
+    return str(words % {"count": round(seconds / size)})

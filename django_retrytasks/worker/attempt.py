@@ -1,0 +1,333 @@
+"""One attempt: call the function within its timeout, and decide what follows."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import socket
+import traceback
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+from django_retrytasks.errors.causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
+from django_retrytasks.errors.reports import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    ErrorReport,
+    bare_report,
+    class_path,
+    report,
+    storable,
+)
+from django_retrytasks.exceptions import (
+    AttemptTimedOut,
+    Discard,
+    MessageUnavailable,
+    NotATask,
+    NotImportable,
+    ResultNotStorable,
+    Retry,
+    Snooze,
+    WorkerLost,
+)
+from django_retrytasks.lifecycle import Ending
+from django_retrytasks.models import Attempt, Encoded, Task, Unreadable
+from django_retrytasks.policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
+from django_retrytasks.policy.steering import steering_of
+from django_retrytasks.tasks import RetryTask, site_policy
+from django_retrytasks.tasks.context import RetryTaskContext
+from django_retrytasks.tasks.redaction import secrets_of, without
+from django_retrytasks.tasks.results import failed_result_of, result_of
+from django_retrytasks.tasks.stored import resolve_stored
+from django_retrytasks.values import codec, moments
+from django_retrytasks.values.checked import as_seconds
+
+from . import sessions
+from .telling import tell_started
+from .timeouts import call_briefly, call_within
+
+logger = logging.getLogger("django_retrytasks")
+
+LARGEST_RESULT = 1024 * 1024
+OUTCOMES = {
+    FailureKind.TIMED_OUT: Attempt.Outcome.TIMED_OUT,
+    FailureKind.LOST: Attempt.Outcome.LOST,
+}
+
+# A function that seeds the module's generator must not choose what its retries wait.
+_random = random.SystemRandom().random
+
+
+def worker_name() -> str:
+    """Return who runs here: host, process id and process name, parted by colons."""
+    return f"{socket.gethostname()}:{os.getpid()}:{multiprocessing.current_process().name}"[:255]
+
+
+class AttemptRun:
+    """One attempt: call the function and decide what follows.
+
+    Args:
+        task: the Task, under a claim.
+        now: the database's time.
+        is_inline: whether the connections are those of whoever enqueued it, to be left as they are.
+    """
+
+    def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
+        self._task = task
+        self._now = now
+        self._is_inline = is_inline
+        self._callers: Collection[str] = ()
+        self._started_at = now()
+        self._definition: RetryTask[..., Any] | None = None
+        self._raised: BaseException | None = None
+
+    @property
+    def lacks_code(self) -> bool:
+        """Whether this worker has not the code that the Task was enqueued for."""
+        stored = (self._task.args, self._task.kwargs)
+        if self._task.lapsed or any(isinstance(each, Unreadable) for each in stored):
+            return False
+        try:
+            self._definition = resolve_stored(self._task)
+            self._definition.signature.bind(*self._task.args, **self._task.kwargs)
+        except (NotImportable, NotATask, TypeError):
+            return True
+        return False
+
+    def ending(self) -> Ending:
+        """Run the attempt; return how it ended and what follows. Whatever the function raises is
+        an ending, KeyboardInterrupt excepted."""
+        self._callers = sessions.in_transaction()
+        try:
+            ending = self._lost() if self._task.lapsed else self._run()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # What it raised cannot be dealt with as it should, such as a Discard made wrongly.
+            ending = self._failed(error, FailureKind.RAISED)
+        self._let_go()
+        return ending
+
+    def _run(self) -> Ending:
+        try:
+            self._definition = self._definition or resolve_stored(self._task)
+        except (NotImportable, NotATask) as error:
+            return self._failed(error, FailureKind.NOT_IMPORTABLE)
+        tell_started(self._task, self._definition)
+        try:
+            value = self._call(self._definition)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            cut_earlier_raises(error, AttemptRun._run.__code__)
+            self._raised = error
+            return self._ended_by(error)
+        return self._succeeded(value)
+
+    def _call(self, definition: RetryTask[..., Any]) -> Any:
+        task, args, kwargs = self._task, list(self._task.args), dict(self._task.kwargs)
+        if any(isinstance(each, dict | list) for each in (*args, *kwargs.values())):
+            _ = self._secrets  # read now: the function may change what it is given
+        if definition.wants_context:
+            read = partial(result_of, task, definition)
+            args.insert(0, RetryTaskContext(row=task, read=read))
+        with sessions.mending_transactions():
+            return call_within(task.timeout, definition.func, *args, **kwargs)
+
+    def _let_go(self) -> None:
+        """Free what a failure holds, and tidy up the connections, before others use them."""
+        raised, self._raised = self._raised, None
+        interrupted = False
+        if raised is not None:
+            interrupted = any(is_a(one, AttemptTimedOut) for one in linked(raised))
+            try:
+                call_briefly(partial(_clear_frames, raised))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                words = "Task %s: what its failure holds is not freed: %s"
+                logger.warning(words, self._task.pk, class_path(type(error)))
+        sessions.tidy(self._callers, interrupted=interrupted, is_own=not self._is_inline)
+
+    def _succeeded(self, value: Any) -> Ending:
+        try:
+            return_value = _encoded(self._task.name, value)
+        except ResultNotStorable as error:
+            return self._failed(error, FailureKind.NOT_STORABLE)
+        decision = Decision(countdown=None, stop_reason=None, reason="succeeded")
+        return self._ending(Attempt.Outcome.SUCCEEDED, decision, return_value=return_value)
+
+    def _ended_by(self, error: BaseException) -> Ending:
+        """Return the ending that an exception of the function makes: it may steer its Task."""
+        steering = steering_of(error)
+        if steering is None:
+            return self._failed_by(error)
+        if isinstance(steering, Retry):
+            return self._failed_by(steering.cause, steering)
+        if isinstance(steering, Snooze):
+            return self._snoozed(steering)
+        return self._discarded(steering)
+
+    def _failed_by(self, cause: BaseException, retry: Retry | None = None) -> Ending:
+        timed_out = any(is_a(leaf, AttemptTimedOut) for leaf in leaves(cause))
+        kind = FailureKind.TIMED_OUT if timed_out else FailureKind.RAISED
+        return self._failed(cause, kind, retry)
+
+    def _discarded(self, discard: Discard) -> Ending:
+        given = call_briefly(lambda: str(discard.reason))
+        reason = without(f"discarded: {given}" if given else "discarded", self._secrets)
+        decision = Decision(countdown=None, stop_reason=StopReason.DISCARDED, reason=reason)
+        return self._ending(Attempt.Outcome.DISCARDED, decision)
+
+    def _snoozed(self, snooze: Snooze) -> Ending:
+        countdown = call_briefly(lambda: as_seconds("countdown", snooze.countdown))
+        reason = f"snoozed for {countdown:g} s"
+        decision = Decision(countdown=countdown, stop_reason=None, reason=reason)
+        return self._ending(Attempt.Outcome.SNOOZED, decision)
+
+    def _lost(self) -> Ending:
+        task = self._task
+        self._started_at = task.last_attempted_at or self._started_at
+        with suppress(NotImportable, NotATask):
+            self._definition = resolve_stored(task)
+        lost = WorkerLost(task.worker, task.claimed_at)
+        return replace(self._failed(lost, FailureKind.LOST), worker=task.worker)
+
+    def _failed(
+        self, error: BaseException, kind: FailureKind, retry: Retry | None = None
+    ) -> Ending:
+        outcome = OUTCOMES.get(kind, Attempt.Outcome.FAILED)
+        failure = Failure(
+            exception=error,
+            kind=kind,
+            retry_count=self._task.retry_count,
+            crash_count=self._task.crash_count + (kind is FailureKind.LOST),
+            elapsed=self._elapsed(),
+            retry=retry,
+        )
+        reported = self._reported(error)
+        self._let_go()  # a callable backoff may ask the database
+        decision = self._decide(failure, reported)
+        decision = replace(decision, reason=without(decision.reason, self._secrets))
+        live = MessageUnavailable(reported.class_path) if reported.is_bare else error
+        return self._ending(outcome, decision, error=reported, exception=live)
+
+    @cached_property
+    def _secrets(self) -> list[str]:
+        """What must not be recorded of the arguments; nothing where the code never saw them."""
+        return secrets_of(self._task, self._definition) if self._definition else []
+
+    def _reported(self, error: BaseException) -> ErrorReport:
+        """Describe a failure for storage, the secrets left out."""
+        try:
+            reported = call_briefly(partial(report, error, self._task.name))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            reported = bare_report(error, self._task.name)
+        if not self._secrets:
+            return reported
+        message = without(reported.message, self._secrets)
+        trace = without(reported.traceback, self._secrets)
+        return replace(
+            reported,
+            message=storable(message, MESSAGE_LIMIT),
+            traceback=storable(trace, TRACEBACK_LIMIT),
+        )
+
+    def _policy(self) -> RetryPolicy:
+        task = self._task
+        try:
+            return policy_of(task, self._definition)
+        except Exception:
+            logger.exception("Task %s: its policy is not valid; the default decides", task.pk)
+            return RetryPolicy(max_retries=task.max_retries)
+
+    def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
+        policy = self._policy()
+        try:
+            return call_briefly(partial(self._decided_by, policy, failure, error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:
+            # Of the exception's own, such as an attribute that raises: only its class is at fault.
+            plain = policy.replace(backoff=2, retry_on=Exception, no_retry_on=())
+            failure = replace(failure, exception=Exception(), retry=None)
+            decision = self._decided_by(plain, failure, error)
+            note = f"{decision.reason}; its policy raised {class_path(type(problem))}"
+            return replace(decision, reason=note)
+
+    def _decided_by(self, policy: RetryPolicy, failure: Failure, error: ErrorReport) -> Decision:
+        result, now = None, self._now()
+        if callable(policy.backoff) and self._definition:
+            result = failed_result_of(self._task, self._definition, error, now)
+        at = moments.as_instant(now)
+        return policy.decide(failure, now=at, random=_random, task_result=result)
+
+    def _elapsed(self) -> float:
+        first = self._task.started_at or self._started_at
+        return max(0.0, moments.between(first, self._now()).total_seconds())
+
+    def _ending(self, outcome: Attempt.Outcome, decision: Decision, **details: Any) -> Ending:
+        return Ending(
+            task=self._task,
+            outcome=outcome,
+            decision=decision,
+            started_at=self._started_at,
+            finished_at=self._now(),
+            worker=worker_name(),
+            **details,
+        )
+
+
+def refused(ending: Ending, error: Exception) -> Ending:
+    """Return what is recorded of an ending that the database refuses: a failure saying so."""
+    what = ResultNotStorable(ending.task.name, f"{type(error).__name__} of the database")
+    reason = "the outcome cannot be stored"
+    return replace(
+        ending,
+        outcome=Attempt.Outcome.FAILED,
+        decision=Decision(countdown=None, stop_reason=StopReason.NOT_STORABLE, reason=reason),
+        error=ErrorReport(class_path=class_path(type(what)), message=str(what), traceback=""),
+        exception=what,
+        return_value=None,
+    )
+
+
+def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
+    """Return the policy of a stored Task: its call's options over its definition's.
+
+    Without a definition (its code is gone) the site's policy decides; ``max_retries`` is always the
+    Task's own.
+
+    Raises:
+        TypeError, ValueError: options that are no longer valid.
+    """
+    policy = definition.policy if definition else site_policy().replace(**task.options)
+    if policy.max_retries == task.max_retries:
+        return policy
+    return policy.replace(max_retries=task.max_retries)
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Let go of what the frames of a failure hold, such as a generator with a transaction open."""
+    for one in linked(error):
+        traceback.clear_frames(traceback_of(one))
+
+
+def _encoded(name: str, value: Any) -> Encoded | None:
+    if value is None:
+        return None
+    try:
+        text = call_briefly(partial(codec.dumps, value))
+    except (TypeError, AttemptTimedOut) as error:
+        raise ResultNotStorable(name, str(error)) from error
+    if len(text) > LARGEST_RESULT:
+        raise ResultNotStorable(name, f"it takes {len(text)} bytes, more than {LARGEST_RESULT}")
+    return Encoded(text)

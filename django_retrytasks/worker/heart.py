@@ -1,0 +1,89 @@
+"""The thread that looks after a worker's claim while its main thread runs a function."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from django.db import connections
+
+from django_retrytasks.database.persistence import may_pass
+
+logger = logging.getLogger("django_retrytasks")
+
+# Seconds between two beats. A Task that still runs after so many has its neighbours settled and
+# given back.
+PATIENCE = 1.0
+
+
+class Beating(Protocol):
+    """What a heart beats for."""
+
+    def beat(self) -> None:
+        """Do what is due for it now; called about once a second, by the heart's thread."""
+
+
+class Heart:
+    """The thread that beats for Tasks that run long, one in each worker process.
+
+    It costs short Tasks nothing: it looks once a second, and reaches for the database, on a
+    connection of its own, only when a claim is a second old.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._batch: Beating | None = None
+        self._idle = True
+        self._pid: int | None = None
+
+    @contextmanager
+    def watching(self, batch: Beating) -> Iterator[None]:
+        """Beat for a batch while the body runs."""
+        self._start_once()
+        with self._changed:
+            self._batch = batch
+            if self._idle:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def _start_once(self) -> None:
+        # A fork has the parent's objects but none of its threads.
+        if self._pid != os.getpid():
+            self._changed = threading.Condition()
+            self._pid = os.getpid()
+            name = "retrytasks-heart"
+            threading.Thread(target=self._beat_for_ever, name=name, daemon=True).start()
+
+    def _beat_for_ever(self) -> None:
+        while True:
+            batch = self._wait()
+            try:
+                batch.beat()
+            except Exception as error:
+                _log(error)
+            finally:
+                # Not needed again for a quarter of a lease; and it may be the one that broke.
+                connections.close_all()
+
+    def _wait(self) -> Beating:
+        with self._changed:
+            while True:
+                self._idle = self._batch is None
+                self._changed.wait(None if self._idle else PATIENCE)
+                batch = self._batch
+                if batch is not None and not self._idle:
+                    return batch
+
+
+def _log(error: Exception) -> None:
+    if may_pass(error):
+        logger.warning("Heartbeat is tried again in a second: %s", error)
+    else:
+        logger.error("Heartbeat failed; it is tried again in a second", exc_info=error)

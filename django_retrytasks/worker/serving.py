@@ -1,0 +1,124 @@
+"""Serve a wake-up: claim, call, decide, settle, for about one slice."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+
+from django.db import connections
+
+from django_retrytasks import conf, database, lifecycle
+from django_retrytasks.broker import wakeups
+from django_retrytasks.database.persistence import persist
+from django_retrytasks.lifecycle import Claim, ClaimInDoubt
+from django_retrytasks.lifecycle.lanes import Survey
+from django_retrytasks.values import moments
+
+from . import sessions
+from .attempt import worker_name
+from .batch import Batch
+from .heart import Heart
+from .lookout import Lookout
+from .pace import pace
+
+# A worker woken in vain waits for a Task that comes due within so many seconds.
+EARLY = 0.2
+# Seconds for which to look for work while the database is away. A wake-up that then fails comes
+# again only when django-q2's ``retry`` is over, or with the sweep.
+CLAIM_PATIENCE = 15.0
+
+
+def run(key: str, due: float | None = None) -> None:
+    """Serve a wake-up: run due Tasks of the cluster ``key`` for about one slice.
+
+    Args:
+        key: the cluster's key.
+        due: Unix time of the database's clock for which the wake-up was written; None: at once.
+    """
+    sessions.watch()
+    until = time.monotonic() + conf.get().slice
+    half = until - conf.get().slice / 2
+    lookout = Lookout(key)
+    worked = _run_batch(lookout) or (
+        _wait_for_coming(key, lookout.seen, due) and _run_batch(lookout)
+    )
+    rung = False
+    while worked and time.monotonic() < until:
+        worked = _run_batch(lookout)
+        if worked and not rung and time.monotonic() > half:
+            # In time for the cluster to have the next wake-up at hand when this slice is over.
+            rung = _ring_for_due(key, lookout)
+    if worked:
+        _ring_for_due(key, lookout, least=0 if rung else 1)
+
+
+def run_inline(ids: Iterable[uuid.UUID]) -> None:
+    """Run these Tasks, and those they enqueue, to their end in the calling process.
+
+    Delays are skipped: a retry follows at once.
+    """
+    with lifecycle.running_inline(ids) as pending:
+        while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
+            pending -= {task.pk for task in claim.tasks}
+            Batch(claim, is_inline=True).run()
+
+
+def _run_batch(lookout: Lookout) -> bool:
+    """Claim due Tasks and run them; return whether there were any."""
+    claim = _claim(lookout)
+    if not claim.tasks:
+        return False
+    batch = Batch(claim)
+    # A caller's transaction hides its rows from the heart, which has a connection of its own.
+    is_hidden = connections[database.alias()].in_atomic_block
+    with nullcontext() if is_hidden else _heart.watching(batch):
+        batch.run()
+    return True
+
+
+def _ring_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
+    return persist(lambda: lookout.sees_due() and lifecycle.ring(key, least=least), _soon())
+
+
+def _claim(lookout: Lookout) -> Claim:
+    """Claim due Tasks; where a claim's commit went unanswered, see first whether it holds."""
+    limit, worker, doubtful = pace.limit, worker_name(), Claim()
+
+    def act() -> Claim:
+        nonlocal doubtful
+        if doubtful.tasks and (claim := lifecycle.still_held(doubtful)).tasks:
+            return claim
+        try:
+            return lookout.claim(limit, worker)
+        except ClaimInDoubt as error:
+            doubtful = error.claim
+            raise
+
+    return persist(act, _soon())
+
+
+def _wait_for_coming(key: str, seen: Survey, due: float | None) -> bool:
+    """Wait for a Task that comes due in a moment; ring again where the wake-up came far too early.
+
+    A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
+    """
+    if seen.at is None or seen.wait is None:
+        return False
+    if seen.wait <= EARLY:
+        time.sleep(max(seen.wait, 0))
+        return True
+    if due is not None and (ahead := due - moments.as_instant(seen.at).timestamp()) > 0:
+        wake = wakeups.later(ahead, datetime.fromtimestamp(due, UTC))
+        persist(lambda: wakeups.ring(key, [wake]), _soon())
+    return False
+
+
+_heart = Heart()
+
+
+def _soon() -> float:
+    """Return until when to look for work while the database is away, by the monotonic clock."""
+    return time.monotonic() + CLAIM_PATIENCE

@@ -1,0 +1,102 @@
+"""Tell of attempts: the signals of django.tasks and this package's own, best effort.
+
+Receivers are foreign code. They run in the worker's main thread, after the commit, for at most a
+minute, and an error of theirs is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from django.dispatch import Signal
+
+from django_retrytasks.alerts import letters
+from django_retrytasks.backend import sender_of
+from django_retrytasks.errors.reports import bare_report
+from django_retrytasks.exceptions import NotATask, NotImportable
+from django_retrytasks.lifecycle import Settled
+from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
+from django_retrytasks.tasks import RetryTask
+from django_retrytasks.tasks.results import result_of
+from django_retrytasks.values.contract import task_finished, task_started
+
+from . import sessions
+from .timeouts import call_briefly
+
+logger = logging.getLogger("django_retrytasks")
+
+# Seconds for all receivers that are told of one attempt.
+TELLING = 60.0
+
+
+def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
+    """Send task_started, once in each drive: not for a retry, nor after a snooze."""
+    if not task.internal and task.started_at in (None, task.claimed_at):
+        _tell(task, partial(_send_started, task, definition))
+
+
+def tell_settled(settled: Settled) -> None:
+    """Tell of a committed ending."""
+    if not settled.ending.task.internal:
+        _tell(settled.ending.task, partial(_send_settled, settled))
+
+
+def _tell(task: Task, send: Callable[[], None]) -> None:
+    try:
+        call_briefly(send, TELLING)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # Such as a receiver that hangs, or a site's log handler that cannot show the exception:
+        # send_robust logs, too.
+        words = "Task %s: telling of its attempt failed\n%s"
+        logger.error(words, task.pk, bare_report(error).traceback)
+        sessions.tidy(sessions.in_transaction(), interrupted=True, is_own=False)
+
+
+def _send_started(task: Task, definition: RetryTask[..., Any]) -> None:
+    result = result_of(task, definition)
+    task_started.send_robust(sender_of(result.task), task_result=result)
+
+
+def _send_settled(settled: Settled) -> None:
+    ending, attempt = settled.ending, settled.attempt
+    task, sent = ending.task, {"task": ending.task, "attempt": attempt}
+    has_failed = ending.exception is not None
+    if ending.outcome == Attempt.Outcome.SUCCEEDED:
+        _send(task_succeeded, **sent)
+    elif has_failed:
+        _send(attempt_failed, **sent, exception=ending.exception)
+    if ending.status == Status.RETRYING and has_failed:
+        _send(task_retrying, **sent, run_after=attempt.next_run_after)
+    if task.is_finished:
+        _send_finished(settled)
+
+
+def _send_finished(settled: Settled) -> None:
+    task, exception = settled.ending.task, settled.ending.exception
+    attempts = [settled.attempt] if settled.attempt.number == 1 else None
+    with suppress(NotImportable, NotATask), letters.finishing():
+        result = result_of(task, attempts=attempts)
+        send = partial(task_finished.send_robust, sender_of(result.task), task_result=result)
+        if exception is None:
+            send()
+            return
+        trace = exception.__traceback__
+        try:
+            # The contract of task_finished: its receivers find the exception in sys.exc_info().
+            raise exception
+        except BaseException:
+            send()
+        finally:
+            exception.__traceback__ = trace
+
+
+def _send(to: Signal, **details: Any) -> None:
+    if to.has_listeners(Task):
+        to.send_robust(Task, **details)
