@@ -47,7 +47,7 @@ class TestLook:
 
         first, second = keeper.keep_swept(), keeper.keep_swept()
 
-        assert handed() == ["django_retrytasks.worker.sweeping.sweep"]
+        assert handed() == ["django_retrytasks.worker.sweep"]
         assert first == pytest.approx(100, abs=1)
         assert second == pytest.approx(100, abs=5)
         swept_at = health.check().swept_at
@@ -66,7 +66,7 @@ class TestLook:
 
         keeper.keep_swept()
 
-        assert handed() == ["django_retrytasks.worker.sweeping.sweep"]
+        assert handed() == ["django_retrytasks.worker.sweep"]
 
     @pytest.mark.parametrize("ago", [99, 1000])
     def test_a_look_is_never_followed_by_another_at_once(self, ago: float) -> None:

@@ -38,10 +38,10 @@ class TestRinging:
 
         soon, later = (SignedPackage.loads(wake.payload) for wake in wake_ups())
 
-        assert soon["func"] == later["func"] == "django_retrytasks.worker.serving.run"
+        assert soon["func"] == later["func"] == "django_retrytasks.worker.run"
         assert (soon["args"], later["args"]) == ((KEY, None), (KEY, due.timestamp()))
         assert (soon["timeout"], soon["save"], soon["kwargs"]) == (-1, False, {})
-        assert get_func_repr(soon["func"]) == "django_retrytasks.worker.serving.run"
+        assert get_func_repr(soon["func"]) == "django_retrytasks.worker.run"
 
     def test_running_what_was_pulled_serves_the_tasks(self, driver: Driver) -> None:
         result = tasks.echoes.enqueue(1)
@@ -128,7 +128,7 @@ class TestSchedule:
         call_command("migrate", verbosity=0)
 
         schedule = Schedule.objects.get()
-        assert (schedule.func, schedule.minutes) == ("django_retrytasks.worker.sweeping.sweep", 1)
+        assert (schedule.func, schedule.minutes) == ("django_retrytasks.worker.sweep", 1)
         assert (schedule.schedule_type, schedule.repeats) == (Schedule.MINUTES, -1)
         assert sweep_schedule.has_sweep()
 
