@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import database, lifecycle
+from . import lifecycle
 from .database.schema import advising_to_migrate
 from .models import Encoded, Task
 from .policy import policy_options
@@ -122,7 +122,7 @@ class RetryTasksBackend(BaseTaskBackend):
         """
         pk = _pk_from(result_id)
         with advising_to_migrate():
-            row = Task.objects.using(database.alias()).filter(pk=pk).first() if pk else None
+            row = Task.objects.filter(pk=pk).first() if pk else None
         if row is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(row)

@@ -16,7 +16,6 @@ from typing import Any
 
 from django.db.models import Max
 
-from . import database
 from .broker import sweep_schedule
 from .database.seeks import CountOf, answers, first
 from .lifecycle.lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
@@ -66,7 +65,7 @@ def check() -> Health:
     """Look at the work of all clusters."""
     seen, paused = survey(NOTHING_PAUSED), paused_now()
     lags = {lane: lag for lane, lag in seen.lags.items() if not paused.skips(lane)}
-    counts, found = due_counts(seen.due, COUNT_LIMIT), answers(_tasks(), _of_all())
+    counts, found = due_counts(seen.due, COUNT_LIMIT), answers(Task.objects.all(), _of_all())
     queues = [
         QueueHealth(
             queue_name=name,
@@ -89,7 +88,7 @@ def check() -> Health:
 
 def running() -> TaskQuerySet:
     """Return the Tasks under a claim, by the index that begins with the two columns named."""
-    return _tasks().filter(internal__in=(False, True), status=Status.RUNNING)
+    return Task.objects.filter(internal__in=(False, True), status=Status.RUNNING)
 
 
 def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
@@ -100,13 +99,8 @@ def _by_queue(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
 
 
 def _of_all() -> dict[Any, Any]:
-    attempts = Attempt.objects.using(database.alias()).order_by("-pk")
+    attempts = Attempt.objects.order_by("-pk")
     return {
         "running": CountOf(running().values("pk")),
         "claimed_last": first(attempts, "task__claimed_at"),
     }
-
-
-def _tasks() -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(database.alias())
-    return rows

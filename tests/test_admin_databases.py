@@ -9,7 +9,6 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import router
 from django.test import Client
-from django_q.conf import Conf
 
 from django_retrytasks import worker
 from django_retrytasks.lifecycle import pauses
@@ -30,7 +29,7 @@ VERBS = {
 
 @pytest.fixture(autouse=True, params=["no router", "router"])
 def orm_apart(request: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(Conf, "ORM", "apart")
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": "apart"}
     if request.param == "router":
         monkeypatch.setattr(router, "routers", [ReadsElsewhere()])
         assert (router.db_for_read(Task), router.db_for_write(Task)) == ("default", "apart")

@@ -1,9 +1,10 @@
 """Tasks in another database than the default one: that which ``Q_CLUSTER["orm"]`` names."""
 
+from typing import Any
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import router, transaction
-from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from django_retrytasks import worker
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "apar
 
 
 @pytest.fixture(autouse=True)
-def orm_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conf, "ORM", "apart")
+def orm_apart(settings: Any) -> None:
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": "apart"}
 
 
 def counted(alias: str) -> tuple[int, int]:
@@ -90,3 +91,9 @@ class TestRouter:
         told = tasks.tells_context.get_result(result.id).return_value
         assert told["errors"] == ["builtins.ConnectionError"] * 2
         assert [call["task_result"].attempts for call in calls] == [3]
+
+    def test_so_is_what_a_site_asks_a_model_for(self) -> None:
+        tasks.succeeds.enqueue()
+
+        assert Task.objects.count() == 1
+        assert Task.objects.using("default").count() == 0

@@ -8,7 +8,6 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 from django_q.brokers.orm import ORM
-from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.utils import get_func_repr
@@ -112,10 +111,9 @@ class TestKeys:
 
         assert clusters.key_for(queue_name) == key
 
-    def test_without_orm_the_default_database_is_meant(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(Conf, "ORM", None)
+    @pytest.mark.parametrize("cluster", [{}, {"orm": None}, None])
+    def test_without_orm_the_default_database_is_meant(self, settings: Any, cluster: Any) -> None:
+        settings.Q_CLUSTER = cluster
 
         assert database.alias() == "default"
 

@@ -16,7 +16,6 @@ from django.utils.functional import cached_property
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 
-from django_retrytasks import database
 from django_retrytasks.database.seeks import first
 from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import FINAL, Attempt, Task
@@ -111,7 +110,7 @@ def _read_along(tasks: Sequence[Task]) -> None:
     attempts = Attempt.objects.filter(task=OuterRef("pk"))
     errors = attempts.exclude(exception_class_path="").order_by("-number")
     last = attempts.filter(number=OuterRef("attempt_count"))
-    rows = Task.objects.using(database.alias()).filter(pk__in=[task.pk for task in tasks])
+    rows = Task.objects.filter(pk__in=[task.pk for task in tasks])
     told = rows.alias(size=Length(F("args")) + Length(F("kwargs"))).values_list(
         "pk",
         first(errors, "exception_class_path"),

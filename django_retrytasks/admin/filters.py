@@ -20,7 +20,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import database
 from django_retrytasks.lifecycle import lanes
 from django_retrytasks.models import FailureGroup, Status
 from django_retrytasks.operators.selections import NARROWS, Selection
@@ -207,13 +206,13 @@ FILTERS = (
 
 
 def _of_latest_groups(field: str) -> list[str]:
-    groups = FailureGroup.objects.using(database.alias()).exclude(exception_class_path="")
+    groups = FailureGroup.objects.exclude(exception_class_path="")
     values = groups.order_by("-last_seen_at").values_list(field, flat=True)
     return list(values[:CHOICES_SHOWN])
 
 
 def _group_called(value: str) -> str:
     with suppress(ValueError):
-        groups = FailureGroup.objects.using(database.alias()).filter(pk=uuid.UUID(value))
+        groups = FailureGroup.objects.filter(pk=uuid.UUID(value))
         return str(groups.first() or value)
     return value

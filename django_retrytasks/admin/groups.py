@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import conf, database
+from django_retrytasks import conf
 from django_retrytasks.errors import tracebacks
 from django_retrytasks.models import Attempt, FailureGroup
 from django_retrytasks.values.texts import told
@@ -94,7 +94,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         group = context["original"]
-        attempts = Attempt.objects.using(database.alias()).filter(task=group.sample_id)
+        attempts = Attempt.objects.filter(task=group.sample_id)
         sample = attempts.exclude(traceback="").last()
         counted = recent.of([group], getattr(group, words.NOW)).get(group.pk, recent.NONE)
         context |= {

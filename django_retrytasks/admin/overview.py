@@ -16,7 +16,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import database, health
+from django_retrytasks import health
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.database.seeks import CountOf, answers
 from django_retrytasks.health import COUNT_LIMIT, Health
@@ -118,7 +118,7 @@ def read(asked: str, links: Mapping[str, str]) -> Overview:
     scale = asked if asked in SCALES else next(iter(SCALES))
     found, beside = health.check(), _beside_health()
     now = beside.get("now") or timezone.now()
-    pauses = Pause.objects.using(database.alias()).order_by("paused_at")
+    pauses = Pause.objects.order_by("paused_at")
     return Overview(
         numbers=_numbers(found, beside, now),
         banner=_banner(found, now),
@@ -135,7 +135,7 @@ def _beside_health() -> dict[str, Any]:
         "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
         "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
     }
-    return answers(Task.objects.using(database.alias()), asked)
+    return answers(Task.objects.all(), asked)
 
 
 def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
@@ -266,5 +266,4 @@ def _bars(x: int, of: Mapping[str, int], top: int) -> Iterable[Bar]:
 
 def _of(*statuses: Status) -> TaskQuerySet:
     """Return the site's own Tasks in these statuses, by the index that begins so."""
-    rows: TaskQuerySet = Task.objects.using(database.alias())
-    return rows.filter(internal__in=(False,), status__in=statuses)
+    return Task.objects.filter(internal__in=(False,), status__in=statuses)

@@ -105,8 +105,7 @@ class PauseAdmin(RowsAdmin):
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
         by = request.user.get_username()
         pauses.pause(queue_name=obj.queue_name, name=obj.name, by=by, reason=obj.reason)
-        rows = Pause.objects.using(database.alias())
-        obj.pk = rows.get(queue_name=obj.queue_name, name=obj.name).pk
+        obj.pk = Pause.objects.get(queue_name=obj.queue_name, name=obj.name).pk
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False

@@ -16,7 +16,6 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from django_retrytasks import database
 from django_retrytasks.lifecycle import tallies
 from django_retrytasks.models import FailureGroup, Status, Task
 
@@ -53,7 +52,7 @@ def of(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]
 
     They read what failed so in 7 days of the index (failure_group, finished_at).
     """
-    failed: Any = Task.objects.using(database.alias()).filter(
+    failed: Any = Task.objects.filter(
         failure_group__in=[group.pk for group in groups], status=Status.FAILED
     )
     hourly = _hourly(failed, now)

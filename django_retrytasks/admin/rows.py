@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from django_retrytasks import database
 from django_retrytasks.database import DatabaseNow
 
 from . import lookups, words
@@ -39,7 +38,7 @@ class RowsAdmin(AnyModelAdmin):
         return lookups.allows(self, lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).using(database.alias())
+        rows: QuerySet[Any] = super().get_queryset(request)
         timed: QuerySet[Any] = rows.annotate(**{words.NOW: DatabaseNow()})
         return timed
 

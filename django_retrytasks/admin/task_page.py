@@ -12,7 +12,6 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import database
 from django_retrytasks.broker import wakeups
 from django_retrytasks.errors import tracebacks
 from django_retrytasks.errors.reports import storable
@@ -103,7 +102,7 @@ class Page:
 
 def of(task: Task) -> Page:
     """Return the page of a Task, its latest attempts read in one query."""
-    stored = Attempt.objects.using(database.alias()).filter(task=task)
+    stored = Attempt.objects.filter(task=task)
     attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
     last = attempts[-1] if attempts else None
     succeeded = task.status == Status.SUCCEEDED
@@ -129,10 +128,8 @@ def of(task: Task) -> Page:
 def _group(task: Task) -> FailureGroup | None:
     if task.failure_group_id is None:
         return None
-    groups = FailureGroup.objects.using(database.alias())
     # It may have been pruned, or deleted: nothing holds it in the database.
-    found: FailureGroup | None = groups.filter(pk=task.failure_group_id).first()
-    return found
+    return FailureGroup.objects.filter(pk=task.failure_group_id).first()
 
 
 def _entry(attempt: Attempt) -> Entry:

@@ -15,9 +15,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks import database
 from django_retrytasks.exceptions import Discard
-from django_retrytasks.lifecycle.groups import groups
 from django_retrytasks.models import Attempt, FailureGroup, Task
 from django_retrytasks.tasks import redaction
 from django_retrytasks.tasks.stored import imported
@@ -69,7 +67,7 @@ class Alert:
         Raises:
             Discard: the group has been deleted.
         """
-        found = groups().in_bulk([notice.fingerprint, *notice.groups])
+        found = FailureGroup.objects.in_bulk([notice.fingerprint, *notice.groups])
         group = found.get(notice.fingerprint)
         if group is None:
             raise Discard("the failure group has been deleted")
@@ -214,7 +212,7 @@ def _last_attempt(task_id: uuid.UUID | None, group: FailureGroup) -> Attempt | N
     """Return the last attempt of a Task that failed as the group does: re-driven it may differ."""
     if group.kind == FailureGroup.Kind.RULE:
         return None
-    attempts = Attempt.objects.using(database.alias()).select_related("task")
+    attempts = Attempt.objects.select_related("task")
     # The classes of one group are not all the same where they are made at run time.
     ended_so = Q(task__failure_group=group.pk, next_run_after=None) & ~Q(exception_class_path="")
     alike = attempts.filter(ended_so | Q(exception_class_path=group.exception_class_path))

@@ -10,7 +10,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
-from django_retrytasks import conf, database, lifecycle
+from django_retrytasks import conf, lifecycle
 from django_retrytasks.database import writing
 from django_retrytasks.exceptions import Discard, NotATask, NotImportable
 from django_retrytasks.lifecycle.internal import POLICY, internal_task
@@ -97,7 +97,7 @@ def _may_have_on_failure(task: Task) -> bool:
 
 def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
     """Return the attempts of these failures, without their texts; deleted ones are left out."""
-    attempts = Attempt.objects.using(database.alias()).select_related("task").only(*ANNOUNCED)
+    attempts = Attempt.objects.select_related("task").only(*ANNOUNCED)
     tasks = {uuid.UUID(task_id) for task_id, _ in failed}
     found = attempts.filter(task__in=tasks, number__in={number for _, number in failed})
     by_failure = {(str(attempt.task_id), attempt.number): attempt for attempt in found}
@@ -105,7 +105,7 @@ def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
 
 
 def _attempt_of(task_id: str, number: int) -> Attempt:
-    attempts = Attempt.objects.using(database.alias()).select_related("task")
+    attempts = Attempt.objects.select_related("task")
     found: Attempt | None = attempts.filter(task=uuid.UUID(task_id), number=number).first()
     if found is None:
         raise Discard("the failed Task has been deleted")

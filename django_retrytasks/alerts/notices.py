@@ -23,7 +23,6 @@ from django_retrytasks.lifecycle.groups import (
     GROUP,
     NO_STREAK,
     count_breach,
-    groups,
     locked,
     make_sure_of,
 )
@@ -98,7 +97,12 @@ def take_overdue() -> list[Notice]:
 
     Groups beyond ``ALERT_LIMIT`` are told of by one notice, once in a cooldown.
     """
-    overdue = groups().failing().audible().exclude(pk=FailureGroup.FLOOD).filter(_is_overdue())
+    overdue = (
+        FailureGroup.objects.failing()
+        .audible()
+        .exclude(pk=FailureGroup.FLOOD)
+        .filter(_is_overdue())
+    )
     pks = overdue.order_by("pk").values_list("pk", flat=True)[:SWEEP_LIMIT]
     alone, held = _parted(_due(pks))
     return [*_told(alone), *_told_together(held)]
@@ -117,11 +121,11 @@ def take_recovered() -> list[Notice]:
         name=OuterRef("name"), status=Status.SUCCEEDED, finished_at__gt=OuterRef("last_failed_at")
     )
     is_over = Q(kind=FailureGroup.Kind.RULE) | Exists(succeeded)
-    over = groups().failing().audible().filter(is_over, last_failed_at__lte=quiet)
+    over = FailureGroup.objects.failing().audible().filter(is_over, last_failed_at__lte=quiet)
     over = over.exclude(_is_overdue())
     # Found first, then locked by key: MariaDB locks what it walks over as well.
     rows = locked(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
-    ended = groups().filter(pk__in=[group.pk for group, _ in rows])
+    ended = FailureGroup.objects.filter(pk__in=[group.pk for group, _ in rows])
     ended.update(recovered_at=DatabaseNow(), **NO_STREAK)
     return [
         replace(_notice(group, now), kind=NoticeKind.RECOVERED)
@@ -140,14 +144,14 @@ def _due(fingerprints: Iterable[uuid.UUID]) -> list[Due]:
     """Lock these groups; return those of which there is to be told now."""
     pks, cooldown = list(fingerprints), conf.get().cooldown
     chunks = (pks[start : start + CHUNK] for start in range(0, len(pks), CHUNK))
-    rows = (row for chunk in chunks for row in locked(groups().filter(pk__in=chunk)))
+    rows = (row for chunk in chunks for row in locked(FailureGroup.objects.filter(pk__in=chunk)))
     return [(group, now) for group, now in rows if group.alert_is_due(now, cooldown)]
 
 
 def _told(due: Iterable[Due]) -> list[Notice]:
     for group, now in due:
         told = {"alerted_count": group.streak_count, "alerted_at": now}
-        groups().filter(pk=group.pk).update(**told, **AUDIBLE)
+        FailureGroup.objects.filter(pk=group.pk).update(**told, **AUDIBLE)
     return [_notice(group, now) for group, now in due]
 
 
@@ -194,7 +198,7 @@ def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
 
 def _room(limit: int) -> int:
     """Return how many more groups may be told of one by one now."""
-    alerted = groups().exclude(pk=FailureGroup.FLOOD)
+    alerted = FailureGroup.objects.exclude(pk=FailureGroup.FLOOD)
     alerted = alerted.filter(alerted_at__gt=DatabaseNow() - conf.get().cooldown)
     return max(0, limit - 1 - alerted[:limit].count())
 
@@ -205,7 +209,7 @@ def _wait_for_turn() -> None:
     The flood's group is the lock. Where it is there for that alone it is seen by no one.
     """
     make_sure_of(_flood())
-    unused = groups().filter(pk=FailureGroup.FLOOD, failure_count=0)
+    unused = FailureGroup.objects.filter(pk=FailureGroup.FLOOD, failure_count=0)
     unused._raw_delete(unused.db)
 
 
@@ -224,12 +228,12 @@ def _told_together(held: Sequence[Due]) -> list[Notice]:
     if not held:
         return []
     count_breach(_flood())
-    [(flood, now)] = locked(groups().filter(pk=FailureGroup.FLOOD))
+    [(flood, now)] = locked(FailureGroup.objects.filter(pk=FailureGroup.FLOOD))
     if not flood.alert_is_due(now, conf.get().cooldown):
         return []
     pks = [group.pk for group, _ in held]
     for start in range(0, len(pks), CHUNK):
-        chunk = groups().filter(pk__in=pks[start : start + CHUNK])
+        chunk = FailureGroup.objects.filter(pk__in=pks[start : start + CHUNK])
         chunk.update(alerted_count=F("streak_count"), **AUDIBLE)
     _told([(flood, now)])
     return [_notice_of_flood(flood, [group for group, _ in held], now)]

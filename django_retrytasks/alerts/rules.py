@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_retrytasks import conf, database
+from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.lanes import survey
 from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Status, Task, TaskQuerySet
@@ -238,10 +238,11 @@ def _kind_of(rule: object) -> type[Rule]:
 
 def _finished(status: Status, within: float, **values: str) -> TaskQuerySet:
     """Return the Tasks, internal ones aside, that reached this status within the last seconds."""
-    rows: TaskQuerySet = Task.objects.using(database.alias())
     start = DatabaseNow() - timedelta(seconds=within)
     # Not internal=False: Django before 6.1 writes NOT internal, and SQLite then uses no index.
-    return rows.filter(internal__in=(False,), status=status, finished_at__gt=start, **values)
+    return Task.objects.filter(
+        internal__in=(False,), status=status, finished_at__gt=start, **values
+    )
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -256,8 +257,7 @@ def _start_of_latest(finished: TaskQuerySet) -> datetime | None:
 
 def _audible(pks: list[uuid.UUID]) -> FailureGroupQuerySet:
     """Return groups but for those that are resolved, or muted still."""
-    rows: FailureGroupQuerySet = FailureGroup.objects.using(database.alias())
-    return rows.audible().filter(pk__in=pks).order_by("pk")
+    return FailureGroup.objects.audible().filter(pk__in=pks).order_by("pk")
 
 
 def _shown(number: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from django_retrytasks import conf, database, lifecycle
+from django_retrytasks import conf, lifecycle
 from django_retrytasks.backend import backend_of
 from django_retrytasks.database import writing
 from django_retrytasks.lifecycle import groups
@@ -55,7 +55,7 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
 
 def enqueue_alerts(due: Sequence[Notice]) -> None:
     """Enqueue one Task per notice and sink."""
-    rows = Task.objects.using(database.alias()).only("queue_name", "backend")
+    rows = Task.objects.only("queue_name", "backend")
     samples = rows.in_bulk([notice.sample_id for notice in due])
     path = send_alert.module_path
     alerts = [

@@ -2,9 +2,11 @@
 
 from .clock import DatabaseNow
 from .connection import alias, writing
+from .rows import RowManager
 
 __all__ = [
     "DatabaseNow",
+    "RowManager",
     "alias",
     "writing",
 ]

@@ -118,9 +118,8 @@ def _lock_oldest(shares: Mapping[Lane, int]) -> list[Task]:
 
 def lockable() -> TaskQuerySet:
     """Return the Tasks, to be locked unless another session has: each with the database's time."""
-    rows: TaskQuerySet = Task.objects.using(database.alias())
     now = {DATABASE_NOW: DatabaseNow()}
-    return rows.select_for_update(skip_locked=_skips_locked()).annotate(**now)
+    return Task.objects.select_for_update(skip_locked=_skips_locked()).annotate(**now)
 
 
 def database_now(picked: Task) -> datetime:

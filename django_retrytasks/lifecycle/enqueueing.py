@@ -8,7 +8,6 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from django_retrytasks import database
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import Task
@@ -38,8 +37,7 @@ def _store(tasks: Sequence[Task], is_repeated: bool) -> None:
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = DatabaseNow()
         task.queued_at = task.run_after = run_after or DatabaseNow()
-    rows = Task.objects.using(database.alias())
-    rows.bulk_create(tasks, ignore_conflicts=is_repeated)
+    Task.objects.bulk_create(tasks, ignore_conflicts=is_repeated)
     for task, run_after in zip(tasks, moments, strict=True):
         task.enqueued_at = now
         task.queued_at = task.run_after = run_after or now

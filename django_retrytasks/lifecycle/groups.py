@@ -71,7 +71,7 @@ def count_breach(group: FailureGroup) -> None:
 
 def _add(group: FailureGroup, *, finals: int, attempts: int, sample: uuid.UUID | None) -> None:
     changes = _changes(finals=finals, attempts=attempts, sample=sample)
-    row = groups().filter(pk=group.pk)
+    row = FailureGroup.objects.filter(pk=group.pk)
     if not row.update(**changes):
         group.first_seen_at = group.last_seen_at = DatabaseNow()
         make_sure_of(group)
@@ -85,7 +85,9 @@ def make_sure_of(group: FailureGroup) -> None:
     """
     has_target = connections[database.alias()].features.supports_update_conflicts_with_target
     key = ["fingerprint"] if has_target else None
-    groups().bulk_create([group], update_conflicts=True, update_fields=["name"], unique_fields=key)
+    FailureGroup.objects.bulk_create(
+        [group], update_conflicts=True, update_fields=["name"], unique_fields=key
+    )
 
 
 def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[str, Any]:
@@ -131,9 +133,9 @@ def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
 def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
     asked = as_ids(fingerprints)
     with writing():
-        rows = locked(groups().filter(pk__in=asked))
+        rows = locked(FailureGroup.objects.filter(pk__in=asked))
         pks = [group.pk for group, _ in rows]
-        return int(groups().filter(pk__in=pks).update(**values))
+        return int(FailureGroup.objects.filter(pk__in=pks).update(**values))
 
 
 def prune(kept: timedelta) -> int:
@@ -142,17 +144,13 @@ def prune(kept: timedelta) -> int:
     And no sooner than their alerts have been sent, and their cooldown is over.
     """
     kept = max(kept, conf.get().cooldown + timedelta(days=1))
-    old = groups().exclude(status=GROUP.MUTED).filter(last_seen_at__lt=DatabaseNow() - kept)
+    old = FailureGroup.objects.exclude(status=GROUP.MUTED).filter(
+        last_seen_at__lt=DatabaseNow() - kept
+    )
     found = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
     with writing():
         deleted, _ = old.filter(pk__in=found).delete()
     return deleted
-
-
-def groups() -> FailureGroupQuerySet:
-    """Return all groups, in the database that keeps them."""
-    rows: FailureGroupQuerySet = FailureGroup.objects.using(database.alias())
-    return rows
 
 
 def locked(some: FailureGroupQuerySet) -> list[tuple[FailureGroup, datetime]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from django_retrytasks import database
 from django_retrytasks.broker import clusters
 from django_retrytasks.database import DatabaseNow, seeks
-from django_retrytasks.models import Pause, Status, Task, TaskQuerySet
+from django_retrytasks.models import Pause, Status, Task
 from django_retrytasks.values import moments
 
 from .internal import ANNOUNCE_PRIORITY
@@ -97,7 +97,7 @@ def survey(paused: Paused | None = None) -> Survey:
         paused: what is left out; None: what is paused now.
     """
     paused = paused_now() if paused is None else paused
-    found, now = seeks.earliest(task_rows(), ("queue_name", "priority"), "run_after")
+    found, now = seeks.earliest(Task.objects.all(), ("queue_name", "priority"), "run_after")
     oldest = {(name, n): at for (name, n), at in found.items() if not paused.skips((name, n))}
     return Survey(oldest=oldest, at=now if oldest else None)
 
@@ -115,7 +115,7 @@ def due_counts(due: Due, limit: int) -> dict[Lane, int]:
 
 def due_sql(columns: str) -> str:
     """Return the query for the due Tasks of a lane: to be given its queue's name and priority."""
-    now, _ = task_rows().query.get_compiler(database.alias()).compile(DatabaseNow())
+    now, _ = Task.objects.all().query.get_compiler(database.alias()).compile(DatabaseNow())
     return (
         f"SELECT {columns} FROM {Task._meta.db_table}"  # noqa: S608
         f" WHERE queue_name = %s AND priority = %s AND run_after <= {now}"
@@ -124,17 +124,12 @@ def due_sql(columns: str) -> str:
 
 def queue_names(limit: int) -> list[str]:
     """Return queues that hold Tasks, finished or not, in alphabetical order."""
-    return seeks.distinct(task_rows(), "queue_name", limit)
-
-
-def task_rows() -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(database.alias())
-    return rows
+    return seeks.distinct(Task.objects.all(), "queue_name", limit)
 
 
 def paused_now() -> Paused:
     """Return what is paused."""
-    rows = list(Pause.objects.using(database.alias()).values_list("queue_name", "name"))
+    rows = list(Pause.objects.values_list("queue_name", "name"))
     return Paused(
         queue_names=frozenset(queue_name for queue_name, _ in rows if queue_name),
         names=frozenset(name for _, name in rows if name),

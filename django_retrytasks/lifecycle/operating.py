@@ -11,7 +11,6 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
-from django_retrytasks import database
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import UNFINISHED, Attempt, Encoded, Status, Task
@@ -98,7 +97,7 @@ def _record_cancelled(running: Sequence[Task]) -> None:
         )
         for task in running
     ]
-    Attempt.objects.using(database.alias()).bulk_create(cancelled)
+    Attempt.objects.bulk_create(cancelled)
     by_pk(running).update(attempt_count=F("attempt_count") + 1)
 
 
@@ -137,5 +136,5 @@ def _change(
 
 def _lock(pks: Sequence[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
     """Lock those of these Tasks that have one of these statuses."""
-    rows = Task.objects.using(database.alias()).filter(pk__in=pks, status__in=statuses)
+    rows = Task.objects.filter(pk__in=pks, status__in=statuses)
     return list(rows.select_for_update().order_by("pk"))

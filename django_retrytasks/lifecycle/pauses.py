@@ -9,12 +9,11 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import F
 
-from django_retrytasks import database
 from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import PARKED, Pause, Task
 
-from .lanes import CHUNK, NOTHING_PAUSED, paused_now, survey, task_rows
+from .lanes import CHUNK, NOTHING_PAUSED, paused_now, survey
 
 
 def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "") -> bool:
@@ -36,8 +35,7 @@ def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "
     _refuse_both(queue_name, name)
     about = {"paused_at": DatabaseNow(), "paused_by": by, "reason": reason}
     with writing():
-        rows = Pause.objects.using(database.alias())
-        _, is_new = rows.get_or_create(queue_name=queue_name, name=name, defaults=about)
+        _, is_new = Pause.objects.get_or_create(queue_name=queue_name, name=name, defaults=about)
     return is_new
 
 
@@ -49,7 +47,7 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     """
     _refuse_both(queue_name, name)
     with writing():
-        row = Pause.objects.using(database.alias()).filter(queue_name=queue_name, name=name)
+        row = Pause.objects.filter(queue_name=queue_name, name=name)
         deleted, _ = row.delete()
     while _unpark():
         pass
@@ -61,15 +59,15 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
 def park(tasks: Sequence[Task]) -> None:
     """Move waiting Tasks that are paused to where no claim looks, in the caller's transaction."""
     # Locked, so that a resume that this claim does not see yet waits, and finds them parked.
-    list(Pause.objects.using(database.alias()).select_for_update())
+    list(Pause.objects.select_for_update())
     paused = paused_now()
     held = [task.pk for task in tasks if paused.holds(task)]
-    task_rows().filter(pk__in=held).update(run_after=_parked())
+    Task.objects.filter(pk__in=held).update(run_after=_parked())
 
 
 def _unpark() -> int:
     """Move some parked Tasks back, but none of paused functions; return how many."""
-    rows, lanes = task_rows(), survey(paused=NOTHING_PAUSED).oldest
+    rows, lanes = Task.objects.all(), survey(paused=NOTHING_PAUSED).oldest
     parked = rows.of_lanes(lanes).filter(run_after=_parked()).exclude(name__in=paused_now().names)
     with writing():
         found: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]

@@ -15,8 +15,7 @@ CHUNK = 1000
 
 
 def by_pk(tasks: Sequence[Task]) -> TaskQuerySet:
-    rows: TaskQuerySet = Task.objects.using(database.alias())
-    return rows.filter(pk__in=[task.pk for task in tasks])
+    return Task.objects.filter(pk__in=[task.pk for task in tasks])
 
 
 def update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from django_retrytasks import database
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.errors.reports import storable
@@ -119,7 +118,7 @@ def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
 def _write(settled: Sequence[Settled]) -> None:
     if not settled:
         return
-    Attempt.objects.using(database.alias()).bulk_create([one.attempt for one in settled])
+    Attempt.objects.bulk_create([one.attempt for one in settled])
     _wake_for_retries(settled)
     update_each([(one.ending.task, one.values) for one in settled])
     final = [one for one in settled if one.ending.status == Status.FAILED]

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from django_retrytasks import conf, database
+from django_retrytasks import conf
 from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database import writing
 from django_retrytasks.models import FINAL, Attempt, Status, Task, TaskQuerySet
@@ -64,7 +64,7 @@ def _coming_moments(served: Survey, start: datetime) -> list[datetime]:
     """Return when Tasks for which no wake-up waits come due from a moment to the horizon."""
     end = moments.after(start, wakeups.HORIZON)
     near = [lane for lane, at in served.oldest.items() if at <= end]
-    rows: Any = Task.objects.using(database.alias()).of_lanes(near).exclude(status=Status.RUNNING)
+    rows: Any = Task.objects.of_lanes(near).exclude(status=Status.RUNNING)
     coming = rows.filter(wakeup_id=None, run_after__gt=start, run_after__lte=end)
     found = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
     return list(found[:COMING_READ])
@@ -76,7 +76,7 @@ def prune() -> int:
     In short transactions, for about ten seconds: the next sweep goes on.
     """
     until = time.monotonic() + PRUNE_SECONDS
-    rows = Task.objects.using(database.alias())
+    rows = Task.objects.all()
     old = [rows.finished_before(status, INTERNAL_RETENTION, internal=True) for status in FINAL]
     for status in FINAL:
         kept = conf.get().retention(status)
@@ -104,8 +104,8 @@ def _delete_chunk(tasks: TaskQuerySet) -> int:
     with writing():
         old = tasks.filter(pk__in=found).select_for_update().order_by("pk")
         ids = list(old.values_list("pk", flat=True))
-        attempts = Attempt.objects.using(database.alias()).filter(task__in=ids)
+        attempts = Attempt.objects.filter(task__in=ids)
         attempts._raw_delete(attempts.db)
-        doomed = Task.objects.using(database.alias()).filter(pk__in=ids)
+        doomed = Task.objects.filter(pk__in=ids)
         doomed._raw_delete(doomed.db)
     return len(ids)

@@ -9,7 +9,6 @@ from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import Trunc
 from django.utils import timezone
 
-from django_retrytasks import database
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.database.seeks import answers, first
 from django_retrytasks.models import Status, Tally, Task
@@ -32,20 +31,20 @@ def take() -> None:
     until = whole_minute(now - GRACE)
     with writing():
         # Those of the future are of before the clock was set back.
-        _tallies().filter(Q(minute__lt=until - KEPT) | Q(minute__gte=until)).delete()
+        Tally.objects.filter(Q(minute__lt=until - KEPT) | Q(minute__gte=until)).delete()
     start = _first_ended(counted_until(until - KEPT), until)
     while start is not None:
         end = min(start + STEP, until)
         found = ended(start, end)
         with writing():
             # Another sweep may have counted them meanwhile.
-            _tallies().bulk_create(found, ignore_conflicts=True)
+            Tally.objects.bulk_create(found, ignore_conflicts=True)
         start = _first_ended(end, until)
 
 
 def _first_ended(since: datetime, until: datetime) -> datetime | None:
     """Return the first minute of a time in which something ended, None where nothing did."""
-    rows = Task.objects.using(database.alias())
+    rows = Task.objects.all()
     lately = rows.filter(internal__in=(False,), finished_at__gte=since, finished_at__lt=until)
     statuses = (Status.SUCCEEDED, Status.FAILED)
     by_status = {of: lately.filter(status=of).order_by("finished_at") for of in statuses}
@@ -55,7 +54,7 @@ def _first_ended(since: datetime, until: datetime) -> datetime | None:
 
 def counted_until(since: datetime) -> datetime:
     """Return from when on nothing is counted yet, ``since`` at the earliest."""
-    latest: datetime | None = _tallies().aggregate(at=Max("minute"))["at"]
+    latest: datetime | None = Tally.objects.aggregate(at=Max("minute"))["at"]
     return since if latest is None else max(since, latest + MINUTE)
 
 
@@ -65,15 +64,15 @@ def counted(since: datetime, until: datetime, unit: str = "minute") -> list[Tall
     Where nothing ended there is none.
     """
     slot = Trunc("minute", unit, tzinfo=zone_of(since))
-    those = _tallies().filter(minute__gte=since, minute__lt=until)
+    those = Tally.objects.filter(minute__gte=since, minute__lt=until)
     slots = those.values(slot=slot).order_by("slot")
-    rows = slots.annotate(**{name: Sum(name) for name in COUNTS})
+    rows: Any = slots.annotate(**{name: Sum(name) for name in COUNTS})
     return [Tally(minute=row.pop("slot"), **row) for row in rows]
 
 
 def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
     """Return the tallies of a time, counted now and not stored."""
-    rows: Any = Task.objects.using(database.alias()).filter(
+    rows: Any = Task.objects.filter(
         internal__in=(False,),
         status__in=(Status.SUCCEEDED, Status.FAILED),
         finished_at__gte=since,
@@ -103,8 +102,4 @@ def zone_of(at: datetime) -> tzinfo | None:
 def _now() -> datetime | None:
     """Return the database's time; None where there is no Task yet."""
     asked = {"now": DatabaseNow()}
-    return answers(Task.objects.using(database.alias()), asked).get("now")
-
-
-def _tallies() -> Any:
-    return Tally.objects.using(database.alias())
+    return answers(Task.objects.all(), asked).get("now")

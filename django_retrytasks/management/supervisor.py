@@ -253,7 +253,7 @@ class Supervisor:
         began = time.monotonic()
         try:
             with writing():
-                Task.objects.using(database.alias()).filter(pk=uuid.uuid4()).update(suspect=True)
+                Task.objects.filter(pk=uuid.uuid4()).update(suspect=True)
                 wakeups.delete(wakeups.ring(self._key, [wakeups.now()]))
         except Error as error:
             self._lose_database(error)

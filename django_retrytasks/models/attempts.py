@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_retrytasks.database import RowManager
+
 from .fields import MomentField
 from .tasks import Task
 
@@ -79,6 +81,8 @@ class Attempt(models.Model):
         null=True,
         help_text=_("Earliest moment of the next attempt. Empty if none follows."),
     )
+
+    objects = RowManager["Attempt"]()
 
     class Meta:
         verbose_name = _("attempt")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import DatabaseNow
+from django_retrytasks.database import DatabaseNow, RowManager
 
 from .tasks import Task
 
@@ -162,7 +162,7 @@ class FailureGroup(models.Model):
         _("recovered at"), null=True, help_text=_("When it last recovered.")
     )
 
-    objects: ClassVar[Any] = FailureGroupQuerySet.as_manager()
+    objects = RowManager.from_queryset(FailureGroupQuerySet)()
 
     FLOOD: ClassVar = uuid.UUID("6f7d3a0e-52b7-4a2b-8f50-2a8c1d7f9e44")
     """The fingerprint of the rule that ``ALERT_LIMIT`` is: breached while more groups fail."""

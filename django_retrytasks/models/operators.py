@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from django_retrytasks.database import RowManager
 from django_retrytasks.values.ids import uuid7
 
 
@@ -25,6 +26,8 @@ class Tally(models.Model):
     failed_count = models.PositiveIntegerField(
         _("failed count"), help_text=_("Tasks that failed for good.")
     )
+
+    objects = RowManager["Tally"]()
 
     class Meta:
         verbose_name = _("tally")
@@ -56,6 +59,8 @@ class Pause(models.Model):
         _("paused by"), max_length=150, blank=True, default="", help_text=_("Who paused it.")
     )
     reason = models.TextField(_("reason"), blank=True, default="", help_text=_("Why, in words."))
+
+    objects = RowManager["Pause"]()
 
     class Meta:
         verbose_name = _("pause")
@@ -162,6 +167,8 @@ class Operation(models.Model):
         null=True,
         help_text=_("When it was done or stopped. Empty while it runs."),
     )
+
+    objects = RowManager["Operation"]()
 
     class Meta:
         verbose_name = _("operation")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import DatabaseNow
+from django_retrytasks.database import DatabaseNow, RowManager
 from django_retrytasks.policy import StopReason
 from django_retrytasks.values.ids import uuid7
 
@@ -222,7 +222,7 @@ class Task(models.Model):
         help_text=_("The wake-up written for it, if one still waits."),
     )
 
-    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+    objects = RowManager.from_queryset(TaskQuerySet)()
 
     # Not stored: what a claim found.
     lapsed = False

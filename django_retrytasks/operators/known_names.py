@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django_retrytasks import database
 from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.broker import clusters
 from django_retrytasks.exceptions import RetryTasksError
@@ -54,4 +53,4 @@ def has_function(path: str) -> bool:
 
 def has_tasks(**of: str) -> bool:
     """Tell whether a Task is stored of this ``queue_name``, or of this ``name``."""
-    return bool(Task.objects.using(database.alias()).filter(**of).exists())
+    return bool(Task.objects.filter(**of).exists())

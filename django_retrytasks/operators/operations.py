@@ -59,7 +59,7 @@ def matching(verb: str, selection: Selection) -> TaskQuerySet:
     Raises:
         ValueError: the selection cannot be; the message names what is wrong.
     """
-    rows: TaskQuerySet = Task.objects.using(database.alias())
+    rows: TaskQuerySet = Task.objects.all()
     return selections.select(rows, selection).filter(status__in=CHANGES[verb])
 
 
@@ -81,7 +81,7 @@ def do(verb: str, ids: Iterable[uuid.UUID], **options: Any) -> list[Task]:
     """
     pks = as_ids(ids)
     with writing():
-        rows = Task.objects.using(database.alias()).only("name", "status")
+        rows = Task.objects.only("name", "status")
         found = rows.filter(pk__in=pks, status__in=CHANGES[verb])
         tasks: list[Task] = list(found.select_for_update().order_by("pk"))
         ACTS[verb]([task.pk for task in tasks], **options)
@@ -135,7 +135,7 @@ def start(
 
 
 def _newest_id() -> uuid.UUID:
-    rows = Task.objects.using(database.alias()).order_by("-pk")
+    rows = Task.objects.order_by("-pk")
     newest: uuid.UUID | None = rows.values_list("pk", flat=True).first()
     return newest or uuid.UUID(int=0)
 
@@ -169,7 +169,7 @@ def _step(pk: uuid.UUID) -> float | None:
     operation = _running(pk)
     if operation is None:
         return None
-    canary = Task.objects.using(database.alias()).filter(pk__in=operation.canary_ids)
+    canary = Task.objects.filter(pk__in=operation.canary_ids)
     if canary.unfinished().exists():
         return PAUSE
     try:
@@ -218,14 +218,14 @@ def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
 
 
 def _running(pk: uuid.UUID) -> Operation | None:
-    rows = Operation.objects.using(database.alias()).select_for_update()
+    rows = Operation.objects.select_for_update()
     found: Operation | None = rows.filter(pk=pk, status=STATUS.RUNNING).first()
     return found
 
 
 def _finish(operation: Operation, status: str, because: str = "") -> None:
     values = {"status": status, "stopped_because": because[:255], "finished_at": DatabaseNow()}
-    Operation.objects.using(database.alias()).filter(pk=operation.pk).update(**values)
+    Operation.objects.filter(pk=operation.pk).update(**values)
 
 
 def _refuse(verb: str, countdown: float | None, per_minute: int | None, canary: int) -> None:

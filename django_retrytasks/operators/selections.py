@@ -10,9 +10,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Model
-
-from django_retrytasks import database
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.database.seeks import distinct
 from django_retrytasks.models import FailureGroup, Status, Task, TaskQuerySet
@@ -90,14 +87,13 @@ def as_of_now(selection: Selection) -> Selection:
     _refuse(selection)
     fixed = dict(selection)
     if "search" in fixed:
-        tasks: TaskQuerySet = Task.objects.using(database.alias())
-        name, term, found = _searched(tasks, fixed["search"])
+        name, term, found = _searched(Task.objects.all(), fixed["search"])
         if found is None:
             raise ValueError(f"nothing is found by {fixed['search']!r}")
         fixed["search"] = f"{name}: {term}"
         if name == "error" and "failure_group" not in fixed:
             del fixed["search"]
-            fixed["failure_group"] = ",".join(map(str, _groups_telling(tasks, term)))
+            fixed["failure_group"] = ",".join(map(str, _groups_telling(term)))
     if "within" in fixed:
         starts = [_start_of(fixed.pop("within"))]
         starts += [_moment(fixed["since"])] if "since" in fixed else []
@@ -128,7 +124,7 @@ def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_error(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     # Looked up first: joined, or as a subquery, PostgreSQL reads the Tasks of all groups.
-    groups = FailureGroup.objects.using(rows.db).filter(exception_class_path=value)
+    groups = FailureGroup.objects.filter(exception_class_path=value)
     return rows.filter(failure_group__in=list(groups.values_list("pk", flat=True)))
 
 
@@ -204,13 +200,13 @@ def _of_id(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
         pk = uuid.UUID(term)
     except ValueError:
         return None
-    return rows.filter(pk=pk) if _all(Task, rows).filter(pk=pk).exists() else None
+    return rows.filter(pk=pk) if Task.objects.filter(pk=pk).exists() else None
 
 
 def _of_search_key(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     # The second condition is the index's own.
     keyed = {"search_key": as_search_key(term), "search_key__gt": ""}
-    return rows.filter(**keyed) if _all(Task, rows).filter(**keyed).exists() else None
+    return rows.filter(**keyed) if Task.objects.filter(**keyed).exists() else None
 
 
 def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
@@ -218,25 +214,21 @@ def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
     The functions are few and found by seeks; where they are not few, only the first are looked at.
     """
-    functions = distinct(_all(Task, rows), "name", FUNCTIONS)
+    functions = distinct(Task.objects.all(), "name", FUNCTIONS)
     names = [name for name in functions if f".{term}" in f".{name}"]
     return rows.filter(name__in=names) if names else None
 
 
 def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
-    groups = _groups_telling(rows, term)
+    groups = _groups_telling(term)
     return rows.filter(failure_group__in=groups) if groups else None
 
 
-def _groups_telling(rows: TaskQuerySet, term: str) -> list[uuid.UUID]:
+def _groups_telling(term: str) -> list[uuid.UUID]:
     """Return the failure groups, of the latest, with this in their exception's name or message."""
-    latest = _all(FailureGroup, rows).order_by("-last_seen_at")
+    latest = FailureGroup.objects.order_by("-last_seen_at")
     told = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]
     return [pk for pk, *texts in told if any(term.lower() in text.lower() for text in texts)]
-
-
-def _all(model: type[Model], beside: TaskQuerySet) -> Any:
-    return model._default_manager.using(beside.db)
 
 
 SEARCHES = {"id": _of_id, "key": _of_search_key, "function": _of_function, "error": _of_error}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django_retrytasks import database
 from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import Attempt, Status, Task, Unreadable
 from django_retrytasks.values.contract import TaskError, TaskResultStatus
@@ -73,7 +72,7 @@ def failed_result_of(
 
 def _attempts_of(row: Task) -> list[Attempt]:
     # Not row.attempts: a router may send that to a replica, which lags behind.
-    return list(Attempt.objects.using(database.alias()).filter(task=row.pk))
+    return list(Attempt.objects.filter(task=row.pk))
 
 
 def _readable(value: Any, otherwise: Any) -> Any:

@@ -21,7 +21,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, Error
 from django.utils import timezone
 
-from django_retrytasks import database, health, lifecycle, worker
+from django_retrytasks import health, lifecycle, worker
 from django_retrytasks.broker import clusters
 from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
 from django_retrytasks.errors.reports import class_path
@@ -245,7 +245,7 @@ class Command(BaseCommand):
         Supervisor(key=name or clusters.own_key(), max_stall=max_stall, grace=grace).run()
 
     def _failures(self, *, every: bool) -> None:
-        groups = FailureGroup.objects.using(database.alias()).order_by("-last_seen_at")
+        groups = FailureGroup.objects.order_by("-last_seen_at")
         shown = groups if every else groups.failing()
         for line in _listed(shown):
             self.stdout.write(line)
@@ -334,14 +334,14 @@ def _as_text(found: health.Health) -> Iterable[str]:
 
 
 def _operated() -> Iterable[str]:
-    for row in Operation.objects.using(database.alias()).order_by("-started_at"):
+    for row in Operation.objects.order_by("-started_at"):
         done = f"{row.done_count} of {row.matched_count} done, {row.skipped_count} skipped"
         because = f" ({row.stopped_because})" if row.stopped_because else ""
         yield f"{row.pk}  {row.verb:<7}  {row.status:<7}  {done}{because}"
 
 
 def _paused() -> Iterable[str]:
-    for row in Pause.objects.using(database.alias()).order_by("paused_at"):
+    for row in Pause.objects.order_by("paused_at"):
         kind = "queue" if row.queue_name else "task"
         about = ", ".join(text for text in (row.paused_by, row.reason) if text)
         yield f"{kind} {row}, since {_moment(row.paused_at)}" + (f": {about}" if about else "")
