@@ -72,7 +72,7 @@ def repeats_alert(record: logging.LogRecord) -> bool:
         return _is_ours.get()
     # Of an internal Task, such as the one that sends the alert, nothing else tells.
     name = getattr(record, "task_name", "")
-    is_about_task = bool(name) and not name.startswith(f"{__package__}.")
+    is_about_task = bool(name) and not name.startswith(f"{LOGGER}.")
     return record.name == LOGGER and (is_about_task or str(record.msg).startswith("Alert: "))
 
 

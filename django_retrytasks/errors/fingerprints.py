@@ -113,7 +113,7 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 _FOREIGN: Final = tuple(
     os.path.join(os.path.normcase(path), "")
     for path in (
-        os.path.dirname(__file__),
+        os.path.dirname(os.path.dirname(__file__)),
         os.path.dirname(os.__file__),
         *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
     )
