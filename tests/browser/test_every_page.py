@@ -48,16 +48,25 @@ def _pages_behind_forms(page: Page, shop: Stage) -> Iterator[str]:
     for checkbox in page.locator("input.action-select").all()[:2]:
         checkbox.check()
     page.locator("select[name=action]").select_option("redrive")
-    page.locator("button[name=index]").click()
+    send(page, "button[name=index]")
     yield "some: re-drive"
-    page.locator(".submit-row input[type=submit]").click()
+    send(page, ".submit-row input[type=submit]")
     yield "Tasks, with a message"
     page.goto(pages["one: snooze"])
-    page.locator(".submit-row input[type=submit]").click()
+    send(page, ".submit-row input[type=submit]")
     yield "one: snooze, with an error"
     page.goto(pages["pause, add"])
-    page.locator("input[name=_save]").click()
+    send(page, "input[name=_save]")
     yield "pause, add, with an error"
+
+
+def send(page: Page, button: str) -> None:
+    """Send a form by its button; return when the answer is loaded.
+
+    A click returns at the answer's first byte, while the new document is empty.
+    """
+    with page.expect_navigation():
+        page.locator(button).click()
 
 
 def test_axe_finds_nothing_serious_in_either_theme(browse: Browse, shop: Stage) -> None:
