@@ -1,92 +1,115 @@
-"""Run pytest once on each database that is there, and say plainly which did not run.
+"""Run pytest once on each database that is there, and say plainly what did not run.
 
 `python -m tests.matrix [pytest's arguments]`: SQLite always, PostgreSQL and MariaDB where
-`POSTGRES_URL` and `MARIADB_URL` are set. Without arguments each Django has a database of its own:
-there it runs the tests that start real clusters, and those of the faces and of pure values. So each
-of these runs on every Django and on every database, but not on all nine pairs. Exits with 0 only if
-every run passed.
+`POSTGRES_URL` and `MARIADB_URL` are set. Without arguments each Django has a database of its own
+and runs all tests there. On the other databases it runs the tests of `ROWS`. So every test runs on
+every Django and on every database, and those of `ROWS` on each of the nine pairs.
+
+`python -m tests.matrix --browser [pytest's arguments]`: the tests of the admin in Chromium.
+
+Exits with 0 only if every run passed.
 """
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import django
 
+TESTS = Path(__file__).parent
 URL_VARIABLES = {"PostgreSQL": "POSTGRES_URL", "MariaDB": "MARIADB_URL"}
-CLUSTERS = ["-m", "cluster"]
 OWN_DATABASES = {(5, 2): "SQLite", (6, 0): "MariaDB", (6, 1): "PostgreSQL"}
-# Tests of pages, alerts, messages, documents and pure values.
-FACES = (
-    *("admin*", "alert*", "celery_words", "checks", "codec", "command", "conf", "conformance"),
-    *("contract", "definitions", "demo", "discovery", "docs", "fingerprints", "first_steps"),
-    *("installed_tasks", "kept_alerts", "letters", "moves", "operator_slips", "option_errors"),
-    *("policy", "redaction", "schedules", "sentry", "spellings", "task_object", "terminals"),
-    *("tracebacks", "translations", "webhook*"),
+# The tests of what each Django says to each database in another way.
+ROWS = (
+    *("batches", "failures", "health", "lanes", "lifecycle", "operations", "pauses"),
+    *("persistence", "selections", "sweep", "tallies", "wakeups"),
 )
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+SIDE_BY_SIDE = ("-n", "auto")
+# A class shares a cluster, so it stays in one process.
+CLUSTERS = ("-m", "cluster and not timed", "-n", "2", "--dist", "loadscope")
+ALONE = ("-m", "timed")
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Run the matrix; return the exit code."""
-    results = {"SQLite": run_pytest("SQLite", {})}
+    if arguments[:1] == ["--browser"]:
+        return report({"Chromium": run_browser(arguments[1:])} | missing_databases())
+    results = {"SQLite": run_database("SQLite", {}, arguments)}
     for database, variable in URL_VARIABLES.items():
-        if url := os.environ.get(variable):
-            results[database] = run_pytest(database, {"DATABASE_URL": url})
-        else:
-            results[database] = f"NOT RUN (set {variable} to run it)"
-    return report(results)
+        if database not in missing_databases():
+            url = os.environ[variable]
+            results[database] = run_database(database, {"DATABASE_URL": url}, arguments)
+    return report(results | missing_databases())
+
+
+def missing_databases() -> dict[str, str]:
+    """Return the databases that cannot be tested here, each with the reason."""
+    missing = {
+        database: f"NOT RUN (set {variable} to run it)"
+        for database, variable in URL_VARIABLES.items()
+        if not os.environ.get(variable)
+    }
+    if "MariaDB" not in missing and find_spec("MySQLdb") is None:
+        missing["MariaDB"] = "NOT RUN (set MARIADB_DRIVER=mysqlclient to install its driver)"
+    return missing
 
 
 def own_database() -> str:
-    """Return the database on which this Django runs all tests; SQLite where that is not there."""
-    variable = URL_VARIABLES.get(chosen := OWN_DATABASES.get(django.VERSION[:2], "SQLite"))
-    return chosen if variable and os.environ.get(variable) else "SQLite"
+    """Return the database on which this Django runs all tests; SQLite where that is missing."""
+    chosen = OWN_DATABASES.get(django.VERSION[:2], "SQLite")
+    return "SQLite" if chosen in missing_databases() else chosen
 
 
-def runs_clusters() -> bool:
-    """Whether this Django runs the tests that start clusters: each does if its database is there.
-
-    Where only SQLite is there, the newest Django runs them.
-    """
-    wanted = OWN_DATABASES.get(django.VERSION[:2], "SQLite")
-    if not any(map(os.environ.get, URL_VARIABLES.values())):
-        return wanted == "PostgreSQL"
-    return wanted == own_database()
-
-
-def run_pytest(database: str, variables: dict[str, str]) -> str:
-    """Run pytest with these variables added to the environment; return how it ended, in words."""
+def run_database(database: str, variables: dict[str, str], arguments: list[str]) -> str:
+    """Run a database's share of the tests, or what the arguments name; return how it ended."""
     print(f"\n{database}", flush=True)
-    inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-    for chosen in runs_on(database):
-        command = [sys.executable, "-m", "pytest", *chosen]
-        if code := subprocess.run(command, env=inherited | variables).returncode:
-            return f"failed (pytest's exit code {code})"
-    if sys.argv[1:] or CLUSTERS in runs_on(database):
-        return "passed"
     is_own = database == own_database()
-    return f"passed (without the tests of clusters{'' if is_own else ' and of faces'})"
+    if arguments:
+        runs: list[Sequence[str]] = [arguments]
+    elif is_own:
+        runs = [("-m", "not cluster", *SIDE_BY_SIDE), CLUSTERS, ALONE]
+    else:
+        runs = [("-m", "not cluster", *SIDE_BY_SIDE, *files(ROWS))]
+    for run in runs:
+        if code := run_pytest(run, variables):
+            return f"failed (pytest's exit code {code})"
+    return "passed" if arguments or is_own else "passed (the tests of rows)"
 
 
-def runs_on(database: str) -> list[list[str]]:
-    """Return pytest's arguments for each run on a database: those given, if any are.
+def files(names: Sequence[str]) -> list[str]:
+    """Return the test files of these names, in whichever folder each is."""
+    found = {name: list(TESTS.rglob(f"test_{name}.py")) for name in names}
+    if lost := [name for name, paths in found.items() if not paths]:
+        sys.exit(f"No test file has the name {', '.join(lost)}: correct tests/matrix.py.")
+    return [str(path) for paths in found.values() for path in paths]
 
-    The tests that start clusters measure times, so they are not run side by side.
-    """
-    if sys.argv[1:]:
-        return [sys.argv[1:]]
-    others = ["-m", "not cluster", "-n", "auto"]
-    if database != own_database():
-        return [[*others, *(f"--ignore-glob=tests/test_{face}.py" for face in FACES)]]
-    return [others, *([CLUSTERS] * runs_clusters())]
+
+def run_browser(arguments: list[str]) -> str:
+    """Run the tests in a browser; return how they ended, in words."""
+    if not os.environ.get("CHROMIUM") and not any(map(shutil.which, CHROMIUMS)):
+        return "NOT RUN (apt-get install chromium, or name another one in CHROMIUM)"
+    code = run_pytest([*SIDE_BY_SIDE, str(TESTS / "browser"), *arguments], {})
+    return f"failed (pytest's exit code {code})" if code else "passed"
+
+
+def run_pytest(arguments: Sequence[str], variables: dict[str, str]) -> int:
+    """Run pytest with these variables added to the environment; return its exit code."""
+    inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, env=inherited | variables).returncode
 
 
 def report(results: dict[str, str]) -> int:
-    """Print one line for each database; return 1 if any of them failed."""
-    for database, result in results.items():
-        print(f"{database}: {result}", flush=True)
+    """Print one line for each database or browser; return 1 if any of them failed."""
+    for tested, result in results.items():
+        print(f"{tested}: {result}", flush=True)
     return any(result.startswith("failed") for result in results.values())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
