@@ -131,6 +131,7 @@ class TestOneCluster:
         assert "(attempt 4)" in alert
         assert str(task.pk) in alert
 
+    @pytest.mark.timed
     def test_deferred_tasks_and_their_retries_run_on_time_and_never_early(
         self, tell: Callable[[str], None]
     ) -> None:
@@ -288,6 +289,7 @@ class TestOneCluster:
 
 @pytest.mark.usefixtures("cluster")
 class TestClaims:
+    @pytest.mark.timed
     def test_slow_task_does_not_hold_its_neighbours(self, noted_in: str) -> None:
         # Quick Tasks first, so that workers come to claim many at once: the slow one among them.
         with transaction.atomic():

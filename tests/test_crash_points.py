@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-import django
 import pytest
 from django.conf import settings
 from django.db import connection, connections, transaction
@@ -36,10 +35,7 @@ from tests.machine import (
     violations,
 )
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(django.VERSION < (6, 1), reason="takes long: run with the newest Django"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 Act = Callable[[], object]
 

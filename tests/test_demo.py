@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+from .servers import run_once
+
+pytestmark = [pytest.mark.cluster, run_once, pytest.mark.timeout(600)]
 
 DEMO = Path(__file__).parent.parent / "example_project" / "demo.py"
 # Every process of the demo has this folder in its command line.

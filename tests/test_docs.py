@@ -56,6 +56,7 @@ from django_retrytasks.worker import run
 
 from .cluster import wait_for
 from .receivers import receiving
+from .servers import run_once
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -379,6 +380,7 @@ def waited(attempt: Attempt) -> str:
     return f"{round((attempt.next_run_after - attempt.finished_at).total_seconds())} s"
 
 
+@run_once
 @pytest.mark.cluster
 class TestTutorial:
     def test_does_what_it_says(self, tmp_path: Path) -> None:

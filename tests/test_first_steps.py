@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from .cluster import wait_for
+from .servers import run_once
 from .test_docs import README, blocks, cluster_of, django_admin, has_ended, manage
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, run_once]
 
 
 def test_example_of_the_readme_is_retried_on_a_new_project(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from threading import Condition, Thread
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-import django
 import pytest
 from django.db import connection, connections
 from django.utils import timezone
@@ -27,10 +26,7 @@ from tests import tasks
 from tests.driver import Driver, Outcome
 from tests.machine import delete_everything, end_leases, move_time, violations
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(django.VERSION < (6, 1), reason="takes long: run with the newest Django"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 MOST_ORDERS = 100
 SECONDS_BETWEEN_QUESTIONS = 0.003

@@ -3,7 +3,6 @@
 import os
 from typing import Any
 
-import django
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as options
@@ -17,7 +16,6 @@ from tests.machine import Machine, move_time, violations
 EXAMPLES = int(os.environ.get("RETRYTASKS_MACHINE_EXAMPLES", "20"))
 
 
-@pytest.mark.skipif(django.VERSION < (6, 1), reason="takes long: run with the newest Django")
 @pytest.mark.timeout(600 + EXAMPLES)
 @pytest.mark.django_db(transaction=True)
 def test_the_invariants_hold_whatever_happens_in_whatever_order(settings: Any) -> None:
