@@ -17,6 +17,6 @@ if sys.platform == "win32":
     sys.exit("The demo needs Linux or macOS; on Windows it runs inside WSL.")
 
 if __name__ == "__main__":
-    from story.bootstrap import main
+    from story.setup import main
 
     sys.exit(main())

@@ -1,6 +1,7 @@
-"""Settings of the shop: a small site to copy from.
+"""Settings of the shop.
 
-Every value a deployment changes comes from the environment or from a `.env` file beside manage.py.
+Every value that a deployment changes comes from the environment or from a file `.env` beside
+manage.py.
 """
 
 from pathlib import Path
@@ -63,8 +64,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SQLITE = f"sqlite:///{quote(str(BASE_DIR / 'shop.sqlite3'))}"
 DATABASES = {"default": env.db("DATABASE_URL", default=SQLITE)}
-# Workers keep their connection: connecting anew for every task costs a factor of four.
-DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=600)
+# Workers keep their connection: a new one for every Task costs a factor of four.
+DATABASES["default"]["CONN_MAX_AGE"] = 600
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         # A transaction that reads first and writes later is refused at once ("database is locked")
@@ -79,20 +80,26 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 
 TASKS = {"default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend"}}
 
-WORKERS = env.int("WORKERS", default=2)
+# A mail server that is down delays the mails about it: have a chat's webhook hear of failures, too.
+ALERT_WEBHOOK = env("ALERT_WEBHOOK", default="")
+WEBHOOK = {"sink": "django_retrytasks.alerts.webhook", "url": ALERT_WEBHOOK, "form": "text"}
 
 RETRYTASKS = {
-    "POLICY": {"timeout": 30},  # seconds one attempt may take, where a task says nothing else
-    "ALERTS": ["shop.alerts.mail_admins"],
+    # In seconds: the wait before a retry, and the longest attempt, where a task names no other.
+    "POLICY": {"countdown": env.float("RETRY_COUNTDOWN", default=5.0), "timeout": 30},
+    "ALERTS": ["django_retrytasks.alerts.mail_admins", *([WEBHOOK] if ALERT_WEBHOOK else [])],
     # Seconds between two alerts about failures of one cause, but for the 10th, the 100th and so on.
     "ALERT_COOLDOWN": env.float("ALERT_COOLDOWN", default=3600.0),
+    "SITE_URL": env("SITE_URL", default="http://127.0.0.1:8000"),  # alerts link to the admin
 }
+
+WORKERS = env.int("WORKERS", default=2)
 
 Q_CLUSTER = {
     "name": "shop",
     "orm": "default",  # wake-ups commit and roll back with the Tasks, in the same database
     "workers": WORKERS,
-    # Take no more from the queue than can be worked on: what waits inside a cluster expires there.
+    # As many as workers: a wake-up that waits inside a cluster expires there.
     "queue_limit": WORKERS,
     "bulk": 1,
     "poll": 0.2,  # seconds: how late a retry may start
@@ -103,25 +110,17 @@ Q_CLUSTER = {
     "catch_up": False,  # after a pause one sweep is enough
 }
 
-# Mail: the shop's own letters, and the alerts to ADMINS.
+# Mail: to the customers, and to ADMINS about failures.
 
 MAIL_SERVER = {
     "host": env("EMAIL_HOST", default="localhost"),
     "port": env.int("EMAIL_PORT", default=25),
-    # Without a timeout a silent server holds a worker until the cluster kills it.
+    # Seconds. Without a timeout a silent server holds a worker until the cluster kills it.
     "timeout": env.float("EMAIL_TIMEOUT", default=10.0),
-}
-# Alerts can go by a server of their own: one that is down tells nobody. Used by shop/alerts.py.
-ALERT_MAIL_SERVER = MAIL_SERVER | {
-    "host": env("ALERT_EMAIL_HOST", default=MAIL_SERVER["host"]),
-    "port": env.int("ALERT_EMAIL_PORT", default=MAIL_SERVER["port"]),
 }
 if django.VERSION >= (6, 1):
     SMTP = "django.core.mail.backends.smtp.EmailBackend"
-    MAILERS = {
-        "default": {"BACKEND": SMTP, "OPTIONS": MAIL_SERVER},
-        "alerts": {"BACKEND": SMTP, "OPTIONS": ALERT_MAIL_SERVER},
-    }
+    MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": MAIL_SERVER}}
 else:
     EMAIL_HOST = MAIL_SERVER["host"]
     EMAIL_PORT = MAIL_SERVER["port"]
@@ -131,9 +130,6 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = "shop@example.com"
 
 ADMIN_EMAIL = env("ADMIN_EMAIL", default="admin@example.com")
 ADMINS = [ADMIN_EMAIL] if django.VERSION >= (6, 0) else [("Admin", ADMIN_EMAIL)]
-
-# Seconds between the attempts of orders.tasks.send_email.
-EMAIL_COUNTDOWN = env.float("EMAIL_COUNTDOWN", default=5.0)
 
 LOGGING = {
     "version": 1,
@@ -145,8 +141,7 @@ LOGGING = {
     "loggers": {
         "django_retrytasks": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "django-q": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        # Django logs a failed task too.
-        "django.tasks": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        "django.tasks": {"level": "WARNING"},  # it logs each Task as well
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
 }

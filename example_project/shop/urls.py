@@ -1,8 +1,10 @@
 from django.contrib import admin
 from django.urls import path
-from django.views.generic import RedirectView
+
+from orders import views
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", views.checkout, name="checkout"),
+    path("orders/<uuid:pk>/", views.show_order, name="order"),
     path("admin/", admin.site.urls),
 ]

@@ -1,1 +1,1 @@
-"""The stories that demo.py tells of a shop whose mail fails."""
+"""The machinery of demo.py: a virtual environment, a mail server, a screen and two stories."""

@@ -1,99 +1,139 @@
-"""What the stories share: the cluster they run on, the look at it, and how they end."""
+"""What both stories need: the shop on an empty database, its cluster, and a way to watch it."""
 
-import signal
+import gc
+import logging
+import os
+import secrets
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
-from typing import Any, Generic, TypeVar
+from subprocess import STDOUT, Popen
+from urllib.parse import quote
 
-from django.conf import settings
-from django.utils import timezone
+import django
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.management import call_command
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.core.wsgi import get_wsgi_application
 
-from . import site
-from .screen import LiveScreen, PlainScreen, Screen
-from .smtp import Servers
+from .mail import MailServer
+from .processes import running
+from .screen import Screen
 
-PATIENCE = 60.0  # seconds that a step of a story may take
-TICK = 0.05  # seconds between two looks at the rows: well below the shortest countdown
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+PATIENCE = 300.0  # seconds that a step of a story may take, beside one countdown
+TICK = 0.2  # seconds between two looks at the rows: well below the shortest countdown
 
-Seen = TypeVar("Seen")
+
+Fact = tuple[str, object, object]
+"""Its name, what is so, and what was meant to be so."""
 
 
 class Stalled(Exception):
     """The story does not go on: the cluster has ended, or a step takes too long."""
 
 
-class Story(ABC, Generic[Seen]):
-    """Something that happens to the shop's letters, is seen of them, and can be judged."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    server: MailServer
+    cluster: Popen[bytes]
+    log: Path
+    screen: Screen
+    countdown: float
 
-    def __init__(self, servers: Servers, cluster: Popen[bytes], screen: Screen, log: Path) -> None:
-        self.servers = servers
-        self.screen = screen
-        self.log = log
-        self._cluster = cluster
-
-    @abstractmethod
-    def happen(self) -> None:
-        """Have it happen from beginning to end.
+    def wait_for(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Wait until a condition holds.
 
         Raises:
-            Stalled: it does not get there.
+            Stalled: the cluster has ended, or it takes longer than `patience` and one countdown.
         """
-
-    @abstractmethod
-    def look(self) -> Seen:
-        """Return how things stand, and show it; called several times a second."""
-
-    @abstractmethod
-    def end(self) -> Sequence[str]:
-        """Show what has come of it, and return, in words, what was not meant to."""
-
-    def watch(self, until: Callable[[Seen], bool]) -> None:
-        """Look until that is so.
-
-        Raises:
-            Stalled: the cluster has ended, or it takes too long.
-        """
-        deadline = time.monotonic() + PATIENCE + settings.EMAIL_COUNTDOWN
-        while not until(self.look()):
-            if self._cluster.poll() is not None or time.monotonic() > deadline:
+        deadline = time.monotonic() + patience + self.countdown
+        while not condition():
+            if self.cluster.poll() is not None or time.monotonic() > deadline:
                 raise Stalled
             time.sleep(TICK)
 
+    def is_quiet(self) -> bool:
+        """Return whether no Task waits or runs: each failure has been heard, too."""
+        from django_retrytasks.models import Task
 
-def tell(kind: type[Story[Any]], servers: Servers, home: Path, *, plain: bool, keep: bool) -> int:
+        return not Task.objects.exclude(run_after=None).exists()
+
+
+def tell(options: Namespace, home: Path) -> int:
     """Run a story and return the exit code: 0 if the rows tell it as it was meant."""
-    screen = new_screen(plain=plain)
+    server = MailServer()
+    open_site(server, home, options)
+    from .outage import Outage
+    from .storm import Storm
+
     log = home / "cluster.log"
-    with site.cluster(log) as cluster:
-        story = kind(servers, cluster, screen, log)
+    screen = Screen(plain=options.plain)
+    command = [sys.executable, MANAGE, "qcluster"]
+    with log.open("wb") as output, running(command, stdout=output, stderr=STDOUT) as cluster:
+        stage = Stage(
+            server=server, cluster=cluster, log=log, screen=screen, countdown=options.countdown
+        )
+        story = Storm(stage) if options.storm else Outage(stage)
         with screen.live(), suppress(Stalled):
             story.happen()
-        differences = story.end()
-        if differences:
+        faults = story.end()
+        for fault in faults:
+            screen.say(f"Not as it was meant: {fault}")
+        if faults:
             screen.say(f"The cluster's log is {log}.")
-        if keep:
-            stay(screen, home / "site.log")
-    return 1 if differences else 0
+        if options.keep:
+            serve_admin(screen)
+    return 1 if faults else 0
 
 
-def new_screen(*, plain: bool) -> Screen:
-    kind = LiveScreen if sys.stdout.isatty() and not plain else PlainScreen
-    return kind(timezone.now())
+def open_site(server: MailServer, home: Path, options: Namespace) -> None:
+    """Have the shop use the demo's mail server and database, and migrate that."""
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+        "EMAIL_HOST": server.host,
+        "EMAIL_PORT": str(server.port),
+        # In the storm a server that is slow must not be taken for one that is silent.
+        "EMAIL_TIMEOUT": "10" if options.storm else "1.5",
+        "RETRY_COUNTDOWN": str(options.countdown),
+        "ALERT_COOLDOWN": "10" if options.storm else "3600",
+        "ALERT_WEBHOOK": "",
+    }
+    if not os.environ.get("DATABASE_URL"):
+        database = home / "shop.sqlite3"
+        for path in home.glob(f"{database.name}*"):
+            path.unlink()
+        os.environ["DATABASE_URL"] = f"sqlite:///{quote(str(database))}"
+    django.setup()
+    logging.disable()
+    call_command("migrate", verbosity=0)
+    call_command("loaddata", "products", verbosity=0)
+    # Migrating leaves models behind whose finalizers run when they are collected: not later, for
+    # an exception in a finalizer is dropped, and with it the one that Ctrl-C raises.
+    gc.collect()
 
 
-def stay(screen: Screen, log: Path) -> None:
-    name, password = site.new_login()
-    with site.admin(log) as address, suppress(SystemExit):  # which is how Ctrl-C arrives
-        screen.say(f"\nThe site and its cluster run on until Ctrl-C.\n\n  admin     {address}")
-        screen.say(f"  name      {name}\n  password  {password}")
-        signal.pause()
+def serve_admin(screen: Screen) -> None:
+    """Serve the shop until Ctrl-C, with a new password each time."""
+    from django.contrib.auth.models import User
+
+    password = secrets.token_urlsafe(8)
+    user, _ = User.objects.get_or_create(username="demo", is_staff=True, is_superuser=True)
+    user.set_password(password)
+    user.save()
+    with ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler) as server:
+        server.set_app(StaticFilesHandler(get_wsgi_application()))
+        address = f"http://127.0.0.1:{server.server_port}/"
+        screen.say(f"\nThe site and its cluster run on until Ctrl-C.\n\n  shop      {address}")
+        screen.say(f"  admin     {address}admin/\n  name      demo\n  password  {password}")
+        with suppress(SystemExit):  # Ctrl-C raises it
+            server.serve_forever()
 
 
-def order(subject: str, recipient: str) -> dict[str, Any]:
-    """Return the message that `orders.tasks.send_email` is to send."""
-    return {"subject": subject, "body": "Thank you for your order.", "to": [recipient]}
+def differences(*facts: Fact) -> list[str]:
+    """Return, in words, the facts that are not as they were meant."""
+    return [f"{name}: {found}, not {meant}" for name, found, meant in facts if found != meant]

@@ -1,209 +1,157 @@
-"""The storm: a mail server refuses 500 letters, and the admins get a handful about it."""
+"""The storm: a mail server refuses 500 letters to customers, and the admins get a handful."""
 
 import io
 import re
 import sys
-import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from subprocess import Popen
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import transaction
 from django.db.models import Count
-from orders.tasks import send_email
 
 from django_retrytasks.models import FailureGroup, Status, Task
+from orders.models import Order, Product, Ticket
+from orders.tasks import send_email
 
-from .rows import Cells
-from .screen import Screen
-from .smtp import Letter, Servers
-from .stage import Story, order
-from .verdict import differences
+from .mail import ALWAYS
+from .screen import Cells
+from .stage import Fact, Stage, differences
 
 FAILURES = 500
 TOLD_AT_ONCE = (1, 10, 100)
-MAX_RETRIES = 1
-MOST_LETTERS = 6
-SHOWN = (Status.PENDING, Status.RUNNING, Status.RETRYING, Status.FAILED, Status.SUCCEEDED)
+STATUSES = (Status.PENDING, Status.RUNNING, Status.RETRYING, Status.FAILED, Status.SUCCEEDED)
 HEADINGS = ("arrived", "alert", "failures told", "failures in the rows")
-# How every letter about failures says how many.
-TOLD = re.compile(r"^Failures: (\d+) since ", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(NamedTuple):
     """A letter to the admins, and what was so when it arrived."""
 
-    letter: Letter
     after: float  # seconds since the storm began
+    subject: str
     failed_count: int
 
     @property
     def told_count(self) -> int:
-        """Return how many failures it tells of; 0 if it does not say."""
-        found = TOLD.search(self.letter.text)
-        return int(found[1]) if found else 0
+        """Return how many failures the subject tells of; the first letter gives no number."""
+        number = re.search(r"(\d+) failures", self.subject)
+        return int(number[1]) if number else 1
 
     @property
     def is_recovery(self) -> bool:
-        return "has recovered" in self.letter.subject
+        return "has recovered" in self.subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """How things stand: the Tasks by status, and the letters to the admins, oldest first."""
-
-    counts: Mapping[str, int]
-    alerts: Sequence[Alert]
-
-    @property
-    def failed_count(self) -> int:
-        return self.counts[Status.FAILED]
-
-    @property
-    def told_count(self) -> int:
-        """Return how many failures the admins have been told of."""
-        return max((alert.told_count for alert in self.alerts), default=0)
-
-    @property
-    def failing(self) -> list[Alert]:
-        return [alert for alert in self.alerts if not alert.is_recovery]
-
-    @property
-    def recovered(self) -> list[Alert]:
-        return [alert for alert in self.alerts if alert.is_recovery]
-
-
-class Storm(Story[Weather]):
-    """The letters, the server that refuses them, and what the admins hear of it."""
-
-    def __init__(self, servers: Servers, cluster: Popen[bytes], screen: Screen, log: Path) -> None:
-        super().__init__(servers, cluster, screen, log)
+class Storm:
+    def __init__(self, stage: Stage) -> None:
         if Task.objects.exists():
             sys.exit("The storm counts every Task of its database: give DATABASE_URL an empty one.")
-        self._began = time.monotonic()
-        self._sent_count = 0
+        self._stage = stage
+        self._customers = [f"customer{number}@example.com" for number in range(1, FAILURES + 2)]
+        self._cooldown = settings.RETRYTASKS["ALERT_COOLDOWN"]
+        self._enqueued_count = 0
         self._alerts: list[Alert] = []
 
     def happen(self) -> None:
-        """Have ever more fail until all have been told of; mend the mail server."""
-        self.servers.alerts.answer()
-        self._say(
-            "The mail server of the shop's letters is down; the alerts have one of their own. "
-            "The 1st failure is told at once, then the 10th, the 100th, and the rest after a while."
+        """Have ever more Tasks fail until all have been told of; mend the mail server."""
+        self._stage.server.refusals = dict.fromkeys(self._customers, ALWAYS)
+        self._stage.server.answer()
+        self._stage.screen.say(
+            "The mail server refuses letters to customers, and takes those to the admins. The 1st "
+            "failure is told at once, then the 10th, the 100th, and the rest after a while."
         )
-        for total in (*TOLD_AT_ONCE, FAILURES):
-            self._fail(total)
+        for total in TOLD_AT_ONCE:
+            self._have_failed(total)
+            self._wait_until_told(total)
+        self._have_failed(FAILURES)
         self._wait_for_cooldown()
         self._sweep("it tells what failed since the last alert")
-        self.watch(lambda weather: weather.told_count == FAILURES)
-        self.servers.shop.answer()
-        self._send(1)
-        self.watch(lambda weather: weather.counts[Status.SUCCEEDED] == 1)
+        self._wait_until_told(FAILURES)
+        self._stage.server.refusals = {}
+        self._stage.screen.say("The mail server takes all letters.")
+        self._enqueue(1)
+        self._wait(lambda counts: counts[Status.SUCCEEDED] == 1)
         self._sweep("it finds quiet and a success, which is a recovery")
-        self.watch(lambda weather: bool(weather.recovered))
-
-    def look(self) -> Weather:
-        weather = self._weather()
-        shown = {str(status.label): weather.counts[status] for status in SHOWN}
-        self.screen.tally(shown, [*self.servers.shop.news, *self.servers.alerts.news])
-        return weather
+        self._wait(lambda counts: self._alerts[-1].is_recovery and self._stage.is_quiet())
 
     def end(self) -> Sequence[str]:
-        weather, groups = self._weather(), list(FailureGroup.objects.all())
-        found = list(faults(weather, groups))
-        self.screen.say("\nThe letters to the admins, and what the rows said as each arrived:\n")
-        self.screen.table(HEADINGS, [alert_line(alert) for alert in weather.alerts])
-        self.screen.say("")
-        for text in [f"Not as it was meant: {fault}" for fault in found]:
-            self.screen.say(text)
-        self._say(summary(weather, groups))
-        return found
+        """Show what has come of it, and return, in words, what was not meant to."""
+        failed_count, groups = self._look()[Status.FAILED], list(FailureGroup.objects.all())
+        counts, screen = [group.failure_count for group in groups], self._stage.screen
+        screen.say("\nThe letters to the admins, and the rows as each arrived:\n")
+        screen.table(HEADINGS, map(alert_line, self._alerts))
+        screen.say(
+            f"\n{failed_count} Tasks FAILED, {len(groups)} FailureGroup "
+            f"(failure_count {', '.join(map(str, counts))}), "
+            f"{len(self._alerts)} letters to the admins."
+        )
+        unconfirmed = Order.objects.filter(status=Order.Status.UNCONFIRMED)
+        return differences(
+            ("FAILED Tasks", failed_count, FAILURES),
+            ("failures of each group", counts, [FAILURES]),
+            ("unconfirmed orders", unconfirmed.count(), FAILURES),
+            ("tickets", Ticket.objects.count(), FAILURES),
+            *self._letter_facts(),
+        )
 
-    def _fail(self, total: int) -> None:
-        """Have so many failed in all, and told of where that is to be at once."""
-        self._send(total - self._sent_count)
-        self.watch(lambda weather: weather.failed_count == total)
-        if total in TOLD_AT_ONCE:
-            self.watch(lambda weather: weather.told_count == total)
+    def _letter_facts(self) -> Iterator[Fact]:
+        told = [alert.told_count for alert in self._alerts if not alert.is_recovery]
+        recovered = [alert.told_count for alert in self._alerts if alert.is_recovery]
+        allowed = len(TOLD_AT_ONCE) + int(self._stage.screen.seconds / self._cooldown)
+        early = [alert.subject for alert in self._alerts if alert.told_count > alert.failed_count]
+        yield "failures told", told, sorted({*told, *TOLD_AT_ONCE, FAILURES})
+        yield "failures told within a cooldown", told[allowed:], []
+        yield "failures told with the recovery", recovered, [FAILURES]
+        yield "letters ahead of the rows", early, []
 
-    def _send(self, count: int) -> None:
-        first, self._sent_count = self._sent_count + 1, self._sent_count + count
-        self._say(f"Letters to be sent: {count}.")
-        calls = [
-            (order(f"Order {number}", f"customer{number}@example.com"),)
-            for number in range(first, self._sent_count + 1)
-        ]
-        send_email.using(max_retries=MAX_RETRIES).enqueue_many(calls)
+    def _have_failed(self, total: int) -> None:
+        self._enqueue(total - self._enqueued_count)
+        self._wait(lambda counts: counts[Status.FAILED] == total)
+
+    def _enqueue(self, count: int) -> None:
+        """Have the orders of so many more customers confirmed, with one retry each."""
+        self._stage.screen.say(f"Letters to be sent: {count}.")
+        product = Product.objects.earliest("pk")
+        customers = self._customers[self._enqueued_count :][:count]
+        orders = [Order(product=product, email=customer) for customer in customers]
+        with transaction.atomic():
+            Order.objects.bulk_create(orders)
+            send_email.using(max_retries=1).enqueue_many([(order.pk,) for order in orders])
+        self._enqueued_count += count
+
+    def _wait_until_told(self, count: int) -> None:
+        self._wait(lambda counts: any(alert.told_count == count for alert in self._alerts))
 
     def _wait_for_cooldown(self) -> None:
-        cooldown = settings.RETRYTASKS["ALERT_COOLDOWN"]
-        over = time.monotonic() + cooldown
-        self._say(f"All have failed. The next alert is due {cooldown:g} s after the last.")
-        self.watch(lambda weather: time.monotonic() > over)
+        over = time.monotonic() + self._cooldown
+        self._stage.screen.say(f"The next alert is due {self._cooldown:g} s after the last.")
+        self._wait(lambda counts: time.monotonic() > over)
 
     def _sweep(self, finding: str) -> None:
-        self._say(
-            "The demo runs `manage.py retrytasks sweep`, as the cluster does every minute: "
-            f"{finding}."
+        self._stage.screen.say(
+            f"The demo runs `manage.py retrytasks sweep`, as the cluster each minute: {finding}."
         )
         call_command("retrytasks", "sweep", stdout=io.StringIO())
 
-    def _weather(self) -> Weather:
+    def _wait(self, condition: Callable[[dict[str, int]], bool]) -> None:
+        self._stage.wait_for(lambda: condition(self._look()))
+
+    def _look(self) -> dict[str, int]:
+        """Show how things stand, and return how many Tasks have each status."""
         # Letters first: rows read after them are never behind them.
-        letters = self.servers.alerts.received(settings.ADMIN_EMAIL)
+        letters = self._stage.server.received(settings.ADMIN_EMAIL)
         rows = Task.objects.filter(internal=False).values_list("status").annotate(Count("pk"))
-        counts = {**dict.fromkeys(SHOWN, 0), **dict(rows)}
-        after = time.monotonic() - self._began
-        self._alerts += [
-            Alert(letter=letter, after=after, failed_count=counts[Status.FAILED])
-            for letter in letters[len(self._alerts) :]
-        ]
-        return Weather(counts=counts, alerts=self._alerts)
-
-    def _say(self, text: str) -> None:
-        self.screen.say(textwrap.fill(text, 78))
-
-
-# ---- the verdict
-
-
-def faults(weather: Weather, groups: Sequence[FailureGroup]) -> Iterator[str]:
-    """Yield, in words, each point in which what happened is not what was meant to happen."""
-    told = [alert.told_count for alert in weather.failing]
-    yield from differences("FAILED Tasks", weather.failed_count, FAILURES)
-    yield from differences("failure groups", [g.failure_count for g in groups], [FAILURES])
-    if not 1 <= len(told) <= MOST_LETTERS:
-        yield f"letters about the failures: {len(told)}, expected 1 to {MOST_LETTERS}"
-    if not all(earlier < later for earlier, later in pairwise([0, *told])):
-        yield f"failures told: {told}, expected to rise"
-    for alert in weather.alerts:
-        if alert.told_count > alert.failed_count:
-            yield f"{alert.letter} tells of {alert.told_count} failures of {alert.failed_count}"
-    told_at_last = [alert.told_count for alert in weather.recovered]
-    yield from differences("failures told by recovered letters", told_at_last, [FAILURES])
-
-
-# ---- the report
+        counts = {**dict.fromkeys(STATUSES, 0), **dict(rows)}
+        after, failed = self._stage.screen.seconds, counts[Status.FAILED]
+        self._alerts += [Alert(after, each, failed) for each in letters[len(self._alerts) :]]
+        now = [(str(status.label), str(counts[status])) for status in STATUSES]
+        news = [f"the admins receive {alert.subject!r}" for alert in self._alerts]
+        self._stage.screen.show(("status", "Tasks"), [], now, news)
+        return counts
 
 
 def alert_line(alert: Alert) -> Cells:
     counts = (str(alert.told_count), str(alert.failed_count))
-    return (f"{alert.after:.1f} s", alert.letter.subject, *counts)
-
-
-def summary(weather: Weather, groups: Sequence[FailureGroup]) -> str:
-    """Say in one paragraph what the rows and the letters amount to."""
-    counts = ", ".join(
-        f"failure_count {group.failure_count} after {group.failed_attempt_count} failed attempts"
-        for group in groups
-    )
-    return (
-        f"{weather.failed_count} Tasks FAILED, {len(groups)} FailureGroup ({counts}): "
-        f"{len(weather.failing)} letters about the failures, "
-        f"{len(weather.recovered)} about the recovery."
-    )
+    return (f"{alert.after:.1f} s", alert.subject, *counts)
