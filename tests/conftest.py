@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Driver
-from tests.receivers import Receiver, receiving
+from tests.support.driver import Driver
+from tests.support.http_receiver import Receiver, receiving
 
 # They have settings of their own, and need a browser: `tox -e browser` runs them.
 collect_ignore = ["browser"]

@@ -64,7 +64,7 @@ DATABASES = {
 
 SECRET_KEY = "for tests only"
 USE_TZ = True
-ROOT_URLCONF = "tests.urls"
+ROOT_URLCONF = "tests.admin.urls"
 STATIC_URL = "static/"
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -42,9 +42,9 @@ from django_retrytasks.values.contract import (
     task_finished,
     task_started,
 )
-from tests import tasks
-from tests.driver import Driver, received
-from tests.third_party import tasks as plain
+from tests.support import tasks
+from tests.support.driver import Driver, received
+from tests.support.third_party import tasks as plain
 
 pytestmark = pytest.mark.django_db
 
@@ -155,7 +155,7 @@ class TestEnqueue:
         result = async_to_sync(plain.fetches.aenqueue)("/")
 
         assert (result.status, result.args) == (TaskResultStatus.READY, ["/"])
-        assert Row.objects.get(pk=result.id).name == "tests.third_party.tasks.fetches"
+        assert Row.objects.get(pk=result.id).name == "tests.support.third_party.tasks.fetches"
 
     def test_an_id_is_a_short_string(self) -> None:
         assert len(tasks.succeeds.enqueue().id) == 36
@@ -298,7 +298,7 @@ class TestGetResult:
 
     def test_a_result_whose_function_is_gone_names_it(self) -> None:
         result = tasks.succeeds.enqueue()
-        Row.objects.filter(pk=result.id).update(name="tests.tasks.has_gone")
+        Row.objects.filter(pk=result.id).update(name="tests.support.tasks.has_gone")
 
         with pytest.raises(NotImportable, match=r"tests\.tasks\.has_gone cannot be imported"):
             backend().get_result(result.id)
@@ -334,8 +334,8 @@ def test_another_process_runs_it_and_this_one_reads_it() -> None:
         "import django; django.setup();"
         "from django.db import connection;"
         "from django_retrytasks import worker;"
-        "from tests.driver import Driver, KEY;"
-        "from tests.third_party.tasks import prints_at_third_attempt as task;"
+        "from tests.support.driver import Driver, KEY;"
+        "from tests.support.third_party.tasks import prints_at_third_attempt as task;"
         f"result = task.get_result('{result.id}');"
         "[Driver().attempt(result) for _ in range(3)];"
         "result.refresh();"
@@ -927,7 +927,7 @@ class TestTaskObject:
 
     def test_it_has_the_name_and_path_of_its_function(self) -> None:
         assert plain.breaks.name == "breaks"
-        assert plain.breaks.module_path == "tests.third_party.tasks.breaks"
+        assert plain.breaks.module_path == "tests.support.third_party.tasks.breaks"
         assert import_string(plain.breaks.module_path) is plain.breaks
 
     def test_using_makes_another_and_leaves_it_as_it_was(self) -> None:
@@ -998,7 +998,7 @@ class TestTaskObject:
         assert pickle.loads(pickle.dumps(result)) == copy.deepcopy(result) == result
         assert pickle.loads(pickle.dumps(result)).return_value == 3
 
-    @pytest.mark.parametrize("path", ["does.not.exist", "tests.tasks.gone"])
+    @pytest.mark.parametrize("path", ["does.not.exist", "tests.support.tasks.gone"])
     def test_a_pickle_whose_function_has_gone_is_not_read(self, path: str) -> None:
         make, (_, values) = tasks.echoes.__reduce__()
 
@@ -1070,7 +1070,7 @@ class TestThirdParty:
 
 class TestBesideAsyncTask:
     def test_a_package_of_django_q2_calls_the_function_that_is_decorated_by_now(self) -> None:
-        package = async_task("tests.tasks.echoes", 5, other=6, sync=True, save=True)
+        package = async_task("tests.support.tasks.echoes", 5, other=6, sync=True, save=True)
 
         assert fetch(package).result == [5, 6]
         assert not Row.objects.exists()

@@ -18,8 +18,8 @@ from django_retrytasks import health
 from django_retrytasks.broker import sweep_schedule
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.models import Task
-from tests import tasks
-from tests.driver import Driver
+from tests.support import tasks
+from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
 

@@ -30,9 +30,9 @@ from django_retrytasks.values.contract import (
     task_finished,
     task_started,
 )
-from tests import tasks
-from tests.driver import Driver, received
-from tests.third_party import tasks as plain
+from tests.support import tasks
+from tests.support.driver import Driver, received
+from tests.support.third_party import tasks as plain
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,7 @@ from django_retrytasks import lifecycle
 from django_retrytasks.lifecycle import groups, pauses
 from django_retrytasks.models import Attempt, FailureGroup, Operation, Pause, Task
 from django_retrytasks.operators import operations
-from tests.driver import Driver
+from tests.support.driver import Driver
 
 from .settings import SITE
 

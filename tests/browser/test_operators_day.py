@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from webshop import outage, payments, stock
 
 from django_retrytasks.models import Operation, Status, Task
-from tests.cluster import is_idle, running_cluster, wait_for
+from tests.support.cluster import is_idle, running_cluster, wait_for
 
 from .conftest import Browse
 from .stage import PASSWORD, operator

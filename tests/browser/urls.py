@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from tests.urls import urlpatterns as admin_urls
+from tests.admin.urls import urlpatterns as admin_urls
 
 
 def no_icon(request: HttpRequest) -> HttpResponse:

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from django_q.models import OrmQ
 
 from django_retrytasks.models import Status, Task
-from tests.processes import Command, Supervised, send, session
+from tests.support.processes import Command, Supervised, send, session
 
 # Seconds a worker's claim holds without a heartbeat in such a run.
 LEASE = 6.0

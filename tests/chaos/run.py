@@ -20,8 +20,8 @@ from django_retrytasks.models import Attempt, Task
 from tests.chaos.bodies import acts
 from tests.chaos.faults import LEASE, Faults
 from tests.chaos.invariants import violations
-from tests.cluster import wait_for
-from tests.processes import Command, Stock, Supervised, send
+from tests.support.cluster import wait_for
+from tests.support.processes import Command, Stock, Supervised, send
 
 MAX_STALL = 6.0
 # Seconds: the least and the most between two faults, and between two lines of progress.

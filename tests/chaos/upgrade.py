@@ -28,8 +28,8 @@ from django.db import connections
 from django_retrytasks.models import Attempt, Task
 from tests.chaos.faults import LEASE
 from tests.chaos.invariants import violations
-from tests.cluster import wait_for
-from tests.processes import BEGUN, Supervised
+from tests.support.cluster import wait_for
+from tests.support.processes import BEGUN, Supervised
 
 HERE = Path(__file__).parent.parent.parent
 # Enqueues five Tasks a second, of the release in whose directory it is started.

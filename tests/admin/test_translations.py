@@ -1,0 +1,447 @@
+"""The languages of the admin: the catalogs against the sources, and the pages as they are read."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.extract import DEFAULT_KEYWORDS, extract
+from babel.messages.mofile import read_mo, write_mo
+from babel.messages.pofile import read_po
+from django.test import Client
+from django.utils.translation import get_language_info, override
+from django.utils.translation.template import templatize
+
+import django_retrytasks
+from django_retrytasks import Retry, RetryPolicy
+from django_retrytasks.alerts import Alert, sinks
+from django_retrytasks.alerts.notices import NoticeKind
+from django_retrytasks.database import DatabaseNow
+from django_retrytasks.lifecycle import groups, pauses
+from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.operators import operations
+from django_retrytasks.policy import Failure, FailureKind
+from django_retrytasks.values.texts import told
+from tests.support import tasks
+from tests.support.driver import Driver
+
+PACKAGE = Path(django_retrytasks.__file__).parent
+COMPLETE = ("de", "zh_Hans")
+PARTIAL = ("ar",)
+ADMIN = "/admin/retrytasks/"
+KEYWORDS = {
+    **DEFAULT_KEYWORDS,
+    "gettext_lazy": None,
+    "gettext_noop": None,
+    "ngettext_lazy": (1, 2),
+    "pgettext_lazy": ((1, "c"), 2),
+    "npgettext_lazy": ((1, "c"), 2, 3),
+}
+PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|%[a-z]")
+
+Key = tuple[str | None, str]
+"""A text's context and its English, in the singular."""
+
+
+def catalog(language: str, kind: str = "po") -> Catalog:
+    path = PACKAGE / "locale" / language / "LC_MESSAGES" / f"django.{kind}"
+    with path.open("rb") as file:
+        read: Catalog = read_po(file, locale=language) if kind == "po" else read_mo(file)
+    return read
+
+
+def entries(of: Catalog) -> dict[Key, tuple[list[str], list[str]]]:
+    """Return the English and the translations of each entry, its plural forms among them."""
+    return {
+        (message.context, _listed(message.id)[0]): (_listed(message.id), _listed(message.string))
+        for message in of
+        if message.id
+    }
+
+
+def _listed(text: Any) -> list[str]:
+    return [text] if isinstance(text, str) else list(text)
+
+
+def in_sources() -> set[Key]:
+    """Return the texts that are marked in the package's modules and templates."""
+    found: set[Key] = set()
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix == ".py":
+            found |= set(_marked(path.read_bytes()))
+        elif "templates" in path.parts and path.is_file():
+            # On one line it has no indentation that a tokenizer could refuse.
+            line = " ".join(templatize(path.read_text()).split("\n")).strip()
+            found |= set(_marked(line.encode()))
+    return found
+
+
+def _marked(source: bytes) -> Iterator[Key]:
+    for _line, text, _comments, context in extract("python", BytesIO(source), keywords=KEYWORDS):
+        yield context, _listed(text)[0]
+
+
+class TestCatalogs:
+    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
+    def test_have_the_texts_of_the_sources_and_no_others(self, language: str) -> None:
+        marked, known = in_sources(), set(entries(catalog(language)))
+
+        assert len(marked) > 400
+        assert (sorted(map(str, marked - known)), sorted(map(str, known - marked))) == ([], [])
+
+    @pytest.mark.parametrize("language", COMPLETE)
+    def test_of_german_and_chinese_leave_nothing_out(self, language: str) -> None:
+        pairs = entries(catalog(language))
+
+        assert [english for english, words in pairs.values() if not all(words)] == []
+
+    def test_of_arabic_have_what_the_list_says(self) -> None:
+        pairs = entries(catalog("ar"))
+        needed: list[Key] = [
+            (None, str(label)) for label in [*Status.labels, *Operation.Verb.labels]
+        ]
+
+        assert [key for key in needed if not all(pairs[key][1])] == []
+
+    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
+    def test_have_nothing_fuzzy_and_nothing_obsolete(self, language: str) -> None:
+        read = catalog(language)
+
+        assert [message.id for message in read if message.fuzzy] == []
+        assert list(read.obsolete) == []
+
+    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
+    def test_have_the_plural_forms_of_their_language(self, language: str) -> None:
+        read = catalog(language)
+        forms = {"de": 2, "zh_Hans": 1, "ar": 6}[language]
+
+        plural = [message for message in read if not isinstance(message.id, str)]
+
+        assert plural
+        assert read.num_plurals == forms
+        assert {len(_listed(message.string)) for message in plural} == {forms}
+
+    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
+    def test_keep_the_placeholders(self, language: str) -> None:
+        wrong = [
+            words
+            for english, translated in entries(catalog(language)).values()
+            for words in translated
+            if words and sorted(PLACEHOLDER.findall(words)) not in _placeholders(english)
+        ]
+
+        assert wrong == []
+
+    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
+    def test_are_compiled(self, language: str) -> None:
+        written, compiled = catalog(language), BytesIO()
+        for message in list(written):
+            if not all(_listed(message.string)):
+                written.delete(message.id, message.context)
+        write_mo(compiled, written)
+        compiled.seek(0)
+
+        assert entries(catalog(language, "mo")) == entries(read_mo(compiled))
+
+
+def _placeholders(english: Iterable[str]) -> list[list[str]]:
+    return [sorted(PLACEHOLDER.findall(text)) for text in english]
+
+
+# ---- the pages
+
+
+class Words(HTMLParser):
+    """Collects what is read on a page: its text, and the attributes that are shown or spoken."""
+
+    SPOKEN = ("title", "aria-label", "placeholder", "data-label", "data-rt-copy")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._hidden = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden = tag in ("script", "style")
+        given = dict(attrs)
+        shown = [given.get(name) for name in self.SPOKEN]
+        if given.get("type") == "submit":
+            shown.append(given.get("value"))
+        self.found += filter(None, shown)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.found.append(data)
+
+
+def read(markup: str) -> str:
+    words = Words()
+    words.feed(markup)
+    return re.sub(r"\s+", " ", " ".join(words.found))
+
+
+def ask(client: Client, url: str, language: str) -> str:
+    response = client.get(url, headers={"accept-language": language})
+    assert response.status_code == 200, (url, response)
+    return response.content.decode()
+
+
+def sentences(language: str) -> dict[str, re.Pattern[str]]:
+    """Return the English texts of three words and more that the language has others for."""
+    english = [
+        text
+        for texts, translated in entries(catalog(language)).values()
+        for text in texts
+        if texts != translated and len(PLACEHOLDER.sub("", text).split()) > 2
+    ]
+    return {text: _pattern(text) for text in english}
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    literal = map(re.escape, PLACEHOLDER.split(text))
+    return re.compile(r"(?<!\w)" + r"\S.{0,80}?".join(literal) + r"(?!\w)")
+
+
+@pytest.fixture
+def languages(settings: Any) -> Iterator[None]:
+    sessions, *others = settings.MIDDLEWARE
+    settings.MIDDLEWARE = [sessions, "django.middleware.locale.LocaleMiddleware", *others]
+    settings.RETRYTASKS = {"ALERTS": []}
+    # The middleware leaves the language of the last request behind.
+    with override("en"):
+        yield
+
+
+@pytest.fixture
+def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
+    """Return the URLs of all kinds of pages, with Tasks and groups in all kinds of states."""
+    rows = [driver.task_in(status) for status in Status]
+    retried = tasks.always_fails.enqueue("no luck")
+    driver.attempt(retried)
+    exhausted = tasks.always_fails.enqueue("no luck")
+    for _ in range(4):
+        driver.attempt(exhausted)
+    tasks.fails_once_for_all.enqueue()
+    tasks.echoes.using(run_after=timedelta(days=3), max_retries=None).enqueue("later")
+    driver.run_due()
+    pauses.pause(queue_name="emails", by="ada", reason="moves")
+    pauses.pause(name=tasks.succeeds.module_path)
+    operation = operations.start(Operation.Verb.SNOOZE, {"queue_name": "emails"}, countdown=5)
+    operations.stop(operation.pk, "by ada: enough")
+    FailureGroup.objects.create(
+        fingerprint=uuid.uuid4(), kind=FailureGroup.Kind.RULE, message="zu spät",
+        first_seen_at=DatabaseNow(), last_seen_at=DatabaseNow(),
+    )  # fmt: skip
+    muted, *_ = found = list(FailureGroup.objects.all())
+    groups.mute([muted.pk])
+    single = [*rows, *Task.objects.filter(pk__in=[retried.id, exhausted.id])]
+    failed = Task.objects.filter(status=Status.FAILED).values_list("pk", flat=True)
+    _do(admin_client, f"task/{failed[0]}/do/redrive/", reason="nochmal")
+    return [
+        "",
+        "task/",
+        "task/?chart=hour&status=FAILED",
+        "failuregroup/",
+        "operation/",
+        "pause/",
+        "pause/add/",
+        *(f"task/{task.pk}/change/" for task in single),
+        *(f"failuregroup/{group.pk}/change/" for group in found),
+        f"operation/{operation.pk}/change/",
+        *(f"pause/{pk}/change/" for pk in Pause.objects.values_list("pk", flat=True)),
+        *(f"task/{failed[1]}/do/{verb}/" for verb in ("redrive", "snooze", "cancel")),
+        *(f"task/all/{verb}/?status=FAILED" for verb in ("redrive", "discard")),
+    ]
+
+
+def _do(client: Client, path: str, **form: str) -> None:
+    assert client.post(ADMIN + path, form).status_code == 302
+
+
+@pytest.mark.django_db
+class TestPages:
+    @pytest.mark.parametrize(
+        ("language", "words"),
+        [
+            (
+                "de",
+                ["Fehlgeschlagen", "Warteschlange", "Erneut ausführen", "In 24 h fehlgeschlagen"],
+            ),
+            ("zh-hans", ["失败", "队列", "重新执行"]),
+            ("ar", ["فشلت", "الطابور", "إعادة التشغيل"]),
+        ],
+    )
+    def test_the_list_speaks_the_readers_language(
+        self,
+        driver: Driver,
+        admin_client: Client,
+        languages: None,
+        language: str,
+        words: list[str],
+    ) -> None:
+        driver.task_in(Status.FAILED)
+
+        page = ask(admin_client, f"{ADMIN}task/", language)
+
+        info = get_language_info(language)
+        direction = "rtl" if info["bidi"] else "ltr"
+        assert re.search(rf'<html lang="{language}" dir="{direction}"', page)
+        assert [word for word in words if word not in read(page)] == []
+
+    @pytest.mark.parametrize(
+        ("language", "headline"),
+        [
+            ("de", "Versuch 1 von 4 ist fehlgeschlagen; nächste Wiederholung in"),
+            ("zh-hans", "第 1/4 次尝试失败"),
+            ("ar", "فشلت المحاولة 1 من 4؛ الإعادة التالية بعد"),
+        ],
+    )
+    def test_the_headline_of_a_task_does(
+        self,
+        driver: Driver,
+        admin_client: Client,
+        languages: None,
+        language: str,
+        headline: str,
+    ) -> None:
+        result = tasks.always_fails.enqueue()
+        driver.attempt(result)
+
+        page = ask(admin_client, f"{ADMIN}task/{result.id}/change/", language)
+
+        assert headline in read(page)
+
+    @pytest.mark.parametrize("language", COMPLETE)
+    def test_no_english_sentence_is_left(
+        self, admin_client: Client, pages: list[str], language: str
+    ) -> None:
+        english = sentences(language)
+        asked = language.lower().replace("_", "-")
+
+        left = {
+            (path, text)
+            for path in pages
+            for words in [read(ask(admin_client, ADMIN + path, asked))]
+            for text, pattern in english.items()
+            if pattern.search(words)
+        }
+
+        assert len(english) > 200
+        assert left == set()
+
+    def test_english_is_found_where_it_is(self, admin_client: Client, pages: list[str]) -> None:
+        english = sentences("de")
+
+        found = {
+            text
+            for path in pages
+            for words in [read(ask(admin_client, ADMIN + path, "en"))]
+            for text, pattern in english.items()
+            if pattern.search(words)
+        }
+
+        assert len(found) > 100
+
+    def test_numbers_are_written_as_the_language_writes_them(
+        self, driver: Driver, admin_client: Client, languages: None
+    ) -> None:
+        result = tasks.echoes.enqueue()
+
+        german = read(ask(admin_client, f"{ADMIN}task/{result.id}/change/", "de"))
+
+        assert "2,5 bis 5 s" in german
+
+    def test_a_moment_is_not_turned_where_one_reads_from_right_to_left(
+        self, driver: Driver, admin_client: Client, languages: None
+    ) -> None:
+        result = tasks.always_fails.enqueue()
+        driver.attempt(result)
+
+        arabic = read(ask(admin_client, f"{ADMIN}task/{result.id}/change/", "ar"))
+
+        assert re.search("\u2066[-\\d :]+\u2069", arabic)
+
+
+# ---- what is stored
+
+
+def decisions() -> Iterator[str]:
+    """Yield what the policy says of each kind of failure."""
+    at, error = datetime(2026, 1, 1, tzinfo=UTC), ValueError("no")
+    cases: list[tuple[RetryPolicy, dict[str, Any]]] = [
+        (RetryPolicy(), {}),
+        (RetryPolicy(max_retries=None), {}),
+        (RetryPolicy(max_retries=1), {"retry_count": 1}),
+        (RetryPolicy(), {"retry_count": 3}),
+        (RetryPolicy(retry_for=1), {}),
+        (RetryPolicy(backoff=lambda *_: None), {}),
+        (RetryPolicy(backoff=lambda *_: 1 / 0), {}),
+        (RetryPolicy(max_retries=None, backoff=lambda *_: 1 / 0), {}),
+        (RetryPolicy(retry_on=KeyError), {}),
+        (RetryPolicy(no_retry_on=ValueError), {}),
+        (RetryPolicy(), {"kind": FailureKind.LOST, "crash_count": 3}),
+        (RetryPolicy(), {"kind": FailureKind.NOT_STORABLE}),
+        (RetryPolicy(), {"retry": Retry(exc=error, countdown=7)}),
+    ]
+    for policy, details in cases:
+        failure = Failure(
+            **{"exception": error, "kind": FailureKind.RAISED, "retry_count": 0, **details}
+        )
+        yield policy.decide(failure, now=at, random=lambda: 0.5).reason
+
+
+class TestStored:
+    def test_each_decision_is_told_in_german(self) -> None:
+        said = list(decisions())
+
+        with override("de"):
+            german = [told(decision) for decision in said]
+
+        assert [one for one, other in zip(said, german, strict=True) if one == other] == []
+        assert german[0] == "Wiederholung 1 von 3 in 3.75 s"
+
+    def test_what_is_no_phrase_is_told_as_it_is(self) -> None:
+        with override("de"):
+            assert told("Retry-After, they said") == "Retry-After, they said"
+
+    def test_of_the_log_only_the_verb_is_told(
+        self, driver: Driver, admin_client: Client, languages: None, db: None
+    ) -> None:
+        task = driver.task_in(Status.FAILED)
+        _do(admin_client, f"task/{task.pk}/do/redrive/", reason="Stop: it was (not) me")
+
+        page = ask(admin_client, f"{ADMIN}task/{task.pk}/change/", "de")
+
+        assert "Erneut ausführen: Stop: it was (not) me" in read(page)
+
+
+class TestAlerts:
+    def test_are_in_the_sites_language_and_logged_in_english(
+        self, driver: Driver, db: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tasks.fails_once_for_all.enqueue()
+        driver.run_due()
+        group = FailureGroup.objects.get()
+        at = group.last_seen_at
+        alert = Alert(
+            id="1", kind=NoticeKind.STILL_FAILING, group=group, task=None, attempt=None,
+            count=10, new_count=9, since=at - timedelta(minutes=5), told_at=None, at=at,
+        )  # fmt: skip
+
+        with override("de"):
+            subject = alert.subject
+            sinks.log(alert)
+
+        assert subject.startswith("10 Fehlschläge von fails_once_for_all in 5 min: ValueError")
+        assert "Alert: 10 failures of fails_once_for_all in 5 min: ValueError" in caplog.text

@@ -1,7 +1,0 @@
-"""The tests' site with Sentry initialised, all as it comes; the address is in ``SENTRY_DSN``."""
-
-import sentry_sdk
-
-from .settings import *  # noqa: F403
-
-sentry_sdk.init()

@@ -1,0 +1,537 @@
+"""The decorator, and every way to call what it makes."""
+
+import pickle
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from django_retrytasks import RetryTask, lifecycle, retry_task
+from django_retrytasks.models import Status, Task
+from django_retrytasks.tasks import as_retry_task
+from django_retrytasks.values.contract import (
+    InvalidTask,
+    TaskResultDoesNotExist,
+    TaskResultStatus,
+    task_backends,
+)
+from django_retrytasks.values.contract import Task as ContractTask
+from tests.support import tasks
+from tests.support.driver import Driver
+
+pytestmark = pytest.mark.django_db
+
+
+def module_level(name: str = "made_up", **attributes: Any) -> Callable[..., None]:
+    """Return a function that seems to stand at the top level of this module."""
+
+    def function(*args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    function.__name__ = function.__qualname__ = name
+    for key, value in attributes.items():
+        setattr(function, key, value)
+    return function
+
+
+class TestDecorating:
+    def test_bare_or_with_options_it_makes_a_task_of_django_tasks(self) -> None:
+        bare, called, bound = tasks.succeeds, tasks.echoes, tasks.fails_twice
+
+        assert all(isinstance(task, ContractTask) for task in (bare, called, bound))
+        assert [task.policy.max_retries for task in (bare, called, bound)] == [3, 3, 5]
+        assert called.name == "echoes"
+        assert called.module_path == "tests.support.tasks.echoes"
+
+    def test_the_options_of_django_tasks_are_taken_too(self) -> None:
+        options: dict[str, Any] = {"priority": 7, "queue_name": "mail"}
+        task: RetryTask[..., None] = RetryTask(func=module_level(), **options)
+
+        assert (task.priority, task.queue_name) == (7, "mail")
+
+    def test_max_attempts_counts_the_first_attempt(self) -> None:
+        assert retry_task(max_attempts=4)(module_level()).policy.max_retries == 3
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"max_retrys": 1}, TypeError, "made_up: unknown option 'max_retrys'. Did you mean"),
+            ({"max_retries": -1}, ValueError, "max_retries must be from 0 to 2147483647, not -1"),
+            ({"timeout": 0}, ValueError, "timeout must be above 0"),
+            ({"priority": 101}, InvalidTask, "priority"),
+            ({"max_retries": 1, "max_attempts": 2}, TypeError, "not both"),
+            (
+                {"sensitive": "iban"},
+                TypeError,
+                r"made_up: sensitive must be a tuple .*, not 'iban': give \('iban',\)",
+            ),
+            ({"sensitive": (1,)}, TypeError, r"a tuple of parameter names, not \(1,\)$"),
+            ({"sensitive": None}, TypeError, "a tuple of parameter names, not None$"),
+            ({"on_failure": "tell"}, TypeError, "or the dotted path of one, not 'tell'"),
+            ({"on_failure": 1}, TypeError, "made_up: on_failure must be a callable or"),
+        ],
+    )
+    def test_a_wrong_option_fails_there_and_then(
+        self, options: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        decorator: Any = retry_task
+
+        with pytest.raises(error, match=message):
+            decorator(**options)(module_level())
+
+    def test_a_nested_function_is_refused(self) -> None:
+        def nested() -> None: ...
+
+        with pytest.raises(InvalidTask, match="is no function of a module, so a worker could not"):
+            retry_task(nested)
+
+    def test_a_lambda_is_refused(self) -> None:
+        with pytest.raises(InvalidTask, match="move it to the top level of its module"):
+            retry_task(module_level("<lambda>", __qualname__="TestDecorating.<lambda>"))
+
+    def test_a_method_is_refused(self) -> None:
+        with pytest.raises(
+            InvalidTask, match=r"tests.support.driver.Driver.run_due is no function of a"
+        ):
+            retry_task(Driver.run_due)
+
+    @pytest.mark.parametrize("thing", [print, Driver, "text"])
+    def test_what_is_no_function_is_refused(self, thing: Any) -> None:
+        with pytest.raises(InvalidTask, match="is no function: decorate one with"):
+            retry_task(thing)
+
+    def test_a_function_of_the_script_being_run_is_refused_at_enqueue(self) -> None:
+        task = retry_task(module_level(__module__="__main__"))
+
+        with pytest.raises(InvalidTask, match=r"__main__\.made_up is defined in the script"):
+            task.enqueue()
+
+    def test_a_path_longer_than_its_column_is_refused_at_enqueue(self) -> None:
+        task = retry_task(module_level("n" * 255))
+
+        with pytest.raises(InvalidTask, match="is longer than 255 characters"):
+            task.enqueue()
+
+
+def transfer(account: str, amount: int, *, note: str = "") -> None: ...
+
+
+def bound_transfer(self: Any, account: str) -> None: ...
+
+
+def tell(task: Task, attempt: Any) -> None: ...
+
+
+class TestSensitive:
+    def test_names_are_kept_as_a_tuple(self) -> None:
+        assert retry_task(sensitive=["note", "account"])(transfer).sensitive == ("note", "account")
+        assert tasks.echoes.sensitive == ()
+
+    @pytest.mark.parametrize(
+        ("options", "function", "message"),
+        [
+            (
+                {"sensitive": ("note", "acount")},
+                transfer,
+                "transfer: sensitive names 'acount', which is no parameter. Did you mean .account",
+            ),
+            (
+                {"sensitive": ("iban",)},
+                transfer,
+                "'iban', which is no parameter. Choose from: account, amount, note\\.$",
+            ),
+            (
+                {"sensitive": ("self",), "bind": True},
+                bound_transfer,
+                "'self', which is no parameter. Choose from: account\\.$",
+            ),
+        ],
+    )
+    def test_a_name_that_is_no_parameter_is_refused(
+        self, options: dict[str, Any], function: Any, message: str
+    ) -> None:
+        decorator: Any = retry_task
+
+        with pytest.raises(TypeError, match=message):
+            decorator(**options)(function)
+
+    def test_a_function_that_takes_any_keyword_may_name_any(self) -> None:
+        assert retry_task(sensitive=("iban",))(module_level()).sensitive == ("iban",)
+
+
+class TestOnFailure:
+    @pytest.mark.parametrize(
+        ("given", "receiver"),
+        [(None, None), (tell, tell), ("tests.tasks.test_tasks.tell", tell)],
+    )
+    def test_is_a_callable_or_a_path_that_leads_to_one(self, given: Any, receiver: Any) -> None:
+        task = retry_task(on_failure=given)(transfer)
+
+        assert task.on_failure == given
+        assert task.failure_receiver is receiver
+
+    @pytest.mark.parametrize(
+        ("path", "error", "message"),
+        [
+            ("tests.gone.tell", ImportError, "gone"),
+            ("tests.tasks.test_tasks.gone", ImportError, "gone"),
+            (
+                "tests.tasks.test_tasks.__name__",
+                TypeError,
+                "transfer: on_failure: 'tests.*__name__' is",
+            ),
+        ],
+    )
+    def test_a_path_is_imported_when_it_is_asked_for(
+        self, path: str, error: type[Exception], message: str
+    ) -> None:
+        task = retry_task(on_failure=path)(transfer)
+
+        with pytest.raises(error, match=message):
+            _ = task.failure_receiver
+
+    def test_it_may_be_a_callable_without_a_hash(self) -> None:
+        class Teller(list[Any]):
+            def __call__(self, task: Task, attempt: Any) -> None:
+                self.append(task)
+
+        task = retry_task(on_failure=Teller())(transfer)
+
+        assert task in {task}
+
+
+class TestDefinitionOptions:
+    OPTIONS: ClassVar[dict[str, Any]] = {"sensitive": ("account",), "on_failure": tell}
+
+    def test_they_are_part_of_what_a_task_is(self) -> None:
+        task: RetryTask[..., None] = RetryTask(func=transfer, **self.OPTIONS)
+
+        assert task == RetryTask(func=transfer, **self.OPTIONS)
+        assert task != RetryTask(func=transfer, on_failure=tell)
+        assert task != RetryTask(func=transfer, sensitive=("account",))
+
+    def test_they_go_with_every_form_of_it(self) -> None:
+        task: RetryTask[..., None] = RetryTask(func=transfer, **self.OPTIONS)
+
+        for form in (task.using(max_retries=1), task.as_stored(priority=5)):
+            assert (form.sensitive, form.on_failure) == (("account",), tell)
+
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_a_call_cannot_choose_them(self, option: str) -> None:
+        chosen = {option: self.OPTIONS[option]}
+
+        with pytest.raises(TypeError, match=f"unknown option '{option}'"):
+            tasks.echoes.using(**chosen)
+
+    def test_a_plain_task_has_none(self) -> None:
+        ours = as_retry_task(tasks.plain_task(transfer))
+
+        assert (ours.sensitive, ours.on_failure, ours.failure_receiver) == ((), None, None)
+
+
+class TestPolicy:
+    def test_the_call_goes_over_the_decorator_over_the_backend_over_the_site(
+        self, settings: Any
+    ) -> None:
+        settings.RETRYTASKS = {"POLICY": {"max_retries": 9, "countdown": 90, "timeout": 900}}
+        settings.TASKS = backend(OPTIONS={"max_retries": 8, "countdown": 80})
+        task = retry_task(max_retries=7)(module_level())
+
+        policy = task.using(jitter=False).policy
+
+        values = (policy.max_retries, policy.countdown, policy.timeout, policy.jitter)
+        assert values == (7, 80.0, 900.0, False)
+
+    def test_the_row_keeps_what_the_call_chose(self, driver: Driver) -> None:
+        chosen = tasks.always_fails.using(
+            max_retries=1, countdown=timedelta(minutes=1), timeout=30
+        ).enqueue()
+
+        row = driver.attempt(chosen)
+
+        assert (row.max_retries, row.timeout) == (1, 30.0)
+        assert row.options == {"max_retries": 1, "countdown": 60.0, "timeout": 30}
+        assert driver.attempts(row)[0].decision == "retry 1 of 1 in 60 s"
+
+    def test_options_beside_the_backend_are_taken(self, settings: Any) -> None:
+        settings.TASKS = backend(
+            MAX_ATTEMPTS=6, OPTIONS={"backoff": "tests.tasks.test_tasks.seven"}
+        )
+
+        policy = retry_task(module_level()).policy
+
+        assert policy.max_retries == 5
+        assert policy.backoff is seven
+
+    @pytest.mark.parametrize(
+        "options", [{"retry_on": OSError}, {"no_retry_on": OSError}, {"backoff": print}]
+    )
+    def test_code_cannot_be_chosen_for_a_call(self, options: dict[str, Any]) -> None:
+        with pytest.raises(TypeError, match="is code, which a call cannot store"):
+            tasks.echoes.using(**options)
+
+    def test_for_ever_is_stored_as_no_limit(self, driver: Driver) -> None:
+        row = driver.attempt(tasks.always_fails.using(max_retries=None).enqueue())
+
+        assert row.max_retries is None
+        assert driver.attempts(row)[0].decision == "retry 1 (no limit) in 5 s"
+
+    def test_no_retries_at_all_means_one_attempt(self, driver: Driver) -> None:
+        row = driver.attempt(tasks.always_fails.using(max_retries=0).enqueue())
+
+        assert (row.status, row.attempt_count) == (Status.FAILED, 1)
+
+
+def seven(exception: BaseException, task_result: Any) -> int:
+    return 7
+
+
+def backend(**options: Any) -> dict[str, Any]:
+    path = "django_retrytasks.backend.RetryTasksBackend"
+    return {"default": {"BACKEND": path, "QUEUES": [], **options}}
+
+
+class TestCalling:
+    def test_enqueue_returns_a_result_to_ask(self, driver: Driver) -> None:
+        result = tasks.echoes.enqueue(1, other=2)
+        assert (result.status, result.args, result.kwargs) == (
+            TaskResultStatus.READY,
+            [1],
+            {"other": 2},
+        )
+
+        driver.run_due()
+        result.refresh()
+
+        assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, [1, 2])
+        assert (result.attempts, result.errors) == (1, [])
+        assert task_backends["default"].get_result(result.id).return_value == [1, 2]
+        assert tasks.echoes.get_result(result.id).id == result.id
+
+    @pytest.mark.parametrize("unknown", [str(uuid.UUID(int=1)), "no id", ""])
+    def test_a_result_nobody_knows_does_not_exist(self, unknown: str) -> None:
+        with pytest.raises(TaskResultDoesNotExist):
+            task_backends["default"].get_result(unknown)
+
+    def test_a_failure_is_among_the_errors(self, driver: Driver) -> None:
+        result = tasks.always_fails.using(max_retries=1).enqueue()
+
+        driver.attempt(result)
+        result.refresh()
+        retrying = result.status
+        driver.attempt(result)
+        result.refresh()
+
+        assert (retrying, result.status) == (TaskResultStatus.READY, TaskResultStatus.FAILED)
+        assert [error.exception_class for error in result.errors] == [ConnectionError] * 2
+        assert len(result.worker_ids) == 2
+
+    @pytest.mark.django_db(transaction=True)
+    def test_aenqueue_stores_as_enqueue_does(self, driver: Driver) -> None:
+        result = async_to_sync(tasks.echoes.aenqueue)(1, other=2)
+
+        row = driver.row(result)
+        assert (row.args, row.kwargs) == ([1], {"other": 2})
+
+    def test_delay_and_apply_async_are_celerys_spelling(self, driver: Driver) -> None:
+        eta = datetime(2030, 1, 1, tzinfo=UTC)
+        delayed = tasks.echoes.delay(1, other=2)
+        at = tasks.echoes.apply_async((1,), {"other": 2}, eta=eta, queue="slow", priority=3)
+        soon = tasks.echoes.apply_async(countdown=timedelta(hours=1))
+
+        assert (driver.row(delayed).args, driver.row(delayed).kwargs) == ([1], {"other": 2})
+        row = driver.row(at)
+        assert (row.run_after, row.queue_name, row.priority) == (eta, "slow", 3)
+        run_after = driver.row(soon).run_after
+        assert run_after is not None
+        assert abs(run_after - timezone.now() - timedelta(hours=1)) < timedelta(seconds=10)
+
+    def test_a_countdown_and_an_eta_exclude_each_other(self) -> None:
+        with pytest.raises(TypeError, match="give countdown or eta, not both"):
+            tasks.echoes.apply_async(countdown=1, eta=timezone.now())
+
+    def test_a_plain_call_stores_nothing(self) -> None:
+        assert tasks.echoes(1, other=2) == [1, 2]
+        assert not Task.objects.exists()
+
+    def test_a_plain_call_without_its_context_is_refused(self) -> None:
+        with pytest.raises(TypeError, match=r"fails_twice\(\) needs its context: enqueue it, or"):
+            tasks.fails_twice()
+
+    def test_call_runs_it_here_as_django_tasks_does(self) -> None:
+        assert tasks.echoes.call(1) == 1
+        acall: Callable[[int], Any] = tasks.waits_and_returns.acall
+        assert async_to_sync(acall)(7) == 7
+
+    def test_takes_context_is_the_other_name_of_bind(self, driver: Driver) -> None:
+        taken: Any = tasks.takes_context_too
+        result = taken.enqueue(5)
+
+        driver.run_due()
+
+        assert driver.row(result).return_value == [1, 5]
+
+    def test_a_plain_task_of_django_runs_under_the_backends_policy(
+        self, driver: Driver, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.TASKS = backend(OPTIONS={"max_retries": 1, "countdown": 9, "jitter": False})
+        plain = tasks.plain_task(tasks.not_decorated)
+        monkeypatch.setattr(tasks, "not_decorated", plain)
+        result = plain.enqueue("x")
+
+        row = driver.attempt(result)
+
+        assert (row.max_retries, row.status) == (1, Status.RETRYING)
+        assert driver.attempts(row)[0].decision == "retry 1 of 1 in 9 s"
+
+
+class TestEnqueueMany:
+    def test_calls_are_tuples_lists_or_mappings(self, driver: Driver) -> None:
+        results = tasks.echoes.enqueue_many([(1,), [2], {"value": 3}])
+
+        stored = [(driver.row(result).args, driver.row(result).kwargs) for result in results]
+        assert stored == [([1], {}), ([2], {}), ([], {"value": 3})]
+
+    @pytest.mark.parametrize("call", [1, "text", None])
+    def test_anything_else_is_refused(self, call: Any) -> None:
+        with pytest.raises(TypeError, match="a call is a tuple of arguments or a mapping"):
+            tasks.echoes.enqueue_many([(1,), call])
+
+        assert not Task.objects.exists()
+
+    def test_one_call_that_does_not_fit_stores_none(self) -> None:
+        with pytest.raises(TypeError, match="got an unexpected keyword argument 'wrong'"):
+            tasks.echoes.enqueue_many([(1,), {"wrong": 2}])
+
+        assert not Task.objects.exists()
+
+
+class TestArguments:
+    def test_they_come_back_as_what_they_were(self, driver: Driver) -> None:
+        value = {
+            "at": datetime(2026, 5, 1, 12, tzinfo=UTC),
+            "day": date(2026, 5, 1),
+            "span": timedelta(days=1, microseconds=3),
+            "price": Decimal("12.30"),
+            "id": uuid.UUID(int=5),
+            "text": "ä\0\ud800",
+        }
+        result = tasks.echoes.enqueue([value])
+
+        assert driver.attempt(result).return_value == [value]
+        assert driver.row(result).args == [[value]]
+
+    @pytest.mark.parametrize(
+        ("args", "kwargs", "message"),
+        [
+            ((1, 2), {}, r"echoes\(\): too many positional arguments"),
+            ((), {"wrong": 1}, r"echoes\(\): got an unexpected keyword argument 'wrong'"),
+            ((object(),), {}, r"echoes\(\): argument 'value' cannot be stored"),
+            ((), {"other": [{"a": b"x"}]}, r"echoes\(\): argument 'other' cannot be stored"),
+            (("x" * 1024 * 1024,), {}, r"echoes\(\): the arguments take \d+ bytes, more than"),
+        ],
+    )
+    def test_a_wrong_call_fails_at_enqueue_and_stores_nothing(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(TypeError, match=message):
+            tasks.echoes.enqueue(*args, **kwargs)
+
+        assert not Task.objects.exists()
+        assert not OrmQ.objects.exists()
+
+    def test_the_context_is_no_argument_of_the_call(self) -> None:
+        with pytest.raises(TypeError, match=r"fails_twice\(\): too many positional arguments"):
+            tasks.fails_twice.enqueue(1)  # type: ignore[call-arg]
+
+    def test_a_naive_run_after_is_refused(self) -> None:
+        with pytest.raises(InvalidTask, match="run_after"):
+            tasks.echoes.using(run_after=datetime(2030, 1, 1)).enqueue(1)
+
+
+class TestBackends:
+    def test_a_task_runs_on_a_site_that_has_not_set_tasks(
+        self, driver: Driver, settings: Any
+    ) -> None:
+        del settings.TASKS
+
+        result = tasks.echoes.enqueue(1)
+
+        assert driver.attempt(result).status == Status.SUCCEEDED
+
+    def test_another_alias_must_be_one_of_ours(self, settings: Any) -> None:
+        dummy = f"{ContractTask.__module__.rpartition('.')[0]}.backends.dummy.DummyBackend"
+        settings.TASKS = {**backend(), "other": {"BACKEND": dummy}}
+
+        with pytest.raises(InvalidTask, match=r"TASKS\['other'\] is no RetryTasksBackend"):
+            retry_task(backend="other")(module_level())
+
+    def test_a_queue_the_backend_does_not_list_is_refused(self, settings: Any) -> None:
+        settings.TASKS = {"default": {**backend()["default"], "QUEUES": ["default"]}}
+
+        with pytest.raises(InvalidTask, match="mail"):
+            tasks.echoes.using(queue_name="mail")
+
+    def test_using_changes_a_copy(self) -> None:
+        changed = tasks.echoes.using(priority=5, queue_name="mail", max_retries=1)
+
+        assert (tasks.echoes.priority, tasks.echoes.queue_name) == (0, "default")
+        assert (changed.priority, changed.queue_name) == (5, "mail")
+        assert tasks.echoes.policy.max_retries == 3
+        assert type(changed) is RetryTask
+
+    def test_it_is_pickled_with_what_was_chosen(self) -> None:
+        chosen = tasks.fails_twice.using(priority=5, max_retries=1)
+
+        assert pickle.loads(pickle.dumps(chosen)) == chosen
+        assert pickle.loads(pickle.dumps(tasks.succeeds)) == tasks.succeeds
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSync:
+    @pytest.fixture(autouse=True)
+    def _sync(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Conf, "SYNC", True)
+
+    def test_it_runs_inline_after_the_commit(self, driver: Driver) -> None:
+        with transaction.atomic():
+            result = tasks.echoes.enqueue(1)
+            before = driver.row(result).status
+
+        assert (before, driver.row(result).status) == (Status.PENDING, Status.SUCCEEDED)
+        assert [attempt.number for attempt in driver.attempts(result)] == [1]
+        assert not OrmQ.objects.exists()
+
+    def test_a_rollback_runs_nothing(self, tmp_path: Any) -> None:
+        with transaction.atomic():
+            tasks.notes.enqueue(str(tmp_path))
+            transaction.set_rollback(True)
+
+        assert tasks.noted(tmp_path) == []
+
+    def test_delays_are_skipped_and_the_rows_are_the_same(
+        self, driver: Driver, mailoutbox: list[Any]
+    ) -> None:
+        result = tasks.always_fails.using(run_after=timezone.now() + timedelta(days=1)).enqueue()
+
+        row = driver.row(result)
+        assert (row.status, row.attempt_count, row.stop_reason) == ("FAILED", 4, "MAX_RETRIES")
+        assert driver.attempts(result)[2].decision == "retry 3 of 3 in 20 s"
+        assert not Task.objects.unfinished().exists()
+        subjects = [mail.subject for mail in mailoutbox]
+        assert "[Django] always_fails failed: ConnectionError (attempt 4)" in (subjects)
+
+    def test_a_redrive_runs_inline_too(self, driver: Driver) -> None:
+        result = tasks.fails_once_for_all.enqueue()
+
+        lifecycle.redrive([uuid.UUID(result.id)])
+
+        assert driver.row(result).attempt_count == 2

@@ -1,7 +1,0 @@
-"""The tests' site with django-unfold, whose templates take the place of the admin's own."""
-
-from .settings import *  # noqa: F403
-from .settings import INSTALLED_APPS
-
-INSTALLED_APPS = ["unfold", *INSTALLED_APPS]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
