@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 GROUPS = "/admin/retrytasks/failuregroup/"
 TASKS = "/admin/retrytasks/task/"
 GROUP = FailureGroup.Status
-FOREIGN = "django_retrytasks/attempts.py"
+FOREIGN = "django_retrytasks/worker/attempt.py"
 
 
 class LinkingTaskAdmin(TaskAdmin):

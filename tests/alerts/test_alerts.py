@@ -917,7 +917,7 @@ class TestCheck:
         ("path", "options", "problem"),
         [
             ("nothing", {}, 'does not define a "nothing"'),
-            ("FORMS", {}, "not a callable"),
+            ("sinks", {}, "not a callable"),
             ("log", {"level": "high"}, "unexpected keyword argument 'level'"),
             ("mail", {}, "missing a required.* argument: 'to'"),
             ("mail", {"to": "ann@shop.example"}, '"to" must be a list of addresses'),
