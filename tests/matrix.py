@@ -23,12 +23,10 @@ import django
 TESTS = Path(__file__).parent
 URL_VARIABLES = {"PostgreSQL": "POSTGRES_URL", "MariaDB": "MARIADB_URL"}
 OWN_DATABASES = {(5, 2): "SQLite", (6, 0): "MariaDB", (6, 1): "PostgreSQL"}
-# The tests of what each Django says to each database in another way.
-ROWS = (
-    *("batches", "failures", "health", "lanes", "lifecycle", "operations", "pauses"),
-    *("persistence", "selections", "sweep", "tallies", "wakeups"),
-)
+# The folders of what each Django says to each database in another way.
+ROWS = ("broker", "database", "lifecycle", "operators")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_WANTED = "apt-get install chromium, or name another one in CHROMIUM"
 SIDE_BY_SIDE = ("-n", "auto")
 # One process more than there are cores, for a test that watches a cluster mostly waits.
 PROCESSES = str((os.cpu_count() or 1) + 1)
@@ -75,27 +73,25 @@ def run_database(database: str, variables: dict[str, str], arguments: list[str])
     elif is_own:
         runs = [("-m", "not timed", *BESIDE_CLUSTERS), ("-m", "timed")]
     else:
-        runs = [("-m", "not cluster", *SIDE_BY_SIDE, *files(ROWS))]
+        rooms = [str(TESTS / room) for room in ROWS]
+        runs = [("-m", "not cluster", *SIDE_BY_SIDE, *rooms)]
     for run in runs:
         if code := run_pytest(run, variables):
             return f"failed (pytest's exit code {code})"
     return "passed" if arguments or is_own else "passed (the tests of rows)"
 
 
-def files(names: Sequence[str]) -> list[str]:
-    """Return the test files of these names, in whichever folder each is."""
-    found = {name: list(TESTS.rglob(f"test_{name}.py")) for name in names}
-    if lost := [name for name, paths in found.items() if not paths]:
-        sys.exit(f"No test file has the name {', '.join(lost)}: correct tests/matrix.py.")
-    return [str(path) for paths in found.values() for path in paths]
-
-
 def run_browser(arguments: list[str]) -> str:
     """Run the tests in a browser; return how they ended, in words."""
-    if not os.environ.get("CHROMIUM") and not any(map(shutil.which, CHROMIUMS)):
-        return "NOT RUN (apt-get install chromium, or name another one in CHROMIUM)"
+    if chromium() is None:
+        return f"NOT RUN ({CHROMIUM_WANTED})"
     code = run_pytest([*SIDE_BY_SIDE, str(TESTS / "browser"), *arguments], {})
     return f"failed (pytest's exit code {code})" if code else "passed"
+
+
+def chromium() -> str | None:
+    """Return the path of the browser; None: there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
 def run_pytest(arguments: Sequence[str], variables: dict[str, str]) -> int:

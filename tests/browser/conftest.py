@@ -7,7 +7,6 @@ console, an answer of 400 or more and a request to another host fail the test.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
+from tests import matrix
+
 SETTINGS = "tests.browser.settings"
 if os.environ.get("DJANGO_SETTINGS_MODULE") != SETTINGS:
     raise pytest.UsageError(f"set DJANGO_SETTINGS_MODULE={SETTINGS}, or run `tox -e browser`")
@@ -27,7 +28,6 @@ from .stage import QUIET_DAY, Stage  # noqa: E402
 
 # Playwright's loop runs in the thread of the tests, which Django then takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP ${event.violatedDirective}: ${event.blockedURI} ${event.sample}`));
@@ -37,9 +37,9 @@ Browse = Callable[..., Page]
 
 def chromium_path() -> str:
     """Return where the browser is; fail where there is none."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    found = matrix.chromium()
     if found is None:
-        pytest.fail("no Chromium: apt-get install chromium, or name one in CHROMIUM", pytrace=False)
+        pytest.fail(f"no Chromium: {matrix.CHROMIUM_WANTED}", pytrace=False)
     return found
 
 

@@ -44,6 +44,7 @@ def test_demo_tells_the_story_and_prints_it_from_the_rows() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.timed
 def test_storm_of_500_failures_is_told_in_a_handful_of_letters() -> None:
     demo = run(STORM)
 
