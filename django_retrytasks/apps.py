@@ -1,3 +1,5 @@
+"""The app's configuration: what is connected when Django starts."""
+
 import sys
 from typing import Any
 

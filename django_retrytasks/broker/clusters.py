@@ -15,11 +15,6 @@ from django_q.signals import post_spawn
 GRACE = 15
 
 
-def is_sync() -> bool:
-    """Whether ``Q_CLUSTER["sync"]`` is on: no cluster runs, Tasks run inline after commit."""
-    return bool(Conf.SYNC)
-
-
 def poll_seconds() -> float:
     """Return the seconds between two looks of an idle cluster."""
     return float(Conf.POLL)

@@ -7,16 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 
-from django.db import transaction
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
-from django_retrytasks import database
-from django_retrytasks.broker import clusters, wakeups
+from django_retrytasks.broker import clusters, inline, wakeups
 from django_retrytasks.models import Task
-from django_retrytasks.values.entries import INLINE_ENTRY
 
 from . import lanes
 
@@ -51,10 +46,8 @@ def wake_for(waiting: Sequence[Waiting]) -> None:
         return
     if (pending := _pending_inline.get()) is not None:
         pending |= {task.pk for task, _ in waiting}
-    elif clusters.is_sync():
-        run_inline = import_string(INLINE_ENTRY)
-        ids = {task.pk for task, _ in waiting}
-        transaction.on_commit(partial(run_inline, ids), using=database.alias())
+    elif inline.is_sync():
+        inline.run_after_commit({task.pk for task, _ in waiting})
     else:
         _ring(waiting)
 

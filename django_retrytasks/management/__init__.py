@@ -1,0 +1,1 @@
+"""``manage.py retrytasks``, and the supervisor that it runs a cluster under."""
