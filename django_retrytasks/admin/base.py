@@ -52,13 +52,10 @@ def admin_of(site: admin.AdminSite, model: type[Model]) -> Any:
     return site.get_model_admin(model) if site.is_registered(model) else None
 
 
-def operation_url(site: admin.AdminSite, page: str, *args: Any) -> str:
-    """Return the address of a page about operations."""
-    return reverse(f"admin:retrytasks_operation_{page}", args=args, current_app=site.name)
-
-
-def task_url(site: admin.AdminSite, page: str, *args: Any) -> str:
-    return reverse(f"admin:retrytasks_task_{page}", args=args, current_app=site.name)
+def page_url(pages: admin.ModelAdmin[Any], page: str, *args: Any) -> str:
+    """Return the address of one of the pages of a model's rows, on their site."""
+    name = f"admin:{pages.opts.app_label}_{pages.opts.model_name}_{page}"
+    return reverse(name, args=args, current_app=pages.admin_site.name)
 
 
 def list_filters_of(request: HttpRequest) -> str:

@@ -17,8 +17,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.errors.reports import storable
-from django_retrytasks.models import Operation, Status, Task
+from django_retrytasks.models import Status, Task
 from django_retrytasks.operators import operations
+from django_retrytasks.operators.verbs import Verb
 from django_retrytasks.tasks import RetryTask, discovery, redaction
 from django_retrytasks.values import codec
 
@@ -45,7 +46,7 @@ class Preview:
     @property
     def is_capped(self) -> bool:
         """Whether there may be more than were counted."""
-        return self.count >= operations.COUNT_LIMIT
+        return self.count >= operations.MATCH_LIMIT
 
     @property
     def is_of_all_names(self) -> bool:
@@ -60,7 +61,7 @@ class Preview:
 def preview_of(rows: QuerySet[Task]) -> Preview:
     """Return what would be changed, in two queries that read 100,000 rows at most."""
     rows = rows.order_by()
-    counted = rows[: operations.COUNT_LIMIT].aggregate(count=Count("pk"), oldest=Min("enqueued_at"))
+    counted = rows[: operations.MATCH_LIMIT].aggregate(count=Count("pk"), oldest=Min("enqueued_at"))
     names = Counter(rows.values_list("name", flat=True)[:NAMES_FROM])
     oldest = counted["oldest"]
     return Preview(
@@ -120,23 +121,24 @@ class ConfirmForm(forms.Form):
     def __init__(
         self,
         *args: Any,
-        verb: str,
+        verb: Verb,
         in_background: bool = False,
         task: Task | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        known = discovery.find(task.name) if task and verb == Operation.Verb.REDRIVE else None
-        self.definition: Any = known
-        self.initial["arguments"] = _editable(task, known) if task and known else ""
+        edited = task if "arguments" in verb.asks else None
+        self.definition: Any = discovery.find(edited.name) if edited else None
+        self.initial["arguments"] = _editable(task, self.definition)
+        asked = {"reason", *verb.asks}
+        if in_background:
+            asked.add("per_minute")
+        else:
+            asked.discard("canary")
         if not self.initial["arguments"]:
-            del self.fields["arguments"]
-        if verb != Operation.Verb.SNOOZE:
-            del self.fields["countdown"]
-        if not in_background:
-            del self.fields["per_minute"]
-        if not in_background or verb not in operations.RUNS:
-            del self.fields["canary"]
+            asked.discard("arguments")
+        for name in self.fields.keys() - asked:
+            del self.fields[name]
 
     def clean_arguments(self) -> tuple[str, str] | None:
         """Return them encoded, None if they are as before."""
@@ -166,9 +168,9 @@ def reason_of(request: HttpRequest) -> str:
     return reason
 
 
-def _editable(task: Task, definition: RetryTask[..., Any]) -> str:
+def _editable(task: Task | None, definition: RetryTask[..., Any] | None) -> str:
     """Return a failed Task's arguments as JSON; "" where they cannot be shown, or not in full."""
-    if task.status != Status.FAILED:
+    if task is None or definition is None or task.status != Status.FAILED:
         return ""
     are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
     if not are_readable or redaction.hides_any(task, definition):

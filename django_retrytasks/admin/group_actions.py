@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path, reverse
+from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -21,26 +22,40 @@ from django.views.decorators.http import require_POST
 from django_retrytasks.database import writing
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.models import FailureGroup, Task
+from django_retrytasks.operators.verbs import VERBS
 
-from .base import Button, admin_of, log, task_url
+from .base import Button, admin_of, log, page_url
 from .confirm import reason_of
 from .rows import RowsAdmin
 from .task_actions import TaskActions
 
-GROUP = FailureGroup.Status
-MUTES = ("mute_for_an_hour", "mute_for_a_day", "mute")
-# What an operator says of a failure group, and where it stands when that makes a difference.
-SAYINGS: dict[str, Callable[[Iterable[uuid.UUID]], int]] = {
-    "mute_for_an_hour": lambda pks: groups.mute(pks, timezone.now() + timedelta(hours=1)),
-    "mute_for_a_day": lambda pks: groups.mute(pks, timezone.now() + timedelta(days=1)),
-    "mute": groups.mute,
-    "resolve": groups.resolve,
-    "reopen": groups.reopen,
-}
-SAID_OF = {
-    GROUP.OPEN: (*MUTES, "resolve"),
-    GROUP.MUTED: ("resolve", "reopen"),
-    GROUP.RESOLVED: (*MUTES, "reopen"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """What an operator may say of failure groups, and the status that it gives them."""
+
+    label: Any
+    act: Callable[[Iterable[uuid.UUID]], int]
+    becomes: FailureGroup.Status
+
+
+def _mute_for(**duration: int) -> Callable[[Iterable[uuid.UUID]], int]:
+    return lambda pks: groups.mute(pks, timezone.now() + timedelta(**duration))
+
+
+# By the names that methods and URLs have for them.
+SAYINGS = {
+    "mute_for_an_hour": Saying(
+        label=_("Mute for an hour"), act=_mute_for(hours=1), becomes=FailureGroup.Status.MUTED
+    ),
+    "mute_for_a_day": Saying(
+        label=_("Mute for a day"), act=_mute_for(days=1), becomes=FailureGroup.Status.MUTED
+    ),
+    "mute": Saying(
+        label=_("Mute until reopened"), act=groups.mute, becomes=FailureGroup.Status.MUTED
+    ),
+    "resolve": Saying(label=_("Resolve"), act=groups.resolve, becomes=FailureGroup.Status.RESOLVED),
+    "reopen": Saying(label=_("Reopen"), act=groups.reopen, becomes=FailureGroup.Status.OPEN),
 }
 
 
@@ -48,6 +63,7 @@ class GroupActions(RowsAdmin):
     """Mute, resolve and reopen failure groups, from the list and from a group's page.
 
     Who may change groups may do so. A group's page also leads to the re-drive of all its Tasks.
+    Each of `SAYINGS` has an action of its name.
     """
 
     actions = tuple(SAYINGS)
@@ -55,26 +71,6 @@ class GroupActions(RowsAdmin):
     def has_manage_permission(self, request: HttpRequest) -> bool:
         """Whether the user may say of a group that it is muted, resolved or open."""
         return request.user.has_perm("retrytasks.change_failuregroup")
-
-    @admin.action(description=_("Mute for an hour"), permissions=["manage"])
-    def mute_for_an_hour(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, "mute_for_an_hour", queryset)
-
-    @admin.action(description=_("Mute for a day"), permissions=["manage"])
-    def mute_for_a_day(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, "mute_for_a_day", queryset)
-
-    @admin.action(description=_("Mute until reopened"), permissions=["manage"])
-    def mute(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, "mute", queryset)
-
-    @admin.action(description=_("Resolve"), permissions=["manage"])
-    def resolve(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, "resolve", queryset)
-
-    @admin.action(description=_("Reopen"), permissions=["manage"])
-    def reopen(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, "reopen", queryset)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -87,23 +83,20 @@ class GroupActions(RowsAdmin):
         pages = admin_of(self.admin_site, Task)
         if group.kind == FailureGroup.Kind.RULE or not isinstance(pages, TaskActions):
             return []
-        if not (pages.has_view_permission(request) and pages.has_redrive_permission(request)):
+        redrive = VERBS["REDRIVE"]
+        if not (pages.has_view_permission(request) and pages.may(request, redrive)):
             return []
         query = urlencode({"failure_group": group.pk})
-        url = f"{task_url(self.admin_site, 'all', 'redrive')}?{query}"
+        url = f"{page_url(pages, 'all', redrive.slug)}?{query}"
         return [Button(title=_("Re-drive all"), url=url)]
 
     def _said_of(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
         if not self.has_manage_permission(request):
             return []
-        name, site = "admin:retrytasks_failuregroup_say", self.admin_site.name
         return [
-            Button(
-                title=_description(self, word),
-                url=reverse(name, args=(group.pk, word), current_app=site),
-                posts=True,
-            )
-            for word in SAID_OF[GROUP(group.status)]
+            Button(title=saying.label, url=page_url(self, "say", group.pk, word), posts=True)
+            for word, saying in SAYINGS.items()
+            if group.status != saying.becomes
         ]
 
     def get_urls(self) -> list[Any]:
@@ -116,19 +109,26 @@ class GroupActions(RowsAdmin):
             raise Http404
         if not self.has_manage_permission(request):
             raise PermissionDenied
-        self._say(request, word, self.get_queryset(request).filter(pk=pk))
-        name, site = "admin:retrytasks_failuregroup_change", self.admin_site.name
-        return HttpResponseRedirect(reverse(name, args=(pk,), current_app=site))
+        self._say(request, SAYINGS[word], self.get_queryset(request).filter(pk=pk))
+        return HttpResponseRedirect(page_url(self, "change", pk))
 
-    def _say(self, request: HttpRequest, word: str, queryset: QuerySet[FailureGroup]) -> None:
+    def _say(self, request: HttpRequest, saying: Saying, queryset: QuerySet[FailureGroup]) -> None:
         groups, reason = list(queryset), reason_of(request)
         self.refuse_hidden(request, groups)
         with writing():
-            count = SAYINGS[word]([group.pk for group in groups])
-            log(request, groups, _description(self, word), reason)
+            count = saying.act([group.pk for group in groups])
+            log(request, groups, saying.label, reason)
         text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
-def _description(of: Any, word: str) -> Any:
-    return getattr(of, word).short_description
+def _action(saying: Saying) -> Callable[..., None]:
+    @admin.action(description=saying.label, permissions=["manage"])
+    def action(self: GroupActions, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
+        self._say(request, saying, queryset)
+
+    return action
+
+
+for _word, _saying in SAYINGS.items():
+    setattr(GroupActions, _word, _action(_saying))

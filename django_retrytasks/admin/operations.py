@@ -16,10 +16,11 @@ from django.views.decorators.http import require_POST
 
 from django_retrytasks.models import Operation
 from django_retrytasks.operators import operations
+from django_retrytasks.operators.verbs import permission_for
 from django_retrytasks.values.texts import told
 
 from . import page, words
-from .base import Button, log, operation_url
+from .base import Button, log, page_url
 from .confirm import reason_of
 from .rows import RowsAdmin
 
@@ -48,7 +49,7 @@ class OperationAdmin(RowsAdmin):
 
     def has_stop_permission(self, request: HttpRequest, operation: Operation) -> bool:
         """Whether the user may stop an operation: who may do its verb may."""
-        return request.user.has_perm(f"retrytasks.{operation.verb.lower()}_task")
+        return request.user.has_perm(permission_for(operation.verb))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -56,7 +57,7 @@ class OperationAdmin(RowsAdmin):
         operation = context["original"]
         runs = operation.status == Operation.Status.RUNNING
         stops = runs and self.has_stop_permission(request, operation)
-        url = operation_url(self.admin_site, "stop", operation.pk)
+        url = page_url(self, "stop", operation.pk)
         is_watched = runs and "still" not in request.GET
         context |= {
             "pill": _pill(operation),
@@ -93,7 +94,7 @@ class OperationAdmin(RowsAdmin):
             self.message_user(request, gettext("The operation was stopped."), messages.SUCCESS)
         else:
             self.message_user(request, gettext("It was over already."), messages.WARNING)
-        return HttpResponseRedirect(operation_url(self.admin_site, "change", pk))
+        return HttpResponseRedirect(page_url(self, "change", pk))
 
     @admin.display(description=_("status"))
     def state(self, operation: Operation) -> SafeString:
@@ -122,6 +123,6 @@ def _progress(operation: Operation) -> str:
         "most": operation.matched_count,
         "skipped": operation.skipped_count,
     }
-    if operation.matched_count >= operations.COUNT_LIMIT:
+    if operation.matched_count >= operations.MATCH_LIMIT:
         return gettext("%(done)d of %(most)d or more done, %(skipped)d skipped") % counts
     return gettext("%(done)d of %(most)d done, %(skipped)d skipped") % counts

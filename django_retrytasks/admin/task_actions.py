@@ -17,13 +17,13 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils.translation import gettext, ngettext_lazy, override
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, override
 
 from django_retrytasks.database import writing
 from django_retrytasks.models import Operation, Status, Task
 from django_retrytasks.operators import operations, selections
 from django_retrytasks.operators.selections import Selection
+from django_retrytasks.operators.verbs import VERBS, Verb
 
 from .base import (
     FILTERS,
@@ -33,48 +33,30 @@ from .base import (
     form_data,
     list_filters_of,
     log,
-    operation_url,
-    task_url,
+    page_url,
 )
 from .changelist import BIG_COLUMNS
 from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
 from .rows import RowsAdmin
 
-VERB = Operation.Verb
-
 # The verbs, as methods and URLs have them.
-ACTIONS = tuple(verb.lower() for verb in VERB)
-DONE = {
-    VERB.REDRIVE: ngettext_lazy("%(count)d Task re-driven.", "%(count)d Tasks re-driven.", "count"),
-    VERB.RUN_NOW: ngettext_lazy("%(count)d Task made due.", "%(count)d Tasks made due.", "count"),
-    VERB.SNOOZE: ngettext_lazy("%(count)d Task snoozed.", "%(count)d Tasks snoozed.", "count"),
-    VERB.DISCARD: ngettext_lazy("%(count)d Task discarded.", "%(count)d Tasks discarded.", "count"),
-    VERB.CANCEL: ngettext_lazy("%(count)d Task cancelled.", "%(count)d Tasks cancelled.", "count"),
-}
-# What each verb does, for who is asked.
-MEANING = {
-    VERB.REDRIVE: _("Failed Tasks run again, their ids and attempts kept, their retries anew."),
-    VERB.RUN_NOW: _("Waiting Tasks run at once, not when their countdown is over."),
-    VERB.SNOOZE: _("Waiting Tasks wait longer; no retry is spent."),
-    VERB.DISCARD: _("Tasks that wait or have failed are dropped."),
-    VERB.CANCEL: _(
-        "Tasks that wait or run are dropped. A function that runs is not interrupted; what comes "
-        "of it is refused."
-    ),
-}
+BY_SLUG = {verb.slug: verb for verb in VERBS.values()}
+# On Django 6.1 a Task's page offers its actions by itself.
+PLACES: dict[str, Any] = (
+    {"location": list(admin.ActionLocation)} if django.VERSION >= (6, 1) else {}
+)
 
 
 class TaskActions(RowsAdmin):
     """Re-drive, run now, snooze, discard and cancel: one Task, those selected, all that match.
 
     Some are changed at once. All that the list's filters match are changed by an operation, which
-    has a page of its own.
+    has a page of its own. Each verb of `VERBS` has an action and a permission method of its name,
+    such as ``redrive`` and ``has_redrive_permission``: :func:`_add` adds them.
     """
 
-    actions = ACTIONS
-
-    # ---- which Tasks there are here
+    actions = tuple(BY_SLUG)
 
     def get_selection(self, request: HttpRequest) -> Selection:
         """Return which Tasks there are for this request, as {"queue_name": "orders"}; {}: all.
@@ -106,61 +88,22 @@ class TaskActions(RowsAdmin):
         own = (cls for cls in type(self).__mro__ if cls not in TaskActions.__mro__)
         return any(name in vars(cls) for cls in own)
 
-    # ---- who may
+    def has_verb_permission(self, request: HttpRequest, verb: Verb) -> bool:
+        """Whether the user may do a verb; the method of each verb asks this one."""
+        return request.user.has_perm(verb.permission)
 
-    def has_redrive_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may re-drive Tasks."""
-        return request.user.has_perm("retrytasks.redrive_task")
-
-    def has_run_now_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may have waiting Tasks run at once."""
-        return request.user.has_perm("retrytasks.run_now_task")
-
-    def has_snooze_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may snooze Tasks."""
-        return request.user.has_perm("retrytasks.snooze_task")
-
-    def has_discard_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may discard Tasks."""
-        return request.user.has_perm("retrytasks.discard_task")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may cancel Tasks."""
-        return request.user.has_perm("retrytasks.cancel_task")
-
-    def _may(self, request: HttpRequest, verb: str) -> bool:
-        return bool(getattr(self, f"has_{verb.lower()}_permission")(request))
-
-    # ---- where it begins: the list's actions, the buttons of a page
-
-    @admin.action(description=_("Re-drive"), permissions=["redrive"])
-    def redrive(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
-        return self._ask(request, VERB.REDRIVE)
-
-    @admin.action(description=_("Run now"), permissions=["run_now"])
-    def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
-        return self._ask(request, VERB.RUN_NOW)
-
-    @admin.action(description=_("Snooze"), permissions=["snooze"])
-    def snooze(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
-        return self._ask(request, VERB.SNOOZE)
-
-    @admin.action(description=_("Discard"), permissions=["discard"])
-    def discard(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
-        return self._ask(request, VERB.DISCARD)
-
-    @admin.action(description=_("Cancel"), permissions=["cancel"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse | None:
-        return self._ask(request, VERB.CANCEL)
+    def may(self, request: HttpRequest, verb: Verb) -> bool:
+        """Return what the permission method of a verb says, be it ours or a subclass's."""
+        return bool(getattr(self, f"has_{verb.slug}_permission")(request))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         task = context["original"]
         context["buttons"] = [
-            Button(title=verb.label, url=task_url(self.admin_site, "do", task.pk, verb.lower()))
-            for verb in VERB
-            if task.status in operations.CHANGES[verb] and self._may(request, verb)
+            Button(title=verb.label, url=page_url(self, "do", task.pk, verb.slug))
+            for verb in VERBS.values()
+            if task.status in verb.act.changes and self.may(request, verb)
         ]
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -174,30 +117,26 @@ class TaskActions(RowsAdmin):
             pattern.callback = self.admin_site.admin_view(pattern.callback)
         return [*own, *super().get_urls()]
 
-    # ---- asking, and doing it
-
-    def _ask(self, request: HttpRequest, verb: VERB) -> HttpResponse | None:
+    def _ask(self, request: HttpRequest, verb: Verb) -> HttpResponse | None:
         """Answer the list, or on Django 6.1 a Task's page, where an action was chosen."""
         if request.POST.get("select_across", "0") != "0":
             return self._ask_for_all(request, verb)
-        ids = chosen_ids(request)
-        self.refuse_hidden(request, self._rows(request, ids))
-        return self._confirm_some(request, verb, ids, self._form(request, verb, ids, None))
+        return self._some(request, verb, chosen_ids(request))
 
-    def _ask_for_all(self, request: HttpRequest, verb: VERB) -> HttpResponse | None:
+    def _ask_for_all(self, request: HttpRequest, verb: Verb) -> HttpResponse | None:
         try:
             selection = self._narrowed(request, selection_of(request))
         except ValueError as error:
             self.message_user(request, str(error), messages.ERROR)
             return None
-        url = task_url(self.admin_site, "all", verb.lower())
+        url = page_url(self, "all", verb.slug)
         return HttpResponseRedirect(f"{url}?{urlencode(selection)}")
 
     def _all_view(self, request: HttpRequest, word: str) -> HttpResponse:
         verb = self._allowed(request, word)
         try:
             selection = selections.as_of_now(self._narrowed(request, request.GET.dict()))
-            rows = operations.matching(verb, selection)
+            rows = operations.matching(verb.name, selection)
         except ValueError as error:
             raise BadRequest(str(error)) from None
         form = ConfirmForm(form_data(request), verb=verb, in_background=True)
@@ -206,117 +145,124 @@ class TaskActions(RowsAdmin):
         return self._confirm(request, verb, rows, form, {"is_all": True})
 
     def _selected_view(self, request: HttpRequest, word: str) -> HttpResponse:
-        url = f"{task_url(self.admin_site, 'changelist')}?{list_filters_of(request)}"
-        return self._some_view(request, word, chosen_ids(request), url)
+        verb = self._allowed(request, word)
+        back = f"{page_url(self, 'changelist')}?{list_filters_of(request)}"
+        return self._some(request, verb, chosen_ids(request), form_data(request), back)
 
     def _one_view(self, request: HttpRequest, word: str, pk: uuid.UUID) -> HttpResponse:
-        url = task_url(self.admin_site, "change", pk)
-        return self._some_view(request, word, [pk], url)
-
-    def _some_view(
-        self, request: HttpRequest, word: str, ids: Sequence[uuid.UUID], afterwards: str
-    ) -> HttpResponse:
         verb = self._allowed(request, word)
-        self.refuse_hidden(request, self._rows(request, ids))
-        form = self._form(request, verb, ids, form_data(request))
-        if not form.is_valid():
-            return self._confirm_some(request, verb, ids, form)
-        self._do(request, verb, ids, form)
-        return HttpResponseRedirect(afterwards)
+        return self._some(request, verb, [pk], form_data(request), page_url(self, "change", pk))
 
-    def _rows(self, request: HttpRequest, ids: Sequence[uuid.UUID]) -> QuerySet[Task]:
-        return self.get_queryset(request).filter(pk__in=ids).defer(*BIG_COLUMNS)
+    def _some(
+        self,
+        request: HttpRequest,
+        verb: Verb,
+        ids: Sequence[uuid.UUID],
+        data: Any = None,
+        back: str = "",
+    ) -> HttpResponse:
+        """Do a verb and lead back; or ask, until ``data`` is what the form takes."""
+        rows = self.get_queryset(request).filter(pk__in=ids)
+        if len(ids) > 1:
+            rows = rows.defer(*BIG_COLUMNS)
+        self.refuse_hidden(request, rows)
+        alone = next(iter(rows), None) if len(ids) == 1 else None
+        form = ConfirmForm(data, verb=verb, task=alone)
+        if form.is_valid():
+            self._do(request, verb, ids, form)
+            return HttpResponseRedirect(back)
+        query = urlencode({FILTERS: list_filters_of(request)})
+        url = f"{page_url(self, 'selected', verb.slug)}?{query}"
+        if len(ids) == 1:
+            url = page_url(self, "do", ids[0], verb.slug)
+        rows = rows.filter(status__in=verb.act.changes)
+        return self._confirm(request, verb, rows, form, {"ids": ids, "form_url": url})
 
-    def _form(
-        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], data: Any
-    ) -> ConfirmForm:
-        alone = self.get_queryset(request).filter(pk__in=ids).first() if len(ids) == 1 else None
-        return ConfirmForm(data, verb=verb, task=alone)
-
-    def _allowed(self, request: HttpRequest, word: str) -> VERB:
+    def _allowed(self, request: HttpRequest, word: str) -> Verb:
         """Return the verb that a URL names, if the user may do it, and see what it is done to."""
-        if word not in ACTIONS:
+        if word not in BY_SLUG:
             raise Http404
-        verb = VERB(word.upper())
+        verb = BY_SLUG[word]
         self.refuse_hidden(request)
-        if not self._may(request, verb):
+        if not self.may(request, verb):
             raise PermissionDenied
         return verb
-
-    def _confirm_some(
-        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
-    ) -> HttpResponse:
-        rows = self._rows(request, ids).filter(status__in=operations.CHANGES[verb])
-        query = urlencode({FILTERS: list_filters_of(request)})
-        url = f"{task_url(self.admin_site, 'selected', verb.lower())}?{query}"
-        if len(ids) == 1:
-            url = task_url(self.admin_site, "do", ids[0], verb.lower())
-        return self._confirm(request, verb, rows, form, {"ids": ids, "form_url": url})
 
     def _confirm(
         self,
         request: HttpRequest,
-        verb: VERB,
+        verb: Verb,
         rows: QuerySet[Task],
         form: ConfirmForm,
         about: dict[str, Any],
     ) -> HttpResponse:
-        preview = preview_of(rows)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": verb.label,
             "has_view_permission": True,
             "media": self.media,
-            "meaning": MEANING[verb],
-            "preview": preview,
+            "meaning": verb.meaning,
+            "preview": preview_of(rows),
             "form": form,
             "errors": form.errors,
             "checkbox_name": ACTION_CHECKBOX_NAME,
-            "back_url": task_url(self.admin_site, "changelist"),
+            "back_url": page_url(self, "changelist"),
             **about,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/retrytasks/confirm.html", context)
 
     def _do(
-        self, request: HttpRequest, verb: VERB, ids: Sequence[uuid.UUID], form: ConfirmForm
+        self, request: HttpRequest, verb: Verb, ids: Sequence[uuid.UUID], form: ConfirmForm
     ) -> None:
-        rows = self._rows(request, ids).order_by()
+        rows = self.get_queryset(request).filter(pk__in=ids).order_by()
         options = form.options()
         with writing():
-            changed = operations.do(verb, rows.values_list("pk", flat=True), **options)
+            changed = verb.act.change(rows.values_list("pk", flat=True), **options)
             log(request, changed, _what(verb, options), form.cleaned_data["reason"])
         left = rows.exclude(pk__in=[task.pk for task in changed])
         statuses = left.values_list("status", flat=True)
         skipped = Counter(str(Status(status).label) for status in statuses)
         skipped[gettext("gone")] = len(ids) - len(changed) - skipped.total()
-        done = DONE[verb] % {"count": len(changed)}
+        done = verb.report % {"count": len(changed)}
         level = messages.WARNING if skipped.total() else messages.SUCCESS
         self.message_user(request, f"{done} {_told(+skipped)}".strip(), level)
 
     def _start(
-        self, request: HttpRequest, verb: VERB, selection: Selection, form: ConfirmForm
+        self, request: HttpRequest, verb: Verb, selection: Selection, form: ConfirmForm
     ) -> HttpResponse:
         options, reason = form.options(), form.cleaned_data["reason"]
         by = request.user.get_username()
         with writing():
-            operation = operations.start(verb, selection, by=by, reason=reason, **options)
+            operation = operations.start(verb.name, selection, by=by, reason=reason, **options)
             log(request, [operation], _what(verb, options), reason, ADDITION)
         self.message_user(request, gettext("The operation began."), messages.SUCCESS)
         pages = admin_of(self.admin_site, Operation)
         if pages and pages.has_view_permission(request):
-            return HttpResponseRedirect(operation_url(self.admin_site, "change", operation.pk))
-        return HttpResponseRedirect(task_url(self.admin_site, "changelist"))
+            return HttpResponseRedirect(page_url(pages, "change", operation.pk))
+        return HttpResponseRedirect(page_url(self, "changelist"))
 
 
-if django.VERSION >= (6, 1):
-    # There a Task's page offers its actions by itself.
-    for _word in ACTIONS:
-        getattr(TaskActions, _word).locations = list(admin.ActionLocation)
+def _add(verb: Verb) -> None:
+    """Add a verb's action to TaskActions, and the method that tells who may take it."""
+
+    def act(self: TaskActions, request: HttpRequest, rows: QuerySet[Task]) -> HttpResponse | None:
+        return self._ask(request, verb)
+
+    def has_permission(self: TaskActions, request: HttpRequest) -> bool:
+        return self.has_verb_permission(request, verb)
+
+    action = admin.action(act, description=verb.label, permissions=[verb.slug], **PLACES)
+    setattr(TaskActions, verb.slug, action)
+    setattr(TaskActions, f"has_{verb.slug}_permission", has_permission)
 
 
-def _what(verb: VERB, options: dict[str, Any]) -> str:
+for _verb in VERBS.values():
+    _add(_verb)
+
+
+def _what(verb: Verb, options: dict[str, Any]) -> str:
     """Return the verb and what was asked with it, such as "Snooze (countdown 60)"."""
     with override(None):
         name = str(verb.label)

@@ -15,13 +15,13 @@ from .claiming import (
 )
 from .endings import Ending, Settled
 from .enqueueing import enqueue
-from .operating import WAITING, cancel, discard, redrive, run_now, snooze
+from .operating import Act, cancel, discard, redrive, run_now, snooze
 from .settling import settle
 from .sweeping import prune, sweep
 from .waking import ring, ring_for_due, running_inline
 
 __all__ = [
-    "WAITING",
+    "Act",
     "Claim",
     "ClaimInDoubt",
     "Ending",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, ParamSpec
 
 from django.db.models import F
 from django.utils import timezone
 
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
-from django_retrytasks.models import UNFINISHED, Attempt, Encoded, Status, Task
+from django_retrytasks.models import Attempt, Encoded, Status, Task
 from django_retrytasks.policy import StopReason
 from django_retrytasks.values import moments
 from django_retrytasks.values.checked import Duration, as_seconds
@@ -23,10 +24,56 @@ from .log import log_all
 from .rows import by_pk
 from .waking import wake_for
 
+Options = ParamSpec("Options")
+
 WAITING = (Status.PENDING, Status.RETRYING)
 
 
-def redrive(ids: Iterable[uuid.UUID], *, arguments: tuple[str, str] | None = None) -> int:
+Change = tuple[Mapping[str, Any], wakeups.Wake | None]
+"""What is written to each Task, and when to wake a cluster for it; None: it does not wait."""
+
+
+@dataclass(frozen=True)
+class Act(Generic[Options]):
+    """What an operator may do to Tasks. Called with ids, it changes them and returns how many.
+
+    Tasks of another status than those it ``changes`` are left alone. ``done`` is its word for
+    logs and reports, such as "re-driven".
+    """
+
+    decide: Callable[Options, Change]
+    done: str
+    changes: tuple[Status, ...]
+
+    def __call__(
+        self, ids: Iterable[uuid.UUID], *args: Options.args, **options: Options.kwargs
+    ) -> int:
+        return len(self.change(ids, *args, **options))
+
+    def change(
+        self, ids: Iterable[uuid.UUID], *args: Options.args, **options: Options.kwargs
+    ) -> list[Task]:
+        """Change Tasks, and ring for those that wait; return those changed, as they were."""
+        pks = as_ids(ids)
+        values, wake = self.decide(*args, **options)
+        with writing():
+            rows = Task.objects.filter(pk__in=pks, status__in=self.changes)
+            tasks = list(rows.select_for_update().order_by("pk"))
+            _record_cancelled([task for task in tasks if task.was_started])
+            by_pk(tasks).update(**values)
+            if wake:
+                wake_for([(task, wake) for task in tasks])
+        log_all(logging.INFO, self.done, tasks)
+        return tasks
+
+
+def act(done: str, *changes: Status) -> Callable[[Callable[Options, Change]], Act[Options]]:
+    """Make an act of a function that decides what is written; see :class:`Act`."""
+    return lambda decide: Act(decide, done, changes)
+
+
+@act("re-driven", Status.FAILED)
+def redrive(*, arguments: tuple[str, str] | None = None) -> Change:
     """Run failed Tasks again, ids and attempts kept, the retries anew; return how many.
 
     ``arguments``, as `codec.dumps_arguments` returns them, take the place of their own.
@@ -42,15 +89,17 @@ def redrive(ids: Iterable[uuid.UUID], *, arguments: tuple[str, str] | None = Non
     }
     if arguments:
         values |= zip(("args", "kwargs"), map(Encoded, arguments), strict=True)
-    return _change(ids, (Status.FAILED,), "re-driven", wakeups.now(), **values, **_due_at())
+    return values | _due_at(), wakeups.now()
 
 
-def run_now(ids: Iterable[uuid.UUID]) -> int:
+@act("made due", *WAITING)
+def run_now() -> Change:
     """Have waiting Tasks run at once, not when their countdown is over; return how many."""
-    return _change(ids, WAITING, "made due", wakeups.now(), **_due_at())
+    return _due_at(), wakeups.now()
 
 
-def snooze(ids: Iterable[uuid.UUID], countdown: Duration) -> int:
+@act("snoozed", *WAITING)
+def snooze(countdown: Duration) -> Change:
     """Have waiting Tasks wait for ``countdown`` seconds from now, uncharged; return how many.
 
     Raises:
@@ -58,27 +107,23 @@ def snooze(ids: Iterable[uuid.UUID], countdown: Duration) -> int:
     """
     wait = timedelta(seconds=as_seconds("countdown", countdown))
     moment = moments.after(timezone.now(), wait)
-    return _change(ids, WAITING, "snoozed", wakeups.Wake(moment, moment), **_due_at(wait))
+    return _due_at(wait), wakeups.Wake(moment, moment)
 
 
-def discard(ids: Iterable[uuid.UUID]) -> int:
+@act("discarded", *WAITING, Status.FAILED)
+def discard() -> Change:
     """Drop Tasks that wait or have failed, not those that run; return how many."""
-    return _change(ids, (*WAITING, Status.FAILED), "discarded", **_discarded())
+    return _dropped()
 
 
-def cancel(ids: Iterable[uuid.UUID]) -> int:
+@act("cancelled", *WAITING, Status.RUNNING)
+def cancel() -> Change:
     """Drop Tasks that wait or run; return how many.
 
     The function of one that runs is not interrupted: it goes on to its end, and what comes of it
     is refused. An Attempt is written for a run that is known to have begun.
     """
-    pks = as_ids(ids)
-    with writing():
-        tasks = _lock(pks, UNFINISHED)
-        _record_cancelled([task for task in tasks if task.was_started])
-        by_pk(tasks).update(**_discarded(), claim_token=None)
-    log_all(logging.INFO, "cancelled", tasks)
-    return len(tasks)
+    return _dropped()
 
 
 def _record_cancelled(running: Sequence[Task]) -> None:
@@ -106,35 +151,13 @@ def _due_at(wait: timedelta = moments.ZERO) -> dict[str, Any]:
     return {"run_after": moment, "queued_at": moment}
 
 
-def _discarded() -> dict[str, Any]:
-    return {
+def _dropped() -> Change:
+    values = {
         "status": Status.DISCARDED,
         "stop_reason": StopReason.DISCARDED,
         "run_after": None,
         "finished_at": DatabaseNow(),
         "wakeup_id": None,
+        "claim_token": None,
     }
-
-
-def _change(
-    ids: Iterable[uuid.UUID],
-    statuses: Sequence[Status],
-    words: str,
-    wake: wakeups.Wake | None = None,
-    **values: Any,
-) -> int:
-    """Change Tasks that have one of these statuses, and ring for them; return how many."""
-    pks = as_ids(ids)
-    with writing():
-        tasks = _lock(pks, statuses)
-        by_pk(tasks).update(**values)
-        if wake:
-            wake_for([(task, wake) for task in tasks])
-    log_all(logging.INFO, words, tasks)
-    return len(tasks)
-
-
-def _lock(pks: Sequence[uuid.UUID], statuses: Sequence[Status]) -> list[Task]:
-    """Lock those of these Tasks that have one of these statuses."""
-    rows = Task.objects.filter(pk__in=pks, status__in=statuses)
-    return list(rows.select_for_update().order_by("pk"))
+    return values, None

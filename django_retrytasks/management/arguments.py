@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import uuid
 from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
 from django_retrytasks.broker import clusters
+
+from .listings import seconds_text
 
 # What selects Tasks, as selections.py calls it, and what it asks for.
 SELECTED = {
@@ -56,46 +61,73 @@ def seconds(text: str, *, least: float = 0) -> float:
         value = math.nan
     if not least <= value < math.inf:
         raise ArgumentTypeError(
-            f"{text!r} is no duration: give seconds, {shown_seconds(least)} or more"
+            f"{text!r} is no duration: give seconds, {seconds_text(least)} or more"
         )
     return value
 
 
-def add_verb_arguments(parser: CommandParser, name: str, *, ids: str, selects: bool) -> None:
-    """Add what a verb takes: ids, of which help says ``ids``, or what selects Tasks."""
-    many = "*" if selects else "+"
-    parser.add_argument("ids", nargs=many, type=uuid_of, metavar="id", help=ids)
-    if selects:
-        _add_selection_arguments(parser)
-    if name == "mute":
+def until(text: str) -> datetime:
+    """Return the moment that is so many seconds from now."""
+    return timezone.now() + timedelta(seconds=seconds(text))
+
+
+def add_path(parser: CommandParser) -> None:
+    """Add which task."""
+    parser.add_argument("path", help="Dotted path of the task, such as orders.tasks.send.")
+
+
+def add_all(parser: CommandParser) -> None:
+    """Add whether all failure groups are listed."""
+    parser.add_argument("--all", action="store_true", help="Those that are over as well.")
+
+
+def add_ids(parser: CommandParser, which: str, *, takes_until: bool) -> None:
+    """Add the ids of what is changed, and until when, if that is to be asked."""
+    parser.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=which)
+    if takes_until:
         text = "Until so many seconds from now. Default: until reopened."
-        parser.add_argument("--for", dest="seconds", type=seconds, help=text)
-    if name == "snooze":
-        text = "How many seconds from now they are due."
-        parser.add_argument("--for", dest="seconds", type=seconds, required=True, help=text)
+        parser.add_argument("--for", dest="until", type=until, metavar="SECONDS", help=text)
 
 
-def add_pausing_arguments(parser: CommandParser, name: str) -> None:
-    """Add what is paused or resumed: a queue or a function."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
-    what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
-    if name == "pause":
-        parser.add_argument("--reason", default="", help="Why, for others to read.")
-        text = "Pause a queue or a function that is not known yet, too."
-        parser.add_argument("--force", action="store_true", help=text)
-
-
-def _add_selection_arguments(parser: CommandParser) -> None:
+def add_verb_arguments(parser: CommandParser, asks: Collection[str]) -> None:
+    """Add ids and what selects Tasks, and what an operator's verb asks for."""
+    text = "Id of a Task, as logs show it."
+    parser.add_argument("ids", nargs="*", type=uuid_of, metavar="id", help=text)
     for key, (option, metavar, text) in SELECTED.items():
         parser.add_argument(option, dest=key, metavar=metavar, help=text)
     text = "Only tell how many there are; at most 100,000 are counted."
     parser.add_argument("--dry-run", action="store_true", help=text)
     text = "How many a minute at most. Default: no limit."
     parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
-    text = "How many to run first; the others only if all of these succeed. Default: 0."
-    parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
+    if "canary" in asks:
+        text = "How many to run first; the others only if all of these succeed. Default: 0."
+        parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
+    if "countdown" in asks:
+        text = "How many seconds from now they are due."
+        parser.add_argument(
+            "--for", dest="countdown", type=seconds, metavar="SECONDS", required=True, help=text
+        )
+    add_reason(parser)
+
+
+def add_reason(parser: CommandParser) -> None:
+    """Add a reason."""
     parser.add_argument("--reason", default="", help="Why, for others to read.")
+
+
+def add_paused(parser: CommandParser) -> None:
+    """Add what is paused or resumed: a queue or a function."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
+    what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
+
+
+def add_pause_arguments(parser: CommandParser) -> None:
+    """Add what is paused, and why."""
+    add_paused(parser)
+    add_reason(parser)
+    text = "Pause a queue or a function that is not known yet, too."
+    parser.add_argument("--force", action="store_true", help=text)
 
 
 def add_health_arguments(parser: CommandParser) -> None:
@@ -134,8 +166,3 @@ def add_cluster_arguments(parser: CommandParser) -> None:
         metavar="SECONDS",
         help="Seconds that running Tasks are given to end when it stops. Default: 60.",
     )
-
-
-def shown_seconds(value: float) -> str:
-    """Return seconds as text, to the millisecond."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -79,7 +79,7 @@ class Pause(models.Model):
 class Operation(models.Model):
     """One of an operator's verbs for many Tasks, done in chunks by an internal Task."""
 
-    class Verb(models.TextChoices):
+    class VerbName(models.TextChoices):
         REDRIVE = "REDRIVE", _("Re-drive")
         RUN_NOW = "RUN_NOW", _("Run now")
         SNOOZE = "SNOOZE", _("Snooze")
@@ -98,7 +98,7 @@ class Operation(models.Model):
         _("id"), primary_key=True, default=uuid7, editable=False, help_text=_("Its identity.")
     )
     verb = models.CharField(
-        _("verb"), max_length=7, choices=Verb, help_text=_("What is done to each Task.")
+        _("verb"), max_length=7, choices=VerbName, help_text=_("What is done to each Task.")
     )
     countdown = models.FloatField(
         _("countdown"), null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from django_retrytasks import database, lifecycle
 from django_retrytasks.database import DatabaseNow, writing
@@ -18,74 +17,37 @@ from django_retrytasks.models import Operation, Status, Task, TaskQuerySet
 from django_retrytasks.tasks import retry_task
 from django_retrytasks.tasks.context import RetryTaskContext
 from django_retrytasks.values.checked import as_count, as_seconds
-from django_retrytasks.values.ids import as_id, as_ids
+from django_retrytasks.values.ids import as_id
 
-from . import selections
+from . import selections, verbs
 from .selections import Selection
 
-COUNT_LIMIT = 100_000
+# So many Tasks of a selection are counted.
+MATCH_LIMIT = 100_000
+# So many Tasks are changed in one transaction.
 CHUNK = 500
 # Seconds for which one attempt of the internal Task goes on.
-SLICE = 20.0
+RUN_TIME = 20.0
 # Seconds between two looks at a canary.
 PAUSE = 2.0
 # Seconds between two chunks where there is a rate.
 RATE_PAUSE = 10.0
-STATUS = Operation.Status
 PROGRESS = ("cursor", "canary_ids", "done_count", "skipped_count")
-# The statuses in which a verb changes a Task.
-CHANGES: dict[str, tuple[Status, ...]] = {
-    Operation.Verb.REDRIVE: (Status.FAILED,),
-    Operation.Verb.RUN_NOW: lifecycle.WAITING,
-    Operation.Verb.SNOOZE: lifecycle.WAITING,
-    Operation.Verb.DISCARD: (*lifecycle.WAITING, Status.FAILED),
-    Operation.Verb.CANCEL: (*lifecycle.WAITING, Status.RUNNING),
-}
-
-ACTS: dict[str, Callable[..., int]] = {
-    Operation.Verb.REDRIVE: lifecycle.redrive,
-    Operation.Verb.RUN_NOW: lifecycle.run_now,
-    Operation.Verb.SNOOZE: lifecycle.snooze,
-    Operation.Verb.DISCARD: lifecycle.discard,
-    Operation.Verb.CANCEL: lifecycle.cancel,
-}
-# The verbs after which Tasks run.
-RUNS = (Operation.Verb.REDRIVE, Operation.Verb.RUN_NOW)
 
 
 def matching(verb: str, selection: Selection) -> TaskQuerySet:
     """Return the Tasks of a selection that a verb would change.
 
     Raises:
-        ValueError: the selection cannot be; the message names what is wrong.
+        ValueError: there is no such verb, or selection; the message names what is wrong.
     """
-    rows: TaskQuerySet = Task.objects.all()
-    return selections.select(rows, selection).filter(status__in=CHANGES[verb])
+    statuses = verbs.find(verb).act.changes
+    return selections.select(Task.objects.all(), selection).filter(status__in=statuses)
 
 
 def count(verb: str, selection: Selection) -> int:
     """Return how many Tasks a verb would change, counted up to 100,000."""
-    return int(matching(verb, selection)[:COUNT_LIMIT].count())
-
-
-def do(verb: str, ids: Iterable[uuid.UUID], **options: Any) -> list[Task]:
-    """Have a verb done to some Tasks at once; return those it changed, as they were.
-
-    Args:
-        verb: of :class:`Operation.Verb`.
-        ids: which Tasks. Those whose status the verb does not change are left alone.
-        options: of the verb's function in `lifecycle`.
-
-    Raises:
-        TypeError, ValueError: options that the function refuses.
-    """
-    pks = as_ids(ids)
-    with writing():
-        rows = Task.objects.only("name", "status")
-        found = rows.filter(pk__in=pks, status__in=CHANGES[verb])
-        tasks: list[Task] = list(found.select_for_update().order_by("pk"))
-        ACTS[verb]([task.pk for task in tasks], **options)
-    return tasks
+    return int(matching(verb, selection)[:MATCH_LIMIT].count())
 
 
 def start(
@@ -101,7 +63,7 @@ def start(
     """Have a verb done to all Tasks of a selection that were enqueued until now.
 
     Args:
-        verb: of :class:`Operation.Verb`.
+        verb: the name of one, such as "REDRIVE".
         selection: which Tasks.
         countdown: seconds to snooze for; None with other verbs.
         per_minute: Tasks a minute at most, from 1; None: no limit.
@@ -110,7 +72,7 @@ def start(
         reason: why, in words.
 
     Raises:
-        ValueError: a selection, or a number, that cannot be.
+        ValueError: a verb, a selection or a number that cannot be.
         TypeError: a number of a wrong type; ``countdown`` missing, or given to another verb.
     """
     _refuse(verb, countdown, per_minute, canary)
@@ -146,14 +108,14 @@ def stop(operation_id: uuid.UUID, because: str) -> bool:
     with writing():
         operation = _running(pk)
         if operation:
-            _finish(operation, STATUS.STOPPED, because)
+            _finish(operation, Operation.Status.STOPPED, because)
     return operation is not None
 
 
 @retry_task(bind=True, **POLICY)
 def run_operation(self: RetryTaskContext, operation_id: str) -> None:
     """Go on with an operation, until it is over or has to wait."""
-    until = time.monotonic() + SLICE
+    until = time.monotonic() + RUN_TIME
     while time.monotonic() < until:
         with writing():
             wait = _step(uuid.UUID(operation_id))
@@ -176,10 +138,10 @@ def _step(pk: uuid.UUID) -> float | None:
         _refuse_failed(canary)
         ids = _next_ids(operation)
     except ValueError as error:  # the canary's, or a selection of another version
-        _finish(operation, STATUS.STOPPED, str(error))
+        _finish(operation, Operation.Status.STOPPED, str(error))
         return None
     if not ids:
-        _finish(operation, STATUS.DONE)
+        _finish(operation, Operation.Status.DONE)
         return None
     return _do(operation, ids)
 
@@ -207,7 +169,7 @@ def _size(operation: Operation) -> int:
 def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
     """Do the verb, and note how far it came; return the seconds to wait."""
     options = {} if operation.countdown is None else {"countdown": operation.countdown}
-    done = ACTS[operation.verb](ids, **options)
+    done = verbs.find(operation.verb).act(ids, **options)
     is_canary = operation.canary > 0 and not operation.cursor
     operation.cursor = ids[-1]
     operation.canary_ids = [str(pk) for pk in ids] if is_canary else []
@@ -219,7 +181,7 @@ def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
 
 def _running(pk: uuid.UUID) -> Operation | None:
     rows = Operation.objects.select_for_update()
-    found: Operation | None = rows.filter(pk=pk, status=STATUS.RUNNING).first()
+    found: Operation | None = rows.filter(pk=pk, status=Operation.Status.RUNNING).first()
     return found
 
 
@@ -229,11 +191,14 @@ def _finish(operation: Operation, status: str, because: str = "") -> None:
 
 
 def _refuse(verb: str, countdown: float | None, per_minute: int | None, canary: int) -> None:
-    if (countdown is None) == (verb == Operation.Verb.SNOOZE):
-        raise TypeError("countdown is for SNOOZE, which needs it")
+    asks = verbs.find(verb).asks
+    if countdown is None and "countdown" in asks:
+        raise TypeError(f"{verb} needs a countdown")
+    for option, given in (("countdown", countdown is not None), ("canary", canary)):
+        if given and option not in asks:
+            raise TypeError(f"{verb} takes no {option}")
     if countdown is not None:
         as_seconds("countdown", countdown)
     if per_minute is not None:
         as_count("per_minute", per_minute, least=1)
-    if as_count("canary", canary, most=CHUNK) and verb not in RUNS:
-        raise TypeError(f"a canary is for {' and '.join(RUNS)}: {verb} runs nothing")
+    as_count("canary", canary, most=CHUNK)

@@ -96,7 +96,7 @@ def as_of_now(selection: Selection) -> Selection:
             fixed["failure_group"] = ",".join(map(str, _groups_telling(term)))
     if "within" in fixed:
         starts = [_start_of(fixed.pop("within"))]
-        starts += [_moment(fixed["since"])] if "since" in fixed else []
+        starts += [_moment_of(fixed["since"])] if "since" in fixed else []
         fixed["since"] = max(starts).isoformat()
     return fixed
 
@@ -145,7 +145,7 @@ def _by_within(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 
 def _by_since(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    return _enqueued_since(rows, _moment(value))
+    return _enqueued_since(rows, _moment_of(value))
 
 
 def _enqueued_since(rows: TaskQuerySet, at: datetime) -> TaskQuerySet:
@@ -160,7 +160,7 @@ def _start_of(within: str) -> datetime:
     return datetime.now(UTC) - WITHIN[within]
 
 
-def _moment(text: str) -> datetime:
+def _moment_of(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

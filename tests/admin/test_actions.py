@@ -491,7 +491,7 @@ class TestAllThatMatch:
     def test_a_count_that_is_capped_says_so(
         self, group: FailureGroup, admin_client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(operations, "COUNT_LIMIT", 2)
+        monkeypatch.setattr(operations, "MATCH_LIMIT", 2)
 
         assert "Tasks 2 or more" in text_of(admin_client.get(f"{LIST}all/discard/"))
 

@@ -35,7 +35,7 @@ CLASSES: Mapping[Any, Any] = {
     Operation: OperationAdmin,
     Pause: PauseAdmin,
 }
-VERBS = [verb.lower() for verb in Operation.Verb]
+VERBS = [verb.lower() for verb in Operation.VerbName]
 
 
 class OpsSite(admin.AdminSite):

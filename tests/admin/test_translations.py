@@ -106,7 +106,7 @@ class TestCatalogs:
     def test_of_arabic_have_what_the_list_says(self) -> None:
         pairs = entries(catalog("ar"))
         needed: list[Key] = [
-            (None, str(label)) for label in [*Status.labels, *Operation.Verb.labels]
+            (None, str(label)) for label in [*Status.labels, *Operation.VerbName.labels]
         ]
 
         assert [key for key in needed if not all(pairs[key][1])] == []
@@ -237,7 +237,7 @@ def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
     driver.run_due()
     pauses.pause(queue_name="emails", by="ada", reason="moves")
     pauses.pause(name=tasks.succeeds.module_path)
-    operation = operations.start(Operation.Verb.SNOOZE, {"queue_name": "emails"}, countdown=5)
+    operation = operations.start(Operation.VerbName.SNOOZE, {"queue_name": "emails"}, countdown=5)
     operations.stop(operation.pk, "by ada: enough")
     FailureGroup.objects.create(
         fingerprint=uuid.uuid4(), kind=FailureGroup.Kind.RULE, message="zu spät",

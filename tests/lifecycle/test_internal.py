@@ -36,7 +36,7 @@ def test_each_has_the_limits_of_its_policy_and_is_claimed_alone(
     settings.RETRYTASKS = {"ALERTS": [f"{HERE}.alert"], "ON_FAILURE": [f"{HERE}.hear"]}
     fails.enqueue()
     driver.drain()
-    operations.start(Operation.Verb.REDRIVE, {"name": fails.module_path})
+    operations.start(Operation.VerbName.REDRIVE, {"name": fails.module_path})
 
     made = Task.objects.filter(internal=True)
 

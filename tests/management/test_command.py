@@ -115,7 +115,7 @@ class TestRedriveAndDiscard:
 
         output = run("redrive", failed.pk, done.pk, uuid.uuid4())
 
-        assert output == "1 re-driven, 2 skipped (not failed, or no such Task)\n"
+        assert output == "1 re-driven, 2 skipped (not FAILED, or no such Task)\n"
         assert driver.row(failed).status == Status.PENDING
         assert driver.row(done).status == Status.SUCCEEDED
 
@@ -135,10 +135,10 @@ class TestRedriveAndDiscard:
     @pytest.mark.parametrize(
         ("verb", "message"),
         [
-            ("redrive", "0 re-driven, 1 skipped (not failed, or no such Task)"),
+            ("redrive", "0 re-driven, 1 skipped (not FAILED, or no such Task)"),
             (
                 "discard",
-                "0 discarded, 1 skipped (running, succeeded or discarded already, or no such Task)",
+                "0 discarded, 1 skipped (not PENDING or RETRYING or FAILED, or no such Task)",
             ),
         ],
     )

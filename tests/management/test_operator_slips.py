@@ -121,9 +121,9 @@ VERBS: list[Callable[[Any], object]] = [
     groups.mute,
     groups.resolve,
     groups.reopen,
-    lambda ids: operations.do("REDRIVE", ids),
+    lifecycle.redrive.change,
 ]
-NAMES = ["redrive", "run_now", "snooze", "discard", "cancel", "mute", "resolve", "reopen", "do"]
+NAMES = ["redrive", "run_now", "snooze", "discard", "cancel", "mute", "resolve", "reopen", "change"]
 
 
 @pytest.mark.django_db

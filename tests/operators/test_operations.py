@@ -18,7 +18,7 @@ from tests.support.driver import KEY, Driver
 
 pytestmark = pytest.mark.django_db
 
-VERB = Operation.Verb
+VERB = Operation.VerbName
 STATUS = Operation.Status
 HERE = "tests.operators.test_operations"
 mood = {"fails": True}
@@ -124,11 +124,12 @@ class TestStart:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"verb": VERB.SNOOZE}, "countdown is for SNOOZE, which needs it"),
-            ({"countdown": 5}, "countdown is for SNOOZE, which needs it"),
+            ({"verb": "REDRVE"}, "there is no verb 'REDRVE'. Did you mean \"REDRIVE\"?"),
+            ({"verb": VERB.SNOOZE}, "SNOOZE needs a countdown"),
+            ({"countdown": 5}, "REDRIVE takes no countdown"),
             ({"per_minute": 0}, "per_minute must be from 1"),
             ({"canary": -1}, "canary must be from 0"),
-            ({"verb": VERB.DISCARD, "canary": 1}, "a canary is for REDRIVE and RUN_NOW"),
+            ({"verb": VERB.DISCARD, "canary": 1}, "DISCARD takes no canary"),
             ({"selection": {"naem": "x"}}, "nothing is known of 'naem'. Did you mean \"name\"?"),
             ({"selection": {"status": "FALED"}}, 'Did you mean "FAILED"?'),
             ({"selection": {"failure_group": "x"}}, "'x' is no fingerprint"),

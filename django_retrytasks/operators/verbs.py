@@ -1,0 +1,110 @@
+"""An operator's verbs: all that is known of each, in one table.
+
+The command, the admin's actions, buttons and pages, its permission methods and operations derive
+from `VERBS`. A new verb is an entry here, whose act is in `lifecycle`; its name, and the permission
+to do it, are also in `models`, whose migrations hold both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from django_retrytasks import lifecycle
+from django_retrytasks.models import Operation
+from django_retrytasks.values.checked import nearest
+
+Option = Literal["arguments", "canary", "countdown"]
+"""What a verb may ask for besides a reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """What an operator may have done to Tasks: one, several, or all of a selection."""
+
+    name: Operation.VerbName
+    act: lifecycle.Act[...]
+    meaning: Any
+    """What it does, for whoever is asked to confirm it."""
+    report: Any
+    """What it has done, with "count"."""
+    asks: tuple[Option, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """Return its name as methods and URLs have it."""
+        return self.name.lower()
+
+    @property
+    def label(self) -> Any:
+        """Return its name for people, translated where it is shown."""
+        return self.name.label
+
+    @property
+    def permission(self) -> str:
+        """Return the permission to do it."""
+        return permission_for(self.name)
+
+
+def permission_for(name: str) -> str:
+    """Return the permission to do the verb of a name."""
+    return f"retrytasks.{name.lower()}_task"
+
+
+def find(name: str) -> Verb:
+    """Return the verb of a name.
+
+    Raises:
+        ValueError: there is none; a later version may have it.
+    """
+    if name not in VERBS:
+        raise ValueError(f"there is no verb {name!r}. {nearest(name, VERBS)}")
+    return VERBS[name]
+
+
+def _by_name(*verbs: Verb) -> Mapping[str, Verb]:
+    return {verb.name: verb for verb in verbs}
+
+
+VERBS: Final = _by_name(
+    Verb(
+        name=Operation.VerbName.REDRIVE,
+        act=lifecycle.redrive,
+        meaning=_("Failed Tasks run again, their ids and attempts kept, their retries anew."),
+        report=ngettext_lazy("%(count)d Task re-driven.", "%(count)d Tasks re-driven.", "count"),
+        asks=("arguments", "canary"),
+    ),
+    Verb(
+        name=Operation.VerbName.RUN_NOW,
+        act=lifecycle.run_now,
+        meaning=_("Waiting Tasks run at once, not when their countdown is over."),
+        report=ngettext_lazy("%(count)d Task made due.", "%(count)d Tasks made due.", "count"),
+        asks=("canary",),
+    ),
+    Verb(
+        name=Operation.VerbName.SNOOZE,
+        act=lifecycle.snooze,
+        meaning=_("Waiting Tasks wait longer; no retry is spent."),
+        report=ngettext_lazy("%(count)d Task snoozed.", "%(count)d Tasks snoozed.", "count"),
+        asks=("countdown",),
+    ),
+    Verb(
+        name=Operation.VerbName.DISCARD,
+        act=lifecycle.discard,
+        meaning=_("Tasks that wait or have failed are dropped."),
+        report=ngettext_lazy("%(count)d Task discarded.", "%(count)d Tasks discarded.", "count"),
+    ),
+    Verb(
+        name=Operation.VerbName.CANCEL,
+        act=lifecycle.cancel,
+        meaning=_(
+            "Tasks that wait or run are dropped. A function that runs is not interrupted; what "
+            "comes of it is refused."
+        ),
+        report=ngettext_lazy("%(count)d Task cancelled.", "%(count)d Tasks cancelled.", "count"),
+    ),
+)
