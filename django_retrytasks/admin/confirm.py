@@ -22,6 +22,7 @@ from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import Verb
 from django_retrytasks.tasks import RetryTask, discovery, redaction
 from django_retrytasks.values import codec
+from django_retrytasks.values.checked import LONGEST_WAIT
 
 from . import words
 from .task_page import VALUE_LIMIT
@@ -31,8 +32,6 @@ NAMES_FROM = 10_000
 NAMES_SHOWN = 50
 # So many Tasks are proposed for a canary.
 CANARY = 10
-# Seconds.
-LONGEST = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ class ConfirmForm(forms.Form):
     countdown = forms.FloatField(
         label=_("Seconds"),
         min_value=0,
-        max_value=LONGEST,
+        max_value=LONGEST_WAIT,
         help_text=_("How long they are to wait from now."),
     )
     canary = forms.IntegerField(

@@ -47,7 +47,7 @@ def matching(verb: str, selection: Selection) -> TaskQuerySet:
 
 def count(verb: str, selection: Selection) -> int:
     """Return how many Tasks a verb would change, counted up to 100,000."""
-    return int(matching(verb, selection)[:MATCH_LIMIT].count())
+    return matching(verb, selection)[:MATCH_LIMIT].count()
 
 
 def start(
@@ -97,8 +97,7 @@ def start(
 
 
 def _newest_id() -> uuid.UUID:
-    rows = Task.objects.order_by("-pk")
-    newest: uuid.UUID | None = rows.values_list("pk", flat=True).first()
+    newest = Task.objects.order_by("-pk").values_list("pk", flat=True).first()
     return newest or uuid.UUID(int=0)
 
 
@@ -137,7 +136,7 @@ def _step(pk: uuid.UUID) -> float | None:
     try:
         _refuse_failed(canary)
         ids = _next_ids(operation)
-    except ValueError as error:  # the canary's, or a selection of another version
+    except ValueError as error:  # the canary's, or a verb or a selection of another version
         _finish(operation, Operation.Status.STOPPED, str(error))
         return None
     if not ids:
@@ -181,8 +180,7 @@ def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
 
 def _running(pk: uuid.UUID) -> Operation | None:
     rows = Operation.objects.select_for_update()
-    found: Operation | None = rows.filter(pk=pk, status=Operation.Status.RUNNING).first()
-    return found
+    return rows.filter(pk=pk, status=Operation.Status.RUNNING).first()
 
 
 def _finish(operation: Operation, status: str, because: str = "") -> None:

@@ -140,14 +140,6 @@ def _by_stuck(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     return rows.filter(run_after__lt=DatabaseNow() - STUCK_AFTER)
 
 
-def _by_within(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    return _enqueued_since(rows, _start_of(value))
-
-
-def _by_since(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    return _enqueued_since(rows, _moment_of(value))
-
-
 def _enqueued_since(rows: TaskQuerySet, at: datetime) -> TaskQuerySet:
     # By the key, which begins with the moment: no index holds enqueued_at.
     first = uuid7(max(0, int(at.timestamp() * 1000)), bytes(10))
@@ -241,8 +233,8 @@ NARROWS: dict[str, Callable[[Any, str], Any]] = {
     "error": _by_error,
     "retried": _by_retried,
     "stuck": _by_stuck,
-    "within": _by_within,
-    "since": _by_since,
+    "within": lambda rows, value: _enqueued_since(rows, _start_of(value)),
+    "since": lambda rows, value: _enqueued_since(rows, _moment_of(value)),
     "search": _by_search,
     "internal": _by_internal,
 }
