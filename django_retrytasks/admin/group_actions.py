@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 
 from django_retrytasks.database import writing
 from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.groups import GroupStatus
 from django_retrytasks.models import FailureGroup, Task
 from django_retrytasks.operators.verbs import VERBS
 
@@ -36,7 +37,7 @@ class Saying:
 
     label: Any
     act: Callable[[Iterable[uuid.UUID]], int]
-    becomes: FailureGroup.Status
+    becomes: GroupStatus
 
 
 def _mute_for(**duration: int) -> Callable[[Iterable[uuid.UUID]], int]:
@@ -46,16 +47,14 @@ def _mute_for(**duration: int) -> Callable[[Iterable[uuid.UUID]], int]:
 # By the names that methods and URLs have for them.
 SAYINGS = {
     "mute_for_an_hour": Saying(
-        label=_("Mute for an hour"), act=_mute_for(hours=1), becomes=FailureGroup.Status.MUTED
+        label=_("Mute for an hour"), act=_mute_for(hours=1), becomes=GroupStatus.MUTED
     ),
     "mute_for_a_day": Saying(
-        label=_("Mute for a day"), act=_mute_for(days=1), becomes=FailureGroup.Status.MUTED
+        label=_("Mute for a day"), act=_mute_for(days=1), becomes=GroupStatus.MUTED
     ),
-    "mute": Saying(
-        label=_("Mute until reopened"), act=groups.mute, becomes=FailureGroup.Status.MUTED
-    ),
-    "resolve": Saying(label=_("Resolve"), act=groups.resolve, becomes=FailureGroup.Status.RESOLVED),
-    "reopen": Saying(label=_("Reopen"), act=groups.reopen, becomes=FailureGroup.Status.OPEN),
+    "mute": Saying(label=_("Mute until reopened"), act=groups.mute, becomes=GroupStatus.MUTED),
+    "resolve": Saying(label=_("Resolve"), act=groups.resolve, becomes=GroupStatus.RESOLVED),
+    "reopen": Saying(label=_("Reopen"), act=groups.reopen, becomes=GroupStatus.OPEN),
 }
 
 

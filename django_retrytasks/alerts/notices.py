@@ -19,13 +19,13 @@ from django.utils.translation import gettext as _
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.groups import (
-    CHUNK,
-    GROUP,
     NO_STREAK,
+    GroupStatus,
     count_breach,
     locked,
     make_sure_of,
 )
+from django_retrytasks.lifecycle.rows import CHUNK
 from django_retrytasks.models import FailureGroup, Status, Task
 
 # A group has recovered when nothing failed for so long, or for ALERT_COOLDOWN if that is less.
@@ -34,7 +34,7 @@ QUIET = timedelta(minutes=5)
 SWEEP_LIMIT = 10 * CHUNK
 # How many groups the alert about a flood names.
 NAMED = 5
-AUDIBLE = {"status": GROUP.OPEN, "muted_until": None}
+AUDIBLE = {"status": GroupStatus.OPEN, "muted_until": None}
 
 Due = tuple[FailureGroup, datetime]
 """A locked group of which there is to be told, and the database's time."""

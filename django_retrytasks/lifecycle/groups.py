@@ -20,9 +20,10 @@ from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Task
 from django_retrytasks.values.ids import as_ids
 
-GROUP = FailureGroup.Status
+from .rows import CHUNK
+
+GroupStatus = FailureGroup.Status
 DATABASE_NOW = "database_now"
-CHUNK = 1000
 NO_STREAK: dict[str, Any] = {"streak_count": 0, "streak_started_at": None, "alerted_count": 0}
 
 
@@ -98,11 +99,11 @@ def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[st
     }
     if not finals:
         return changes
-    is_resolved, is_first = {"status": GROUP.RESOLVED}, {"streak_count": 0}
+    is_resolved, is_first = {"status": GroupStatus.RESOLVED}, {"streak_count": 0}
     # MariaDB and MySQL see what stands to the left as changed already, so the order matters.
     return changes | {
         "regressed_at": Case(When(**is_resolved, then=now), default=F("regressed_at")),
-        "status": Case(When(**is_resolved, then=Value(GROUP.OPEN)), default=F("status")),
+        "status": Case(When(**is_resolved, then=Value(GroupStatus.OPEN)), default=F("status")),
         "streak_started_at": Case(When(**is_first, then=now), default=F("streak_started_at")),
         "streak_count": F("streak_count") + finals,
         "failure_count": F("failure_count") + finals,
@@ -116,18 +117,18 @@ def mute(fingerprints: Iterable[uuid.UUID], until: datetime | None = None) -> in
 
     Their failures are counted all the same, and what failed meanwhile is told of afterwards.
     """
-    return _set(fingerprints, status=GROUP.MUTED, muted_until=until)
+    return _set(fingerprints, status=GroupStatus.MUTED, muted_until=until)
 
 
 def resolve(fingerprints: Iterable[uuid.UUID]) -> int:
     """Take groups for mended; return how many. A failure opens each again, as a regression."""
-    resolved = {"status": GROUP.RESOLVED, "muted_until": None, "resolved_at": DatabaseNow()}
+    resolved = {"status": GroupStatus.RESOLVED, "muted_until": None, "resolved_at": DatabaseNow()}
     return _set(fingerprints, **resolved, **NO_STREAK, alerted_at=None)
 
 
 def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
     """Have muted or resolved groups alert again; return how many."""
-    return _set(fingerprints, status=GROUP.OPEN, muted_until=None)
+    return _set(fingerprints, status=GroupStatus.OPEN, muted_until=None)
 
 
 def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
@@ -144,7 +145,7 @@ def prune(kept: timedelta) -> int:
     And no sooner than their alerts have been sent, and their cooldown is over.
     """
     kept = max(kept, conf.get().cooldown + timedelta(days=1))
-    old = FailureGroup.objects.exclude(status=GROUP.MUTED).filter(
+    old = FailureGroup.objects.exclude(status=GroupStatus.MUTED).filter(
         last_seen_at__lt=DatabaseNow() - kept
     )
     found = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])

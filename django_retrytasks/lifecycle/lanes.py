@@ -19,8 +19,6 @@ Lane = tuple[str, int]
 Due = Mapping[Lane, datetime]
 """Lanes with due Tasks, the best first, and when the oldest of each came due."""
 
-CHUNK = 1000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:

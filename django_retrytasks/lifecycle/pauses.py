@@ -13,7 +13,8 @@ from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import PARKED, Pause, Task
 
-from .lanes import CHUNK, NOTHING_PAUSED, paused_now, survey
+from .lanes import NOTHING_PAUSED, paused_now, survey
+from .rows import CHUNK
 
 
 def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "") -> bool:

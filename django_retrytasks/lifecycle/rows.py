@@ -11,6 +11,7 @@ from django.db import connections
 from django_retrytasks import database
 from django_retrytasks.models import Encoded, Task, TaskQuerySet
 
+# So many rows are changed in one transaction.
 CHUNK = 1000
 
 
