@@ -88,17 +88,18 @@ def start(
         reason=reason,
         started_at=DatabaseNow(),
     )
-    with writing():
-        operation.newest = _newest_id()
-        operation.save(using=database.alias(), force_insert=True)
-        lifecycle.enqueue([internal_task(run_operation.module_path, [str(operation.pk)])])
-    operation.refresh_from_db(using=database.alias())
+    _store(operation)
     return operation
 
 
-def _newest_id() -> uuid.UUID:
-    newest = Task.objects.order_by("-pk").values_list("pk", flat=True).first()
-    return newest or uuid.UUID(int=0)
+def _store(operation: Operation) -> None:
+    """Store an operation, and the internal Task that goes through the Tasks there are now."""
+    newest = Task.objects.order_by("-pk").values_list("pk", flat=True)
+    with writing():
+        operation.newest = newest.first() or uuid.UUID(int=0)
+        operation.save(using=database.alias(), force_insert=True)
+        lifecycle.enqueue([internal_task(run_operation.module_path, [str(operation.pk)])])
+    operation.refresh_from_db(using=database.alias())
 
 
 def stop(operation_id: uuid.UUID, because: str) -> bool:
