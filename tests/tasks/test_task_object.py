@@ -52,7 +52,7 @@ class TestNames:
         assert task.__module__ == __name__
         assert task.__doc__.startswith("Post a letter.")
         assert task.__wrapped__ is task.func
-        assert type(task).__module__ == "django_retrytasks.tasks"
+        assert type(task).__module__ == "django_retrytasks.tasks.definition"
 
     def test_function_without_a_docstring_has_none(self) -> None:
         assert posts_parcel.__doc__ is None
