@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from . import lifecycle
 from .database.schema import advising_to_migrate
-from .models import Encoded, Task
+from .models import NAME_LENGTH, QUEUE_NAME_LENGTH, Encoded, Task
 from .policy import policy_options
 from .tasks import RetryTask, as_retry_task, functions
 from .tasks.options import Call
@@ -31,8 +31,6 @@ from .values.contract import Task as ContractTask
 
 # Options of the backend that may stand beside BACKEND in TASKS.
 BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
-LONGEST_NAME = 255
-LONGEST_QUEUE_NAME = 100
 LARGEST_ARGUMENTS = 1024 * 1024
 
 
@@ -72,8 +70,8 @@ class RetryTasksBackend(BaseTaskBackend):
         """Refuse, with InvalidTask, a task that this backend cannot store."""
         functions.refuse_unfit(task.func)
         owner = task.func.__qualname__
-        if len(task.queue_name) > LONGEST_QUEUE_NAME:
-            longest = f"longer than {LONGEST_QUEUE_NAME} characters"
+        if len(task.queue_name) > QUEUE_NAME_LENGTH:
+            longest = f"longer than {QUEUE_NAME_LENGTH} characters"
             raise InvalidTask(f"{owner}: queue_name is {longest}: {task.queue_name!r}")
         try:
             super().validate_task(task)
@@ -190,8 +188,8 @@ def _storable_name(task: RetryTask[..., Any]) -> str:
         raise InvalidTask(
             f"{name} is defined in the script being run, so a worker could not import it"
         )
-    if len(name) > LONGEST_NAME:
-        raise InvalidTask(f"{name} is longer than {LONGEST_NAME} characters: shorten its path")
+    if len(name) > NAME_LENGTH:
+        raise InvalidTask(f"{name} is longer than {NAME_LENGTH} characters: shorten its path")
     functions.refuse_stranger(task.func)
     return name
 

@@ -23,14 +23,36 @@ from django.utils.translation import ngettext
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.lanes import survey
-from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Status, Task, TaskQuerySet
+from django_retrytasks.models import (
+    NAME_LENGTH,
+    QUEUE_NAME_LENGTH,
+    FailureGroup,
+    FailureGroupQuerySet,
+    Status,
+    Task,
+    TaskQuerySet,
+)
 from django_retrytasks.tasks.stored import resolve
-from django_retrytasks.values.checked import as_count, as_seconds, nearest
-
-from .rule_options import COUNT_LIMIT, as_name, as_queue_name, as_share, checked_option
+from django_retrytasks.values.checked import (
+    as_count,
+    as_mapping,
+    as_seconds,
+    as_share,
+    as_text,
+    check_options,
+    nearest,
+    option,
+    or_none,
+)
+from django_retrytasks.values.texts import number_text
 
 logger = logging.getLogger("django_retrytasks")
 NAMESPACE = uuid.UUID("104f3fdc-8e0c-4fc7-9fd9-81aba1863bf2")
+# The latest so many Tasks of a status are counted, and none that ended before.
+COUNT_LIMIT = 10_000
+
+as_name = partial(as_text, most=NAME_LENGTH)
+as_queue_name = partial(as_text, most=QUEUE_NAME_LENGTH)
 
 
 def breached() -> Iterator[FailureGroup]:
@@ -73,9 +95,7 @@ class Rule(ABC):
             TypeError: it is no dict, a key is unknown or missing, or a value of a wrong type.
             ValueError: there is no such rule, or a value is out of its range.
         """
-        if not isinstance(entry, Mapping):
-            raise TypeError(f"a rule must be a dict, not {entry!r}")
-        options = dict(entry)
+        options = dict(as_mapping("a rule", entry))
         kind = _kind_of(options.pop("rule", None))
         known = {f.name: f.default for f in fields(kind)}
         if unknown := [str(key) for key in options if key not in known]:
@@ -86,9 +106,7 @@ class Rule(ABC):
         return kind(**options)
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            value = option.metadata["check"](option.name, getattr(self, option.name))
-            object.__setattr__(self, option.name, value)
+        check_options(self)
 
     @abstractmethod
     def breaches(self) -> Iterator[FailureGroup]:
@@ -117,15 +135,15 @@ class OldestDue(Rule):
     """A queue's oldest due Task has been due for longer than ``over``."""
 
     rule = "oldest_due"
-    over: float = checked_option(partial(as_seconds, above_zero=True))
-    queue_name: str | None = checked_option(as_queue_name, default=None)
+    over: float = option(partial(as_seconds, above_zero=True))
+    queue_name: str | None = option(or_none(as_queue_name), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each queue that is late."""
         late = {name for (name, _), lag in survey().lags.items() if lag > self.over}
         for queue_name in sorted(late & {self.queue_name} if self.queue_name else late):
             text = _('The oldest due Task of queue "%(queue)s" has waited for more than %(over)s s')
-            values = {"queue": queue_name, "over": _shown(self.over)}
+            values = {"queue": queue_name, "over": number_text(self.over)}
             yield self._breach(text % values, of=queue_name)
 
 
@@ -138,11 +156,11 @@ class FailureRate(Rule):
     """
 
     rule = "failure_rate"
-    over: float = checked_option(as_share)
-    within: float = checked_option(partial(as_seconds, above_zero=True), default=600.0)
-    least: int = checked_option(partial(as_count, least=1, most=COUNT_LIMIT), default=20)
-    name: str | None = checked_option(as_name, default=None)
-    queue_name: str | None = checked_option(as_queue_name, default=None)
+    over: float = option(as_share)
+    within: float = option(partial(as_seconds, above_zero=True), 600.0)
+    least: int = option(partial(as_count, least=1, most=COUNT_LIMIT), 20)
+    name: str | None = option(or_none(as_name), None)
+    queue_name: str | None = option(or_none(as_queue_name), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group if it is so."""
@@ -150,7 +168,7 @@ class FailureRate(Rule):
         finished = failed + succeeded
         if finished >= self.least and failed / finished > self.over:
             text = _("More than %(share)s %% of the Tasks that finished within %(within)s s failed")
-            values = {"share": _shown(self.over * 100), "within": _shown(self.within)}
+            values = {"share": number_text(self.over * 100), "within": number_text(self.within)}
             yield self._breach(text % values + self._scope(), name=self.name or "")
 
     def looks_back(self) -> Mapping[Status, float]:
@@ -182,8 +200,8 @@ class GroupGrowth(Rule):
     """
 
     rule = "group_growth"
-    over: int = checked_option(partial(as_count, most=COUNT_LIMIT - 1))
-    within: float = checked_option(partial(as_seconds, above_zero=True), default=60.0)
+    over: int = option(partial(as_count, most=COUNT_LIMIT - 1))
+    within: float = option(partial(as_seconds, above_zero=True), 60.0)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each failure group that grew so fast."""
@@ -196,7 +214,7 @@ class GroupGrowth(Rule):
                 "More than %(over)s Tasks failed within %(within)s s: %(group)s",
                 self.over,
             )
-            values = {"over": self.over, "within": _shown(self.within), "group": group}
+            values = {"over": self.over, "within": number_text(self.within), "group": group}
             yield self._breach(text % values, name=group.name, of=str(group.pk))
 
     def looks_back(self) -> Mapping[Status, float]:
@@ -209,14 +227,14 @@ class Silence(Rule):
     """No Task of the function ``name`` has succeeded ``within`` the last seconds, or ever."""
 
     rule = "silence"
-    name: str = checked_option(as_name)
-    within: float = checked_option(partial(as_seconds, above_zero=True))
+    name: str = option(as_name)
+    within: float = option(partial(as_seconds, above_zero=True))
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group if it is so."""
         if not _finished(Status.SUCCEEDED, self.within, name=self.name).exists():
             text = _("No Task of %(name)s has succeeded within %(within)s s")
-            values = {"name": self.name, "within": _shown(self.within)}
+            values = {"name": self.name, "within": number_text(self.within)}
             yield self._breach(text % values, name=self.name)
 
     def looks_back(self) -> Mapping[Status, float]:
@@ -258,7 +276,3 @@ def _start_of_latest(finished: TaskQuerySet) -> datetime | None:
 def _audible(pks: list[uuid.UUID]) -> FailureGroupQuerySet:
     """Return groups but for those that are resolved, or muted still."""
     return FailureGroup.objects.audible().filter(pk__in=pks).order_by("pk")
-
-
-def _shown(number: float) -> str:
-    return f"{number:.12g}"

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from django.core import mail as django_mail
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django.utils.translation import override
 
 from django_retrytasks import conf
-from django_retrytasks.values.checked import Duration
+from django_retrytasks.values.checked import Duration, as_list, as_texts
 
 from . import chats, letters
 from .alert import Alert
@@ -28,14 +27,12 @@ def check(sink: conf.Sink) -> None:
     """Check an entry of ALERTS, as far as that can be done without sending.
 
     Raises:
-        ImproperlyConfigured: it leads to no callable, or to one that does not take its options.
+        ImportError: it leads nowhere, or to what needs a library that is not installed.
+        TypeError, ValueError: it leads to no callable, or to one that does not take its options.
             The message shows neither a URL nor a secret.
     """
-    try:
-        call = import_string(sink.path)
-        bound = inspect.signature(call).bind(None, **sink.options)
-    except (ImportError, TypeError, ValueError) as error:
-        raise ImproperlyConfigured(str(error)) from None
+    call = import_string(sink.path)
+    bound = inspect.signature(call).bind(None, **sink.options)
     bound.apply_defaults()
     if call in _READERS:
         _READERS[call](**bound.kwargs)
@@ -104,15 +101,13 @@ def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
         raise NotDelivered("apprise did not deliver to all urls: see the logger apprise for why")
 
 
-def _recipients(*, to: Sequence[str]) -> list[str]:
-    if isinstance(to, str) or not (to and all(isinstance(one, str) for one in to)):
-        raise ImproperlyConfigured('"to" must be a list of addresses, with one at least')
-    return list(to)
+def _recipients(*, to: Sequence[str]) -> Sequence[str]:
+    return as_texts("to", to, of="a list of addresses, with one at least", least=1)
 
 
 def _receiver(*, form: str, **options: Any) -> Webhook:
     if form not in FORMS:
-        raise ImproperlyConfigured(f'"form" must be one of {FORMS}')
+        raise ValueError(f"form must be one of {FORMS}")
     return Webhook(**options)
 
 
@@ -121,14 +116,13 @@ def _services(*, urls: Sequence[str]) -> Any:
         from apprise import Apprise
     except ImportError:
         fix = "pip install 'django-retrytasks[apprise]'"
-        raise ImproperlyConfigured(f"apprise is not installed: {fix}") from None
-    if isinstance(urls, str) or not urls:
-        raise ImproperlyConfigured('"urls" must be a list of URLs, with one at least')
+        raise ImportError(f"apprise is not installed: {fix}") from None
     services = Apprise()
     with _silenced("apprise"):
-        refused = [index for index, url in enumerate(urls) if not services.add(url)]
+        given = enumerate(as_list("urls", urls, least=1))
+        refused = [index for index, url in given if not services.add(url)]
     if refused:
-        raise ImproperlyConfigured(f"apprise cannot read urls[{refused[0]}]")
+        raise ValueError(f"apprise cannot read urls[{refused[0]}]")
     return services
 
 
@@ -144,7 +138,7 @@ def _silenced(name: str) -> Iterator[None]:
         silenced.disabled = was
 
 
-# What reads a sink's options, and raises ImproperlyConfigured where they are wrong.
+# What reads a sink's options, and raises an error where they are wrong.
 _READERS: Mapping[Any, Callable[..., Any]] = {
     mail: _recipients,
     webhook: _receiver,

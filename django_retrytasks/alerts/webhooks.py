@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from threading import Thread
@@ -19,11 +19,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
-from django.core.exceptions import ImproperlyConfigured
+from django_retrytasks.values.checked import as_seconds, check_options, http_parts, option, or_none
 
-from django_retrytasks.values.checked import Duration, as_seconds
-
-SCHEMES = ("http", "https")
 # A URL as it is sent has no spaces, and everything but ASCII in it is percent-encoded.
 SENT = re.compile(r"[!-~]+")
 # What a secret of Standard Webhooks begins with; its key follows in base64, as this makes one.
@@ -47,6 +44,27 @@ class NotDelivered(Exception):
         self.retry_after = retry_after
 
 
+def as_target(name: str, value: Any) -> str:
+    """Return a URL to post to; the ValueError for all else does not show it."""
+    parts = http_parts(value)
+    if parts and SENT.fullmatch(value) and "@" not in parts.netloc:
+        return str(value)
+    raise ValueError(
+        f"{name} must be an http or https URL, percent-encoded and without a user name"
+    )
+
+
+def as_secret(name: str, value: Any) -> str:
+    """Return a text that holds a key; the ValueError for all else does not show it."""
+    if not _key(value):
+        raise ValueError(
+            f'{name} must be a text, "whsec_" and a key in base64; None: not signed. '
+            f"This makes one: {COMMAND}"
+        )
+    secret: str = value
+    return secret
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """A receiver of posts.
@@ -54,30 +72,18 @@ class Webhook:
     Attributes:
         url: http or https.
         secret: the key that signs, in base64 after "whsec_"; None: unsigned.
-        timeout: for a whole post, seconds or timedelta.
+        timeout: for a whole post, seconds or timedelta; kept as float seconds.
 
     Raises:
-        ImproperlyConfigured: one of them is wrong. The message shows neither URL nor secret.
+        TypeError, ValueError: one of them is wrong. The message shows neither URL nor secret.
     """
 
-    url: str = field(repr=False)
-    secret: str | None = field(repr=False, default=None)
-    timeout: Duration = 10
+    url: str = option(as_target, repr=False)
+    secret: str | None = option(or_none(as_secret), None, repr=False)
+    timeout: float = option(partial(as_seconds, above_zero=True), 10.0)
 
     def __post_init__(self) -> None:
-        if not _can_be_posted_to(self.url):
-            raise ImproperlyConfigured(
-                '"url" must be an http or https URL, percent-encoded and without a user name'
-            )
-        if self.secret is not None and not _key(self.secret):
-            raise ImproperlyConfigured(
-                '"secret" must be a text, "whsec_" and a key in base64; None: not signed. '
-                f"This makes one: {COMMAND}"
-            )
-        try:
-            as_seconds('"timeout"', self.timeout, above_zero=True)
-        except (TypeError, ValueError) as error:
-            raise ImproperlyConfigured(str(error)) from None
+        check_options(self)
 
     def post(self, id: str, content: Any) -> None:
         """Post ``content`` as JSON: by the proxies of the environment, following no redirect.
@@ -88,7 +94,7 @@ class Webhook:
         Raises:
             NotDelivered: the receiver was not reached in time, or answered with no 2xx status.
         """
-        body, seconds = json.dumps(content).encode(), as_seconds("timeout", self.timeout)
+        body, seconds = json.dumps(content).encode(), self.timeout
         request = Request(self.url, body, self._headers(id, body))  # noqa: S310, it is checked
         host = urlsplit(self.url).hostname
         try:
@@ -111,16 +117,6 @@ class Webhook:
             signed = hmac.digest(_key(self.secret), f"{id}.{moment}.".encode() + body, "sha256")
             headers["webhook-signature"] = "v1," + b64encode(signed).decode()
         return headers
-
-
-def _can_be_posted_to(url: Any) -> bool:
-    if not (isinstance(url, str) and SENT.fullmatch(url)):
-        return False
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
-        return parts.scheme in SCHEMES and has_host and "@" not in parts.netloc
-    return False
 
 
 def _key(secret: Any) -> bytes:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Error, Warning
@@ -17,7 +16,18 @@ from django.utils.module_loading import import_string
 from django_retrytasks import conf
 from django_retrytasks.alerts import letters
 from django_retrytasks.policy import RetryPolicy, policy_options
-from django_retrytasks.values.checked import as_count, as_seconds, nearest
+from django_retrytasks.values.checked import (
+    Check,
+    as_bool,
+    as_count,
+    as_list,
+    as_mapping,
+    as_seconds,
+    as_texts,
+    http_parts,
+    nearest,
+    or_none,
+)
 
 from .common import Found, backend_policy, backends, problem_of, registered
 
@@ -33,7 +43,7 @@ class Value(NamedTuple):
     What it says of ``ALERTS`` shows no value, for one may be a secret.
     """
 
-    refuse: Callable[[str, Any], object]
+    refuse: Check
     hint: str
 
 
@@ -50,18 +60,13 @@ def refuse_misfit(called: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _refuse_policy(name: str, value: Any) -> None:
-    options = policy_options(_mapping(name, value), owner=name)
+    options = policy_options(as_mapping(name, value), owner=name)
     with _about(name):
         RetryPolicy(**options)
 
 
-def _refuse_lease(name: str, value: Any) -> None:
-    if as_seconds(name, value) < LEAST_LEASE:
-        raise ValueError(f"{name} must be at least {LEAST_LEASE:g} seconds, not {value!r}")
-
-
 def _refuse_receivers(name: str, value: Any) -> None:
-    for path in _strings(name, value):
+    for path in as_texts(name, value):
         with _about(f'{name}: "{path}"'):
             refuse_misfit(import_string(path), signal=None, sender=None, task=None, attempt=None)
 
@@ -70,7 +75,7 @@ def _refuse_alerts(name: str, value: Any) -> None:
     from django_retrytasks.alerts import sinks
 
     names = {conf.LOG}
-    for index, entry in enumerate(_list(name, value)):
+    for index, entry in enumerate(as_list(name, value)):
         with _about(f"{name}[{index}]"):
             sink = _sink(entry)
             sinks.check(sink)
@@ -90,70 +95,32 @@ def _sink(entry: Any) -> conf.Sink:
     return conf.Sink.of(given)
 
 
-def _refuse_limit(name: str, value: Any) -> None:
-    if value is not None:
-        as_count(name, value, least=1)
-
-
 def _refuse_rules(name: str, value: Any) -> None:
     from django_retrytasks.alerts import rules
 
-    for index, entry in enumerate(_list(name, value)):
+    for index, entry in enumerate(as_list(name, value)):
         with _about(f"{name}[{index}]"):
             rules.check(entry)
 
 
 def _refuse_site_url(name: str, value: Any) -> None:
-    if value != "" and not _is_site_url(value):
+    if value != "" and (http_parts(value) is None or re.search(r"[\s?#]", value)):
         raise ValueError(
             f"{name} must be an http or https URL with nothing behind its path, not {value!r}"
         )
 
 
-def _is_site_url(value: Any) -> bool:
-    if not isinstance(value, str) or re.search(r"[\s?#]", value):
-        return False
-    with suppress(ValueError):
-        parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    return False
-
-
-def _refuse_no_bool(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
-
-
 def _refuse_retention(name: str, value: Any) -> None:
-    for status, kept in _mapping(name, value).items():
+    for status, kept in as_mapping(name, value).items():
         if status not in FINAL_STATUSES:
             raise ValueError(f'{name}: "{status}" is no final status')
-        if kept is not None:
-            as_seconds(f'{name}["{status}"]', kept, most=LONGEST_RETENTION)
+        or_none(partial(as_seconds, most=LONGEST_RETENTION))(f'{name}["{status}"]', kept)
 
 
 def _refuse_redact(name: str, value: Any) -> None:
-    for pattern in _strings(name, value):
+    for pattern in as_texts(name, value):
         with _about(f'{name}: "{pattern}" is no regular expression'):
             re.compile(pattern)
-
-
-def _strings(name: str, value: Any) -> Sequence[str]:
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return value
-    raise TypeError(f"{name} must be a list of strings, not {value!r}")
-
-
-def _list(name: str, value: Any) -> Sequence[Any]:
-    if isinstance(value, list | tuple):
-        return value
-    raise TypeError(f"{name} must be a list, not a {type(value).__name__}")
-
-
-def _mapping(name: str, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise TypeError(f"{name} must be a dict, not {value!r}")
 
 
 @contextmanager
@@ -167,7 +134,10 @@ def _about(name: str) -> Iterator[None]:
 
 VALUES = {
     "POLICY": Value(_refuse_policy, POLICY_HINT),
-    "LEASE": Value(_refuse_lease, "Give seconds or a timedelta, at least 5 s; the default is 60."),
+    "LEASE": Value(
+        partial(as_seconds, least=LEAST_LEASE),
+        "Give seconds or a timedelta, at least 5 s; the default is 60.",
+    ),
     "SLICE": Value(
         partial(as_seconds, above_zero=True),
         "Give seconds or a timedelta, above 0; the default is 1.",
@@ -186,14 +156,15 @@ VALUES = {
         "Give seconds or a timedelta, above 0; the default is 3600.",
     ),
     "ALERT_LIMIT": Value(
-        _refuse_limit, "Give a whole number, 1 or more, or None for no limit; the default is 10."
+        or_none(partial(as_count, least=1)),
+        "Give a whole number, 1 or more, or None for no limit; the default is 10.",
     ),
-    "MAIL_EACH_FAILURE": Value(_refuse_no_bool, "Give True or False; the default is False."),
+    "MAIL_EACH_FAILURE": Value(as_bool, "Give True or False; the default is False."),
     "ALERT_RULES": Value(_refuse_rules, 'Give a list of dicts, each with "rule" and its options.'),
     "SITE_URL": Value(
         _refuse_site_url, 'Give a URL such as "https://shop.example", or "" if there is none.'
     ),
-    "SENTRY": Value(_refuse_no_bool, "Give True or False; the default is True."),
+    "SENTRY": Value(as_bool, "Give True or False; the default is True."),
     "RETENTION": Value(
         _refuse_retention,
         f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",

@@ -17,6 +17,8 @@ from django_retrytasks.values.ids import uuid7
 
 from .fields import CodecField, MomentField
 
+NAME_LENGTH = 255
+QUEUE_NAME_LENGTH = 100
 SEARCH_KEY_LENGTH = 100
 
 
@@ -86,11 +88,13 @@ class Task(models.Model):
         editable=False,
         help_text=_("The same for life: retries and re-drives keep it."),
     )
-    name = models.CharField(_("name"), max_length=255, help_text=_("Dotted path of the function."))
+    name = models.CharField(
+        _("name"), max_length=NAME_LENGTH, help_text=_("Dotted path of the function.")
+    )
     args = CodecField(_("args"), help_text=_("Positional arguments, a list."))
     kwargs = CodecField(_("kwargs"), help_text=_("Keyword arguments, a mapping."))
     queue_name = models.CharField(
-        _("queue name"), max_length=100, help_text=_("Queue it waits in.")
+        _("queue name"), max_length=QUEUE_NAME_LENGTH, help_text=_("Queue it waits in.")
     )
     priority = models.SmallIntegerField(
         _("priority"),

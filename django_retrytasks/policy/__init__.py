@@ -1,9 +1,9 @@
 """The rule that decides what follows a failure: a retry at a time, or a stop with a reason."""
 
 from .decisions import Decision, Failure, FailureKind, StopReason
-from .options import Backoff, PolicyOptions, policy_options
+from .options import Backoff, PolicyOptions
 from .retry_after import retry_after_seconds
-from .retry_policy import RetryPolicy
+from .retry_policy import RetryPolicy, policy_options
 
 __all__ = [
     "Backoff",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
+
+from django_retrytasks.values.checked import meant
 
 # What to use in place of each of Celery's options.
 INSTEAD: Final = {
@@ -36,10 +37,7 @@ INSTEAD: Final = {
 def unknown_option(name: str, options: Iterable[str]) -> str:
     """Return what to say of an option that is none of these: what is meant, and all of them."""
     known = list(options)
-    near = get_close_matches(name, known, n=1)
-    hint = ""
-    if name in INSTEAD:
-        hint = f"It is Celery's: {INSTEAD[name]}. "
-    elif near:
-        hint = f"Did you mean {near[0]!r}? "
-    return f"unknown option {name!r}. {hint}Options: {', '.join(known)}"
+    hint = f"It is Celery's: {INSTEAD[name]}." if name in INSTEAD else meant(name, known)
+    return " ".join(
+        filter(None, (f"unknown option {name!r}.", hint, f"Options: {', '.join(known)}"))
+    )

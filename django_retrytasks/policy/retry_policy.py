@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple, Unpack
 
 from django_retrytasks.exceptions import Retry
-from django_retrytasks.values.checked import LONGEST_WAIT, UNSET, as_seconds
+from django_retrytasks.values.checked import (
+    LONGEST_WAIT,
+    UNSET,
+    as_bool,
+    as_count,
+    as_seconds,
+    checked,
+    fill,
+    option,
+    or_none,
+)
+from django_retrytasks.values.texts import number_text
 
+from .celery_words import unknown_option
 from .decisions import Decision, Failure, FailureKind, Random, StopReason
-from .options import Backoff, PolicyOptions, policy_options
+from .options import Backoff, PolicyOptions, as_backoff, as_exception_classes
 from .retry_after import retry_after_seconds
 from .retryable import why_not_retryable
 
-__all__ = [
-    "Decision",
-    "Failure",
-    "FailureKind",
-    "PolicyOptions",
-    "RetryPolicy",
-    "StopReason",
-    "policy_options",
-    "retry_after_seconds",
-]
+OPTION_NAMES: Final = tuple(PolicyOptions.__annotations__)
 LONGEST_PREVIEW: Final = 25
 FARTHEST_ETA: Final = 100 * LONGEST_WAIT  # so that now + countdown stays a datetime
 
@@ -60,25 +66,25 @@ class RetryPolicy:
         ValueError: an option out of its range.
     """
 
-    max_retries: int | None = 3
-    countdown: float = 5.0
-    backoff: float | Backoff = 2.0
-    max_countdown: float = 600.0
-    jitter: bool = True
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
-    no_retry_on: tuple[type[BaseException], ...] = ()
-    retry_for: float | None = None
-    max_crashes: int = 3
-    timeout: float | None = None
+    max_retries: int | None = option(or_none(as_count), 3)
+    countdown: float = option(as_seconds, 5.0)
+    backoff: float | Backoff = option(as_backoff, 2.0)
+    max_countdown: float = option(partial(as_seconds, above_zero=True), 600.0)
+    jitter: bool = option(as_bool, True)
+    retry_on: tuple[type[BaseException], ...] = option(as_exception_classes, (Exception,))
+    no_retry_on: tuple[type[BaseException], ...] = option(as_exception_classes, ())
+    retry_for: float | None = option(
+        or_none(partial(as_seconds, above_zero=True, most=sys.float_info.max)), None
+    )
+    max_crashes: int = option(partial(as_count, least=1), 3)
+    timeout: float | None = option(or_none(partial(as_seconds, above_zero=True)), None)
 
     def __init__(self, **options: Unpack[PolicyOptions]) -> None:
-        given = policy_options(options, owner="RetryPolicy")
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, given.get(field.name, field.default))
+        fill(self, policy_options(options, owner="RetryPolicy"))
         if self.countdown > self.max_countdown:
             raise ValueError(
-                f"countdown ({_shown(self.countdown)}) is above max_countdown "
-                f"({_shown(self.max_countdown)}): raise max_countdown"
+                f"countdown ({number_text(self.countdown)}) is above max_countdown "
+                f"({number_text(self.max_countdown)}): raise max_countdown"
             )
 
     def replace(self, **options: Unpack[PolicyOptions]) -> RetryPolicy:
@@ -117,7 +123,7 @@ class RetryPolicy:
         if wait is None:
             return _stopped(StopReason.BACKOFF, "backoff returned None")
         if self.retry_for is not None and failure.elapsed + wait.seconds > self.retry_for:
-            reason = f"retry_for: {_shown(self.retry_for)} s would be exceeded"
+            reason = f"retry_for: {number_text(self.retry_for)} s would be exceeded"
             return _stopped(StopReason.RETRY_FOR, reason)
         return _retried(failure, self._limit(failure), wait)
 
@@ -211,6 +217,36 @@ class RetryPolicy:
             return _Wait(plain, f"countdown, as {error}")
 
 
+def policy_options(
+    options: Mapping[str, Any], *, owner: str, beside: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return options as RetryPolicy keeps them: by the names of its attributes, each checked.
+
+    `max_attempts=n` becomes `max_retries=n - 1`, its None stays None.
+
+    Args:
+        options: what a decorator, a call or a setting gives.
+        owner: what an error names, such as the function's name.
+        beside: the owner's further options, for the error that lists all.
+
+    Raises:
+        TypeError: an unknown option, one of a wrong type, or `max_attempts` beside `max_retries`.
+        ValueError: an option out of its range.
+    """
+    for name in options:
+        if name not in OPTION_NAMES:
+            raise TypeError(f"{owner}: {unknown_option(str(name), (*OPTION_NAMES, *beside))}")
+    named = dict(options)
+    if "max_attempts" in named:
+        if "max_retries" in named:
+            raise TypeError(f"{owner}: give max_retries or max_attempts, not both")
+        attempts = named.pop("max_attempts")
+        if attempts is not None:
+            attempts = as_count(f"{owner}: max_attempts", attempts, least=1) - 1
+        named["max_retries"] = attempts
+    return checked(RetryPolicy, named, f"{owner}: ")
+
+
 class _Wait(NamedTuple):
     seconds: float
     note: str = ""
@@ -229,7 +265,7 @@ def _stopped(stop_reason: StopReason, reason: str) -> Decision:
 def _retried(failure: Failure, limit: int | None, wait: _Wait) -> Decision:
     of = "(no limit)" if limit is None else f"of {limit}"
     note = f" ({wait.note})" if wait.note else ""
-    reason = f"retry {failure.retry_count + 1} {of} in {_shown(wait.seconds)} s{note}"
+    reason = f"retry {failure.retry_count + 1} {of} in {number_text(wait.seconds)} s{note}"
     return Decision(countdown=wait.seconds, stop_reason=None, reason=reason)
 
 
@@ -250,7 +286,3 @@ def _no_sooner_than_asked(wait: _Wait, exception: BaseException, now: datetime) 
     if seconds is None or seconds <= wait.seconds:
         return wait
     return _Wait(seconds, "Retry-After")
-
-
-def _shown(seconds: float) -> str:
-    return f"{seconds:.3f}".rstrip("0").rstrip(".")

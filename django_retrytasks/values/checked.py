@@ -1,16 +1,24 @@
-"""Values that are checked and named in the error: durations, counts, and a name near another."""
+"""Options: values that are checked, and named in the error with what they may be.
+
+A check is a function of an option's name and value. It returns the value as it is kept, or raises
+TypeError for another type and ValueError for a value out of its range.
+"""
 
 from __future__ import annotations
 
-import reprlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
-from typing import Final
+from reprlib import repr as short_repr
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 Duration = int | float | timedelta
+Check = Callable[[str, Any], Any]
 
 LONGEST_WAIT: Final = 366 * 86_400.0
 LARGEST_COUNT: Final = 2**31 - 1  # what an integer column holds on every database
@@ -30,6 +38,7 @@ def as_seconds(
     value: object,
     *,
     above_zero: bool = False,
+    least: float = 0,
     most: float = LONGEST_WAIT,
 ) -> float:
     """Return a duration as float seconds.
@@ -38,6 +47,7 @@ def as_seconds(
         name: what to call the duration in an error.
         value: seconds (int, float; no bool) or a timedelta.
         above_zero: whether 0 is too little.
+        least: the smallest value allowed, in seconds.
         most: the largest value allowed, in seconds.
 
     Raises:
@@ -46,13 +56,11 @@ def as_seconds(
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(
-            f"{name} must be seconds (int, float) or a timedelta, not {reprlib.repr(value)}"
-        )
-    if not 0 <= seconds <= most or (above_zero and seconds == 0):
-        least = "above 0" if above_zero else "at least 0"
+        raise _other_type(name, "seconds (int, float) or a timedelta", value)
+    if not least <= seconds <= most or (above_zero and seconds == 0):
+        lowest = "above 0" if above_zero else f"at least {least:.15g}"
         limit = "finite" if most == sys.float_info.max else f"at most {most:.15g}"
-        raise ValueError(f"{name} must be {least} and {limit} seconds, not {reprlib.repr(value)}")
+        raise ValueError(f"{name} must be {lowest} and {limit} seconds, not {short_repr(value)}")
     return float(seconds)
 
 
@@ -64,14 +72,155 @@ def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_CO
         ValueError: `value` is out of its range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {reprlib.repr(value)}")
+        raise _other_type(name, "an int", value)
     if not least <= value <= most:
-        raise ValueError(f"{name} must be from {least} to {most}, not {reprlib.repr(value)}")
+        raise ValueError(f"{name} must be from {least} to {most}, not {short_repr(value)}")
     return int(value)
+
+
+def as_share(name: str, value: object) -> float:
+    """Return a share as float.
+
+    Raises:
+        TypeError: `value` is no int or float, or a bool.
+        ValueError: `value` is below 0, or 1 or more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _other_type(name, "a share (int, float)", value)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be a share of at least 0 and below 1, not {value!r}")
+    return float(value)
+
+
+def as_bool(name: str, value: object) -> bool:
+    """Return True or False; a TypeError for all else."""
+    if not isinstance(value, bool):
+        raise _other_type(name, "True or False", value)
+    return value
+
+
+def as_text(name: str, value: object, *, most: int) -> str:
+    """Return a text of 1 to `most` characters.
+
+    Raises:
+        TypeError: `value` is no str.
+        ValueError: `value` is empty or too long.
+    """
+    if not isinstance(value, str):
+        raise _other_type(name, "a string", value)
+    if not 0 < len(value) <= most:
+        raise ValueError(f"{name} must have from 1 to {most} characters, not {short_repr(value)}")
+    return value
+
+
+def as_texts(
+    name: str, value: object, *, of: str = "a list of strings", least: int = 0
+) -> tuple[str, ...]:
+    """Return a list or tuple of texts as a tuple; a TypeError for all else, such as one text.
+
+    Args:
+        of: what the error says it must be.
+        least: how many it has at least.
+    """
+    if not isinstance(value, list | tuple) or len(value) < least:
+        raise _other_type(name, of, value)
+    if not all(isinstance(item, str) for item in value):
+        raise _other_type(name, of, value)
+    return tuple(value)
+
+
+def as_list(name: str, value: object, *, least: int = 0) -> Sequence[Any]:
+    """Return a list or tuple of at least so many items. No error shows one: it may be a secret.
+
+    Raises:
+        TypeError: `value` is neither.
+        ValueError: it has too few items.
+    """
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list, not a {type(value).__name__}")
+    if len(value) < least:
+        raise ValueError(f"{name} must be a list of at least {least}, not of {len(value)}")
+    return value
+
+
+def as_mapping(name: str, value: object) -> Mapping[str, Any]:
+    """Return a mapping; a TypeError for all else."""
+    if isinstance(value, Mapping):
+        return value
+    raise _other_type(name, "a dict", value)
+
+
+def http_parts(value: object) -> SplitResult | None:
+    """Return the parts of an http or https URL that names a host; None for all else."""
+    with suppress(ValueError):
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    return None
+
+
+def or_none(check: Check) -> Check:
+    """Return a check that lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _other_type(name: str, wanted: str, value: object) -> TypeError:
+    return TypeError(f"{name} must be {wanted}, not {short_repr(value)}")
+
+
+def option(check: Check, default: Any = MISSING, **how: Any) -> Any:
+    """Declare a field of a dataclass whose values are checked.
+
+    Args:
+        check: what checks it.
+        default: its default, as it is kept.
+        how: what else :func:`dataclasses.field` takes.
+    """
+    return field(default=default, metadata={"check": check}, **how)
+
+
+def checked(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return values for the options of a dataclass as they are kept.
+
+    Args:
+        kind: the dataclass, or one of its objects.
+        values: some of its options, by name.
+        owner: what comes before an option's name in an error.
+
+    Raises:
+        TypeError, ValueError: as its checks.
+    """
+    options = kind.__dataclass_fields__
+    return {
+        name: options[name].metadata["check"](f"{owner}{name}", value)
+        for name, value in values.items()
+    }
+
+
+def fill(frozen: Any, values: Mapping[str, Any]) -> None:
+    """Set the fields of a new frozen dataclass, as its own ``__init__`` would.
+
+    Args:
+        frozen: the object.
+        values: by name; a field that is not among them gets its default.
+    """
+    for each in fields(frozen):
+        object.__setattr__(frozen, each.name, values.get(each.name, each.default))
+
+
+def check_options(frozen: Any) -> None:
+    """Check the options of a new frozen dataclass: a ``__post_init__``."""
+    given = {each.name: getattr(frozen, each.name) for each in fields(frozen)}
+    fill(frozen, checked(frozen, given, owner=""))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return a hint for a name that is none of these: the one most like it, or all of them."""
     choice = list(names)
-    near = get_close_matches(name, choice, n=1)
-    return f'Did you mean "{near[0]}"?' if near else f"Choose from: {', '.join(choice)}."
+    return meant(name, choice) or f"Choose from: {', '.join(choice)}."
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the name most like a wrong one; "" where none is like it."""
+    near = get_close_matches(name, list(names), n=1)
+    return f'Did you mean "{near[0]}"?' if near else ""

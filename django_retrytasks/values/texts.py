@@ -1,4 +1,4 @@
-"""Values in words: a decision in the reader's language, a length of time."""
+"""Values in words: a decision in the reader's language, a length of time, a number."""
 
 from __future__ import annotations
 
@@ -66,3 +66,8 @@ def span(seconds: float) -> str:
     seconds = max(0.0, seconds)
     size, words = next((size, words) for least, size, words in UNITS if seconds >= least)
     return str(words % {"count": round(seconds / size)})
+
+
+def number_text(value: float) -> str:
+    """Return a number to the third decimal place, such as "5" or "0.25"."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib import admin
-from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 from django.test import modify_settings
 from django.utils import timezone
@@ -920,21 +919,21 @@ class TestCheck:
             ("sinks", {}, "not a callable"),
             ("log", {"level": "high"}, "unexpected keyword argument 'level'"),
             ("mail", {}, "missing a required.* argument: 'to'"),
-            ("mail", {"to": "ann@shop.example"}, '"to" must be a list of addresses'),
-            ("mail", {"to": []}, '"to" must be a list of addresses'),
-            ("mail", {"to": [None]}, '"to" must be a list of addresses'),
+            ("mail", {"to": "ann@shop.example"}, "to must be a list of addresses"),
+            ("mail", {"to": []}, "to must be a list of addresses"),
+            ("mail", {"to": [None]}, "to must be a list of addresses"),
             ("webhook", {"ulr": "https://shop.example"}, "missing a required.* argument: 'url'"),
-            *(("webhook", {"url": url}, '"url" must be an http') for url in [None, *wrong_urls()]),
-            ("webhook", {**URL, "form": "xml"}, r"\"form\" must be one of \('json', 'text'\)"),
-            ("webhook", {**URL, "secret": ""}, '"secret" must be a text'),
-            ("webhook", {**URL, "secret": b"key"}, '"secret" must be a text'),
-            ("webhook", {**URL, "secret": "whsec_"}, '"secret" must be a text'),
+            *(("webhook", {"url": url}, "url must be an http") for url in [None, *wrong_urls()]),
+            ("webhook", {**URL, "form": "xml"}, r"form must be one of \('json', 'text'\)"),
+            ("webhook", {**URL, "secret": ""}, "secret must be a text"),
+            ("webhook", {**URL, "secret": b"key"}, "secret must be a text"),
+            ("webhook", {**URL, "secret": "whsec_"}, "secret must be a text"),
             ("webhook", {**URL, "secret": URL_SECRET}, "This makes one: python -c "),
-            ("webhook", {**URL, "secret": f"whsec_{URL_SECRET}"}, '"secret" must be a text'),
-            ("webhook", {**URL, "timeout": 0}, '"timeout" must be above 0'),
-            ("webhook", {**URL, "timeout": "10"}, '"timeout" must be seconds'),
-            ("apprise", {"urls": "json://127.0.0.1"}, '"urls" must be a list'),
-            ("apprise", {"urls": []}, '"urls" must be a list'),
+            ("webhook", {**URL, "secret": f"whsec_{URL_SECRET}"}, "secret must be a text"),
+            ("webhook", {**URL, "timeout": 0}, "timeout must be above 0"),
+            ("webhook", {**URL, "timeout": "10"}, "timeout must be seconds"),
+            ("apprise", {"urls": "json://127.0.0.1"}, "urls must be a list"),
+            ("apprise", {"urls": []}, "urls must be a list"),
             ("apprise", {"urls": ["json://ok", URL_SECRET]}, r"read urls\[1\]"),
             ("apprise", {"urls": [None]}, r"read urls\[0\]"),
         ],
@@ -951,7 +950,7 @@ class TestCheck:
         )
         sink = Sink(name="it", path=f"{SINKS}.{path}", options={**usual, **options})
 
-        with pytest.raises(ImproperlyConfigured, match=problem) as caught:
+        with pytest.raises((ImportError, TypeError, ValueError), match=problem) as caught:
             sinks.check(sink)
 
         assert URL_SECRET not in f"{caught.value} {caplog.text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import timedelta
+from reprlib import repr as short_repr
 from typing import Any
 
 import pytest
@@ -283,8 +284,8 @@ class TestEntries:
             ({"rule": "group_growth", "over": 1.5}, "over must be an int, not 1.5"),
             ({"rule": "silence", "name": tasks.succeeds.module_path, "within": "1 h"}, "within "
              "must be seconds (int, float) or a timedelta, not '1 h'"),
-            ({"rule": "silence", "name": tasks, "within": 60}, f"name must be a string, not "
-             f"{tasks!r}"),
+            ({"rule": "silence", "name": tasks, "within": 60}, "name must be a string, not "
+             f"{short_repr(tasks)}"),
             ({"rule": "silence", "name": "shop.nightly", "within": 60}, "shop.nightly cannot be "
              "imported: is its module deployed where the cluster runs?"),
         ],

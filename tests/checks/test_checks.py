@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import pytest
@@ -522,14 +523,17 @@ class TestSettings:
             ("POLICY", {"countdown": -1}, ": countdown must be at least 0 and at most 31622400 "
              "seconds, not -1"),
             ("POLICY", {"max_retrys": 3}, ": unknown option 'max_retrys'. Did you mean "
-             f"'max_retries'? Options: {OPTIONS}"),
-            ("LEASE", 4.9, " must be at least 5 seconds, not 4.9"),
-            ("LEASE", timedelta(seconds=1), " must be at least 5 seconds, not "
+             f'"max_retries"? Options: {OPTIONS}'),
+            ("LEASE", 4.9, " must be at least 5 and at most 31622400 seconds, not 4.9"),
+            ("LEASE", timedelta(seconds=1), " must be at least 5 and at most 31622400 seconds, not "
              "datetime.timedelta(seconds=1)"),
             ("LEASE", "60", " must be seconds (int, float) or a timedelta, not '60'"),
             ("SLICE", 0, " must be above 0 and at most 31622400 seconds, not 0"),
             pytest.param(
-                "ON_FAILURE", receive, f" must be a list of strings, not {receive!r}", id="callable"
+                "ON_FAILURE",
+                receive,
+                f" must be a list of strings, not {short_repr(receive)}",
+                id="callable",
             ),
             ("ON_FAILURE", ["nowhere.at_all"], ": \"nowhere.at_all\": No module named 'nowhere'"),
             ("ON_FAILURE", [f"{HERE}.NO_ALERT"], f': "{HERE}.NO_ALERT": it is not callable'),
@@ -641,7 +645,7 @@ class TestSettings:
         with override_settings(RETRYTASKS={"ALERTS": [webhook]}):
             [error] = found("E010")
 
-        assert error.msg.startswith('RETRYTASKS["ALERTS"][0]: "url" must be ')
+        assert error.msg.startswith('RETRYTASKS["ALERTS"][0]: url must be ')
         assert "s3cret" not in str(error)
 
     @pytest.mark.parametrize("site_url", ["", "https://shop.example", "http://[::1]:8000"])
@@ -740,7 +744,7 @@ class TestBackends:
         [
             (
                 {"OPTIONS": {"countdwon": 1}},
-                f"unknown option 'countdwon'. Did you mean 'countdown'? Options: {OPTIONS}",
+                f"unknown option 'countdwon'. Did you mean \"countdown\"? Options: {OPTIONS}",
             ),
             (
                 {"OPTIONS": {"countdown": 601}},

@@ -696,7 +696,7 @@ class TestOptions:
             (
                 {"max_retrys": 3},
                 TypeError,
-                f"unknown option 'max_retrys'. Did you mean 'max_retries'? Options: {OPTIONS}",
+                f"unknown option 'max_retrys'. Did you mean \"max_retries\"? Options: {OPTIONS}",
             ),
         ],
     )
@@ -770,7 +770,7 @@ class TestOptionNames:
         [
             (
                 {"max_retrys": 3},
-                "send_email: unknown option 'max_retrys'. Did you mean 'max_retries'? "
+                "send_email: unknown option 'max_retrys'. Did you mean \"max_retries\"? "
                 f"Options: {OPTIONS}",
             ),
             ({"zzz": 3}, f"send_email: unknown option 'zzz'. Options: {OPTIONS}"),

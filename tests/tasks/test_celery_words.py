@@ -161,7 +161,7 @@ class TestApplyAsync:
         ("option", "said"),
         [
             ("link", "It is Celery's: let the function enqueue what follows. "),
-            ("queue_name", "Did you mean 'queue'? "),
+            ("queue_name", 'Did you mean "queue"? '),
             ("zzz", ""),
         ],
     )

@@ -157,7 +157,7 @@ class TestWrongSettings:
             (
                 "RETRYTASKS = {'POLICY': {'max_retrys': 3}}",
                 "E010",
-                "RETRYTASKS[\"POLICY\"]: unknown option 'max_retrys'. Did you mean 'max_retries'?",
+                'RETRYTASKS["POLICY"]: unknown option \'max_retrys\'. Did you mean "max_retries"?',
             ),
             (
                 "RETRYTASKS = {'POLICY': {'countdown': 700}}",
