@@ -9,17 +9,18 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from . import lifecycle
 from .database.schema import advising_to_migrate
-from .models import NAME_LENGTH, QUEUE_NAME_LENGTH, Encoded, Task
+from .models import NAME_LENGTH, QUEUE_NAME_LENGTH, Task
 from .policy import policy_options
-from .tasks import RetryTask, as_retry_task, functions
-from .tasks.options import Call
+from .tasks import RetryTask, arguments, as_retry_task, functions
 from .tasks.result import RetryTaskResult
 from .tasks.results import enqueued_result, result_of
-from .values import codec, moments
+from .tasks.storing import Call, StoringBackend
+from .values import moments
 from .values.contract import (
     BaseTaskBackend,
     InvalidTask,
@@ -31,10 +32,9 @@ from .values.contract import Task as ContractTask
 
 # Options of the backend that may stand beside BACKEND in TASKS.
 BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
-LARGEST_ARGUMENTS = 1024 * 1024
 
 
-class RetryTasksBackend(BaseTaskBackend):
+class RetryTasksBackend(StoringBackend):
     """Store Tasks in the site's database, to be run and retried by its django-q2 cluster.
 
     ``OPTIONS`` takes the options of :class:`RetryPolicy`: the policy of every task on this alias
@@ -96,9 +96,9 @@ class RetryTasksBackend(BaseTaskBackend):
         self.validate_task(task)
         definition = as_retry_task(task).as_stored(backend=self.alias)
         rows = [*self._rows(definition, calls)]
-        stored = [(row.args.value, row.kwargs.value) for row in rows]
         self.store(rows)
-        results = [enqueued_result(definition, *one) for one in zip(rows, stored, strict=True)]
+        now = timezone.now()
+        results = [enqueued_result(definition, row, now) for row in rows]
         for result in results:
             task_enqueued.send_robust(type(self), task_result=result)
         return results
@@ -129,18 +129,12 @@ class RetryTasksBackend(BaseTaskBackend):
         name = _storable_name(task)
         policy = task.policy
         for args, kwargs in calls:
-            encoded_args, encoded_kwargs = codec.dumps_arguments(
-                task.signature, args, kwargs, owner=task.name
-            )
-            _refuse_large(task.name, len(encoded_args) + len(encoded_kwargs))
             yield Task(
                 name=name,
-                args=Encoded(encoded_args),
-                kwargs=Encoded(encoded_kwargs),
+                **arguments.stored(task, args, kwargs),
                 queue_name=task.queue_name,
                 priority=task.priority,
                 backend=self.alias,
-                search_key=task.search_key_of(args, kwargs),
                 options=dict(task.call_options),
                 timeout=policy.timeout,
                 max_retries=policy.max_retries,
@@ -192,11 +186,3 @@ def _storable_name(task: RetryTask[..., Any]) -> str:
         raise InvalidTask(f"{name} is longer than {NAME_LENGTH} characters: shorten its path")
     functions.refuse_stranger(task.func)
     return name
-
-
-def _refuse_large(name: str, size: int) -> None:
-    if size > LARGEST_ARGUMENTS:
-        raise TypeError(
-            f"{name}(): the arguments take {size} bytes, more than {LARGEST_ARGUMENTS}: store them "
-            "elsewhere and pass a key"
-        )

@@ -12,6 +12,8 @@ from django.conf import settings as django_settings
 Duration = float | timedelta
 LOG = "django_retrytasks.alerts.log"
 MAIL_ADMINS = "django_retrytasks.alerts.mail_admins"
+DEFAULT_BACKEND = "django_retrytasks.backend.RetryTasksBackend"
+"""The backend of a task of ours where ``TASKS`` does not name one as its default."""
 DEFAULT_RETENTION = {
     "SUCCEEDED": timedelta(days=7),
     "FAILED": timedelta(days=90),

@@ -15,14 +15,13 @@ from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 from django.db import connections
-from django.utils import timezone
 
 from . import database, lifecycle, worker
 from .alerts import Alert
 from .backend import RetryTasksBackend
 from .models import Task
-from .tasks.options import Call
 from .tasks.result import RetryTaskResult
+from .tasks.storing import Call
 from .values.contract import Task as ContractTask
 from .values.contract import TaskResultDoesNotExist
 
@@ -112,8 +111,6 @@ class DummyBackend(RetryTasksBackend):
 
     def store(self, rows: Sequence[Task]) -> None:
         """Store nothing."""
-        for row in rows:
-            row.enqueued_at = timezone.now()
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return what was enqueued under this id.

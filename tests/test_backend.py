@@ -754,8 +754,8 @@ class TestPolicyLayers:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
-            ({"OPTIONS": {"max_retrys": 1}}, r"TASKS\['default'\].*'max_retrys'.*'max_retries'"),
-            ({"OPTIONS": {"MAX_ATTEMPT": 1}}, r"TASKS\['default'\].*'max_attempt'.*'max_attempts'"),
+            ({"OPTIONS": {"max_retrys": 1}}, r"TASKS\['default'\].*'max_retrys'.*.max_retries."),
+            ({"OPTIONS": {"MAX_ATTEMPT": 1}}, r"TASKS\['default'\].*'max_attempt'.*.max_attempts."),
             ({"OPTIONS": {"max_attempts": 2, "max_retries": 1}}, "or max_attempts, not both"),
             ({"MAX_ATTEMPTS": 2, "OPTIONS": {"max_retries": 1}}, "or max_attempts, not both"),
         ],
@@ -785,7 +785,7 @@ class TestPolicyLayers:
 
     @takes_options
     def test_plain_task_suggests_the_right_option(self) -> None:
-        with pytest.raises(TypeError, match=r"breaks: unknown option 'max_retry'.*'max_retries'"):
+        with pytest.raises(TypeError, match=r"breaks: unknown option 'max_retry'.*.max_retries."):
             task(max_retry=1)(plain.breaks.func)
 
     @takes_options
@@ -796,7 +796,7 @@ class TestPolicyLayers:
             task(run_after=timezone.now())(plain.breaks.func)
 
     def test_retry_task_suggests_the_right_option(self) -> None:
-        with pytest.raises(TypeError, match=r"breaks: unknown option 'max_retry'.*'max_retries'"):
+        with pytest.raises(TypeError, match=r"breaks: unknown option 'max_retry'.*.max_retries."):
             retry_task(max_retry=1)(plain.breaks.func)  # type: ignore[call-overload]
 
     def test_backoff_is_told_the_exception_and_the_result_as_failed(self, driver: Driver) -> None:

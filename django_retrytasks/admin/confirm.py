@@ -20,7 +20,7 @@ from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import Status, Task
 from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import Verb
-from django_retrytasks.tasks import RetryTask, discovery, redaction
+from django_retrytasks.tasks import RetryTask, arguments, discovery, redaction
 from django_retrytasks.values import codec
 from django_retrytasks.values.checked import LONGEST_WAIT
 
@@ -188,6 +188,6 @@ def _encoded(definition: RetryTask[..., Any], text: str) -> tuple[str, str]:
     """
     match codec.loads(text):
         case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:
-            owner = definition.module_path
-            return codec.dumps_arguments(definition.signature, args, kwargs, owner=owner)
+            stored = arguments.stored(definition, args, kwargs)
+            return stored["args"].text, stored["kwargs"].text
     raise ValueError(gettext('Write {"args": [...], "kwargs": {...}}.'))

@@ -51,8 +51,8 @@ NAMESPACE = uuid.UUID("104f3fdc-8e0c-4fc7-9fd9-81aba1863bf2")
 # The latest so many Tasks of a status are counted, and none that ended before.
 COUNT_LIMIT = 10_000
 
-as_name = partial(as_text, most=NAME_LENGTH)
-as_queue_name = partial(as_text, most=QUEUE_NAME_LENGTH)
+as_name = partial(as_text, least=1, most=NAME_LENGTH)
+as_queue_name = partial(as_text, least=1, most=QUEUE_NAME_LENGTH)
 
 
 def breached() -> Iterator[FailureGroup]:

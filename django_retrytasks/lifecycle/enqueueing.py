@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.utils import timezone
-
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import Task
@@ -22,7 +20,8 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
 
     Both commit, or roll back, with the transaction that the caller is in. A Task whose
     ``run_after`` is None may run at once. With ``is_repeated`` those whose id is stored already
-    are passed over.
+    are passed over. As after any insert of expressions, the moments of what was given are those
+    of the database once it is read anew.
     """
     with writing():
         for start in range(0, len(tasks), CHUNK):
@@ -31,16 +30,12 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
 
 
 def _store(tasks: Sequence[Task], is_repeated: bool) -> None:
-    now, at_once = timezone.now(), wakeups.now()
+    at_once = wakeups.now()
     wake_for([(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks])
-    moments = [task.run_after for task in tasks]
-    for task, run_after in zip(tasks, moments, strict=True):
+    for task in tasks:
         task.enqueued_at = DatabaseNow()
-        task.queued_at = task.run_after = run_after or DatabaseNow()
+        task.queued_at = task.run_after = task.run_after or DatabaseNow()
     Task.objects.bulk_create(tasks, ignore_conflicts=is_repeated)
-    for task, run_after in zip(tasks, moments, strict=True):
-        task.enqueued_at = now
-        task.queued_at = task.run_after = run_after or now
 
 
 def _wake(run_after: datetime) -> wakeups.Wake:

@@ -76,7 +76,7 @@ def act(done: str, *changes: Status) -> Callable[[Callable[Options, Change]], Ac
 def redrive(*, arguments: tuple[str, str] | None = None) -> Change:
     """Run failed Tasks again, ids and attempts kept, the retries anew; return how many.
 
-    ``arguments``, as `codec.dumps_arguments` returns them, take the place of their own.
+    ``arguments``, as texts of the codec, take the place of their own.
     """
     values: dict[str, Any] = {
         "status": Status.PENDING,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import WRAPPER_ASSIGNMENTS, cached_property
 from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, Self, TypeVar, Unpack
@@ -16,27 +16,34 @@ from django_retrytasks import conf
 from django_retrytasks.policy import PolicyOptions, RetryPolicy, policy_options
 from django_retrytasks.policy.celery_words import unknown_option
 from django_retrytasks.values import moments
-from django_retrytasks.values.checked import Duration, as_seconds, nearest
+from django_retrytasks.values.checked import (
+    Duration,
+    as_bool,
+    as_seconds,
+    as_text,
+    checked,
+    fill,
+    nearest,
+    option,
+    or_none,
+)
 from django_retrytasks.values.contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
-    DEFAULT_TASK_QUEUE_NAME,
     BaseTask,
     BaseTaskBackend,
     InvalidTask,
     Task,
     task_backends,
 )
-from django_retrytasks.values.entries import BACKEND_ENTRY
 
-from . import arguments, functions
+from . import functions
 from .options import (
     APPLY_OPTIONS,
     BESIDE_POLICY,
     CALL_OPTIONS,
     FailureReceiver,
-    check_on_failure,
-    check_search_key,
-    check_sensitive,
+    as_parameters,
+    as_receiver,
     in_short,
     moment,
     refuse_code,
@@ -44,6 +51,7 @@ from .options import (
     split_call,
 )
 from .patchable import patchable
+from .storing import StoringBackend
 
 if TYPE_CHECKING:
     from .result import RetryTaskResult
@@ -52,10 +60,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # What goes with a stored or pickled task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
+# What is given to the constructor beside the policy's options.
+FIELDS = (*STORED, "takes_context", "bind", "sensitive", "search_key", "on_failure", "is_plain")
 
 
 @patchable
-@dataclass(frozen=True, kw_only=True, init=False)
+@dataclass(frozen=True, kw_only=True)
 class RetryTask(BaseTask[P, R], Generic[P, R]):
     """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
 
@@ -72,57 +82,28 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    bind: bool = field(default=False, hash=False)
-    sensitive: tuple[str, ...] = field(default=(), hash=False)
-    search_key: str = field(default="", hash=False)
-    on_failure: FailureReceiver | str | None = field(default=None, hash=False)
+    bind: bool = option(as_bool, False, hash=False)
+    sensitive: tuple[str, ...] = option(as_parameters, (), hash=False)
+    search_key: str = option(as_text, "", hash=False)
+    on_failure: FailureReceiver | str | None = option(or_none(as_receiver), None, hash=False)
     is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
-        self,
-        *,
-        func: Callable[..., R],
-        priority: int = 0,
-        backend: str = DEFAULT_TASK_BACKEND_ALIAS,
-        queue_name: str = DEFAULT_TASK_QUEUE_NAME,
-        run_after: datetime | None = None,
-        takes_context: bool = False,
-        bind: bool = False,
-        sensitive: Sequence[str] = (),
-        search_key: str = "",
-        on_failure: FailureReceiver | str | None = None,
-        is_plain: bool = True,
-        options: Mapping[str, Any] | None = None,
-        call_options: Mapping[str, Any] | None = None,
-        **more_options: Any,
+        self, *, func: Callable[..., R], options: Mapping[str, Any] | None = None, **given: Any
     ) -> None:
         owner = getattr(func, "__qualname__", repr(func))
-        own = policy_options(more_options, owner=owner, beside=BESIDE_POLICY)
-        given = dict(options or {}) | own
-        values = {
-            "func": func,
-            "priority": priority,
-            "backend": backend,
-            "queue_name": queue_name,
-            "run_after": run_after,
-            "takes_context": takes_context,
-            "bind": bind,
-            "sensitive": check_sensitive(sensitive, owner=owner),
-            "search_key": check_search_key(search_key, sensitive, owner=owner),
-            "on_failure": check_on_failure(on_failure, owner=owner),
-            "is_plain": is_plain,
-            "options": given,
-            "call_options": dict(call_options or {}),
-        }
-        self._fill(values)
+        own = {name: given.pop(name) for name in FIELDS if name in given}
+        policy = policy_options(given, owner=owner, beside=BESIDE_POLICY)
+        own = checked(self, own, f"{owner}: ")
+        self._fill({**own, "func": func, "options": {**(options or {}), **policy}})
         self.__post_init__()
 
-    def _fill(self, values: dict[str, Any]) -> None:
+    def _fill(self, values: Mapping[str, Any]) -> None:
         """Set the fields, and have the name, the docstring and so on of the function."""
-        func = values["func"]
-        of_func = {name: getattr(func, name, None) for name in WRAPPER_ASSIGNMENTS}
-        for name, value in (of_func | {"__wrapped__": func} | values).items():
-            object.__setattr__(self, name, value)
+        fill(self, values)
+        for name in WRAPPER_ASSIGNMENTS:
+            vars(self)[name] = getattr(self.func, name, None)
+        vars(self)["__wrapped__"] = self.func
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,13 +118,18 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         named = [("sensitive", name) for name in self.sensitive]
         if self.search_key:
             named.append(("search_key", self.search_key))
+        if self.search_key in self.sensitive:
+            raise TypeError(
+                f"{self.func.__qualname__}: search_key names {self.search_key!r}, which is "
+                "sensitive: its values would be stored for everybody to see"
+            )
         parameters = self.signature.parameters if named else {}
         if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
             return
-        for option, name in named:
+        for where, name in named:
             if name not in parameters:
                 raise TypeError(
-                    f"{self.func.__qualname__}: {option} names {name!r}, which is no parameter. "
+                    f"{self.func.__qualname__}: {where} names {name!r}, which is no parameter. "
                     f"{nearest(name, parameters)}"
                 )
 
@@ -199,7 +185,9 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     @property
     def defaults(self) -> Mapping[str, Any]:
         """Return the policy options that hold where the task names none."""
-        return {**site_options(), **getattr(self.get_backend(), "policy_options", {})}
+        backend = self.get_backend()
+        own = backend.policy_options if isinstance(backend, StoringBackend) else {}
+        return {**site_options(), **own}
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -227,15 +215,6 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         receiver: FailureReceiver = found
         return receiver
 
-    def search_key_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return what a call's Task is found by: at most 100 characters, "" for nothing."""
-        if not self.search_key:
-            return ""
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        by_keyword: Mapping[str, Any] = {**bound.kwargs, **bound.arguments}
-        return arguments.as_search_key(by_keyword.get(self.search_key))
-
     def using(
         self,
         *,
@@ -262,15 +241,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         given = policy_options(options, owner=self.name, beside=CALL_OPTIONS)
         refuse_code(given, self.name)
-        changes = {
+        changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": moment(run_after, owner=self.name),
             "backend": backend,
             "call_options": {**self.call_options, **in_short(given)} if given else None,
         }
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**values | {k: v for k, v in changes.items() if v is not None})
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
     def as_stored(self, **values: Any) -> RetryTask[P, R]:
         """Return this task with what is stored of it, some of the attributes in ``STORED``.
@@ -279,9 +257,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
-        stored = object.__new__(type(self))
-        stored._fill({f.name: getattr(self, f.name) for f in fields(self)} | values)
-        return stored
+        return _unvalidated(self, values)
 
     def get_backend(self) -> BaseTaskBackend:
         """Return the backend its alias names, or one of our own where that is another's.
@@ -291,18 +267,17 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         if self.is_plain:
             return task_backends[self.backend]
-        backend_class: type[BaseTaskBackend] = import_string(BACKEND_ENTRY)
         is_default = self.backend == DEFAULT_TASK_BACKEND_ALIAS
         is_missing = is_default and self.backend not in task_backends
         configured = None if is_missing else task_backends[self.backend]
-        if isinstance(configured, backend_class):
+        if isinstance(configured, StoringBackend):
             return configured
         if not is_default:
             raise InvalidTask(
                 f"{self.func.__qualname__}: TASKS[{self.backend!r}] is no RetryTasksBackend. "
                 "Name an alias that is, or none."
             )
-        return backend_class(alias=self.backend, params={"QUEUES": []})
+        return default_backend()
 
     if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
 
@@ -340,10 +315,9 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         """
         backend: Any = self.get_backend()
         pairs = [split_call(call) for call in calls]
-        if not isinstance(backend, import_string(BACKEND_ENTRY)):
-            return [backend.enqueue(self, *pair) for pair in pairs]
-        stored: list[RetryTaskResult[R]] = backend.enqueue_many(self, pairs)
-        return stored
+        if isinstance(backend, StoringBackend):
+            return backend.enqueue_many(self, pairs)
+        return [backend.enqueue(self, *pair) for pair in pairs]
 
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling."""
@@ -401,13 +375,21 @@ def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
 
     Nothing is validated: ``TASKS`` may have changed since it was made.
     """
-    if isinstance(task, RetryTask):
-        return task
-    values = {name: getattr(task, name) for name in ("func", "takes_context", *STORED[:-1])}
-    ours: RetryTask[..., Any] = object.__new__(RetryTask)
-    plain = {"bind": False, "sensitive": (), "search_key": "", "on_failure": None}
-    ours._fill({**values, **plain, "is_plain": True, "options": {}, "call_options": {}})
+    return task if isinstance(task, RetryTask) else _unvalidated(task, {})
+
+
+def _unvalidated(task: Task[P, R], changes: Mapping[str, Any]) -> RetryTask[P, R]:
+    """Return a task of ours with the fields of another one, some of them changed."""
+    values = {each.name: getattr(task, each.name) for each in fields(task)}
+    ours: RetryTask[P, R] = object.__new__(RetryTask)
+    ours._fill({**values, **changes})
     return ours
+
+
+def default_backend() -> BaseTaskBackend:
+    """Return the backend of a site whose ``TASKS`` names none of ours as its default."""
+    backend: type[BaseTaskBackend] = import_string(conf.DEFAULT_BACKEND)
+    return backend(alias=DEFAULT_TASK_BACKEND_ALIAS, params={"QUEUES": []})
 
 
 def _unpickle(path: str, values: Mapping[str, Any]) -> RetryTask[..., Any]:

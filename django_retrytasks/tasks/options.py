@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
@@ -11,6 +12,9 @@ from django.utils import timezone
 from django_retrytasks import models
 from django_retrytasks.policy import PolicyOptions
 from django_retrytasks.values import moments
+from django_retrytasks.values.checked import as_texts
+
+from .storing import Call
 
 FailureReceiver = Callable[[models.Task, models.Attempt], object]
 
@@ -38,41 +42,15 @@ BESIDE_POLICY = (
 CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
 APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
 
-Call = tuple[Sequence[Any], Mapping[str, Any]]
+as_parameters = partial(as_texts, of="a list of parameter names")
 
 
-def check_sensitive(names: object, *, owner: str) -> tuple[str, ...]:
-    """Return ``sensitive`` as a tuple; raise TypeError unless it holds names."""
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    example = f": give ({names!r},)" if isinstance(names, str) else ""
-    raise TypeError(
-        f"{owner}: sensitive must be a tuple of parameter names, not {names!r}{example}"
-    )
-
-
-def check_search_key(name: object, sensitive: Sequence[str], *, owner: str) -> str:
-    """Return ``search_key``; raise TypeError unless it is a name, and not a sensitive one."""
-    if not isinstance(name, str):
-        raise TypeError(f"{owner}: search_key must be the name of a parameter, not {name!r}")
-    if name and name in sensitive:
-        raise TypeError(
-            f"{owner}: search_key names {name!r}, which is sensitive: its values would be stored "
-            "for everybody to see"
-        )
-    return name
-
-
-def check_on_failure(
-    receiver: FailureReceiver | str | None, *, owner: str
-) -> FailureReceiver | str | None:
-    """Return ``on_failure``; raise TypeError unless it is a callable, a dotted path or None."""
-    is_named = "." in receiver if isinstance(receiver, str) else callable(receiver)
-    if receiver is None or is_named:
+def as_receiver(name: str, value: Any) -> FailureReceiver | str:
+    """Return a callable or the dotted path of one; a TypeError for all else."""
+    if "." in value if isinstance(value, str) else callable(value):
+        receiver: FailureReceiver | str = value
         return receiver
-    raise TypeError(
-        f"{owner}: on_failure must be a callable or the dotted path of one, not {receiver!r}"
-    )
+    raise TypeError(f"{name} must be a callable or the dotted path of one, not {value!r}")
 
 
 def refuse_code(options: Mapping[str, Any], name: str) -> None:

@@ -12,9 +12,9 @@ from django_retrytasks.models import Attempt, Status, Task, Unreadable
 from django_retrytasks.values.contract import TaskError, TaskResultStatus
 
 from .definition import RetryTask
-from .options import Call
 from .result import RetryTaskResult
 from .stored import resolve_stored
+from .storing import Call
 
 STATUS = {
     Status.PENDING: TaskResultStatus.READY,
@@ -48,6 +48,7 @@ def result_of(
         definition or resolve_stored(row),
         row,
         (_readable(row.args, []), _readable(row.kwargs, {})),
+        enqueued_at=row.enqueued_at,
         started_at=attempts[0].started_at if attempts else row.started_at,
         errors=[
             TaskError(exception_class_path=a.exception_class_path, traceback=a.traceback)
@@ -79,8 +80,14 @@ def _readable(value: Any, otherwise: Any) -> Any:
     return otherwise if isinstance(value, Unreadable) else value
 
 
-def enqueued_result(task: RetryTask[..., Any], row: Task, call: Call) -> RetryTaskResult[Any]:
-    return _result(task, row, call, started_at=None, errors=[], worker_ids=[])
+def enqueued_result(
+    task: RetryTask[..., Any], row: Task, enqueued_at: datetime
+) -> RetryTaskResult[Any]:
+    """Return the state of a row that has just been stored, its arguments still encoded."""
+    call = (row.args.value, row.kwargs.value)
+    return _result(
+        task, row, call, enqueued_at=enqueued_at, started_at=None, errors=[], worker_ids=[]
+    )
 
 
 def _result(
@@ -88,6 +95,7 @@ def _result(
     row: Task,
     call: Call,
     *,
+    enqueued_at: datetime,
     started_at: datetime | None,
     errors: list[TaskError],
     worker_ids: list[str],
@@ -96,7 +104,7 @@ def _result(
         task=task,
         id=str(row.pk),
         status=STATUS[Status(row.status)],
-        enqueued_at=row.enqueued_at,
+        enqueued_at=enqueued_at,
         started_at=started_at,
         finished_at=row.finished_at,
         last_attempted_at=row.last_attempted_at,

@@ -99,22 +99,23 @@ def as_bool(name: str, value: object) -> bool:
     return value
 
 
-def as_text(name: str, value: object, *, most: int) -> str:
-    """Return a text of 1 to `most` characters.
+def as_text(name: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> str:
+    """Return a text of `least` to `most` characters.
 
     Raises:
         TypeError: `value` is no str.
-        ValueError: `value` is empty or too long.
+        ValueError: `value` is too short or too long.
     """
     if not isinstance(value, str):
         raise _other_type(name, "a string", value)
-    if not 0 < len(value) <= most:
-        raise ValueError(f"{name} must have from 1 to {most} characters, not {short_repr(value)}")
+    if not least <= len(value) <= most:
+        limits = f"from {least} to {most} characters"
+        raise ValueError(f"{name} must have {limits}, not {short_repr(value)}")
     return value
 
 
 def as_texts(
-    name: str, value: object, *, of: str = "a list of strings", least: int = 0
+    name: str, value: Any, *, of: str = "a list of strings", least: int = 0
 ) -> tuple[str, ...]:
     """Return a list or tuple of texts as a tuple; a TypeError for all else, such as one text.
 
@@ -122,9 +123,10 @@ def as_texts(
         of: what the error says it must be.
         least: how many it has at least.
     """
-    if not isinstance(value, list | tuple) or len(value) < least:
-        raise _other_type(name, of, value)
-    if not all(isinstance(item, str) for item in value):
+    if isinstance(value, str):
+        of += f" such as [{value!r}]"
+    is_list = isinstance(value, list | tuple) and len(value) >= least
+    if not is_list or not all(isinstance(item, str) for item in value):
         raise _other_type(name, of, value)
     return tuple(value)
 
@@ -192,9 +194,13 @@ def checked(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """
     options = kind.__dataclass_fields__
     return {
-        name: options[name].metadata["check"](f"{owner}{name}", value)
+        name: options[name].metadata.get("check", _as_it_is)(f"{owner}{name}", value)
         for name, value in values.items()
     }
+
+
+def _as_it_is(name: str, value: Any) -> Any:
+    return value
 
 
 def fill(frozen: Any, values: Mapping[str, Any]) -> None:
@@ -205,7 +211,12 @@ def fill(frozen: Any, values: Mapping[str, Any]) -> None:
         values: by name; a field that is not among them gets its default.
     """
     for each in fields(frozen):
-        object.__setattr__(frozen, each.name, values.get(each.name, each.default))
+        value = values[each.name] if each.name in values else _default_of(each)
+        object.__setattr__(frozen, each.name, value)
+
+
+def _default_of(each: Any) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def check_options(frozen: Any) -> None:

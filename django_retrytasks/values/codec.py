@@ -16,16 +16,12 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    Iterator,
     Mapping,
-    Sequence,
 )
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
-from inspect import Parameter, Signature
-from itertools import count
 from reprlib import repr as short_repr
 from typing import Any, Final
 from uuid import UUID
@@ -33,25 +29,45 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.utils.functional import Promise
 
-__all__ = ["dumps", "dumps_arguments", "loads"]
-
 TAG: Final = "__type__"
 MAX_DEPTH: Final = 100
 
 Path = tuple[str | int, ...]  # from the name of the argument inwards
 
 
-def dumps(value: Any) -> str:
+class NotStorable(TypeError):
+    """Raised for a value that cannot be stored.
+
+    Attributes:
+        what: the type, or the key, that no text stands for.
+        path: where it is: the name of the whole, then keys and indexes.
+        fix: the way out.
+    """
+
+    def __init__(self, what: str, path: Path, fix: str) -> None:
+        super().__init__(what, path, fix)
+        self.what, self.path, self.fix = what, path, fix
+
+    def __str__(self) -> str:
+        return f"{self.path[0]} cannot be stored: {self.problem}"
+
+    @property
+    def problem(self) -> str:
+        """Return what is where, and the way out."""
+        return f"{self.what} at {_shown(self.path)}; {self.fix}"
+
+
+def dumps(value: Any, root: Path = ("value",)) -> str:
     """Return a value as compact ASCII JSON.
 
+    Args:
+        root: what the path in an error begins with; (): with an index or a key.
+
     Raises:
-        TypeError: it holds something of another type, a dict key that is no str, an int too long
+        NotStorable: it holds something of another type, a dict key that is no str, an int too long
             to print, more than 100 levels or itself; the message says where, and the way out.
     """
-    try:
-        return _quick_text(value) or _text(_plain(value, ("value",)))
-    except _NotStorable as error:
-        raise TypeError(f"value cannot be stored: {error}") from None
+    return _quick_text(value) or _text(_plain(value, root))
 
 
 def loads(text: str) -> Any:
@@ -62,40 +78,6 @@ def loads(text: str) -> Any:
             the constructor of its type raises.
     """
     return _loads_tagged(text) if TAG in text else _loads_plain(text)
-
-
-def dumps_arguments(
-    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], *, owner: str
-) -> tuple[str, str]:
-    """Return the arguments of a call as two texts, a list and an object, as the caller passed them.
-
-    Defaults are not filled in.
-
-    Args:
-        signature: of the function to be called.
-        owner: the function's name, for errors.
-
-    Raises:
-        TypeError: the arguments do not fit the signature, or one cannot be stored.
-    """
-    try:
-        signature.bind(*args, **kwargs)
-        return (
-            _quick_text(args) or _text(_plain_args(signature, args)),
-            _quick_text(kwargs) or _text(_plain_dict(kwargs, ())),
-        )
-    except _NotStorable as error:
-        raise TypeError(
-            f"{owner}(): argument '{error.path[0]}' cannot be stored: {error}"
-        ) from None
-    except TypeError as error:
-        raise TypeError(f"{owner}(): {error}") from None
-
-
-class _NotStorable(Exception):
-    def __init__(self, what: str, path: Path, fix: str) -> None:
-        self.path = path
-        super().__init__(f"{what} at {_shown(path)}; {fix}")
 
 
 _text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -139,23 +121,11 @@ def _plain(value: Any, path: Path) -> Any:
     """Return the value in JSON's own types, tagged where those cannot say it."""
     if len(path) > MAX_DEPTH:
         fix = f"nest at most {MAX_DEPTH} levels, without cycles"
-        raise _NotStorable(type(value).__name__, path, fix)
+        raise NotStorable(type(value).__name__, path, fix)
     for kind in type(value).__mro__:
         if kind in _PLAIN:
             return _PLAIN[kind](value, path)
-    raise _NotStorable(type(value).__name__, path, _fix(value))
-
-
-def _plain_args(signature: Signature, args: Sequence[Any]) -> list[Any]:
-    names = _positional_names(signature)
-    return [_plain(value, (name,)) for name, value in zip(names, args, strict=False)]
-
-
-def _positional_names(signature: Signature) -> Iterator[str]:
-    for parameter in signature.parameters.values():
-        if parameter.kind is Parameter.VAR_POSITIONAL:
-            yield from (f"{parameter.name}[{index}]" for index in count())
-        yield parameter.name
+    raise NotStorable(type(value).__name__, path, _fix(value))
 
 
 def _as_is(value: Any, path: Path) -> Any:
@@ -166,7 +136,7 @@ def _plain_int(value: int, path: Path) -> int:
     try:
         int.__repr__(value)
     except ValueError:
-        raise _NotStorable("int", path, "too long to print: pass it as a hex str") from None
+        raise NotStorable("int", path, "too long to print: pass it as a hex str") from None
     return value
 
 
@@ -181,7 +151,7 @@ def _plain_list(value: Iterable[Any], path: Path) -> list[Any]:
 def _plain_dict(value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
-            raise _NotStorable(f"{type(key).__name__} key {short_repr(key)}", path, "use str keys")
+            raise NotStorable(f"{type(key).__name__} key {short_repr(key)}", path, "use str keys")
     plain = {key: _plain(item, (*path, key)) for key, item in value.items()}
     return _tagged("dict", list(plain.items())) if TAG in plain else plain
 

@@ -1,4 +1,4 @@
-"""The dotted paths that rows hold, and the backend that a site has by default.
+"""The dotted paths that rows hold.
 
 A cluster, or a Task, finds these functions by name. An older or a newer release may have written
 the row, so a path in here stays callable.
@@ -10,4 +10,3 @@ WORKER_ENTRY = "django_retrytasks.worker.run"
 SWEEP_ENTRY = "django_retrytasks.worker.sweep"
 INLINE_ENTRY = "django_retrytasks.worker.run_inline"
 ANNOUNCE_ENTRY = "django_retrytasks.alerts.announcements.announce_failures"
-BACKEND_ENTRY = "django_retrytasks.backend.RetryTasksBackend"

@@ -579,7 +579,8 @@ class TestSettings:
             ("RETENTION", {"RUNNING": 60}, ': "RUNNING" is no final status'),
             ("RETENTION", {"FAILED": -1}, '["FAILED"] must be at least 0 and at most 3162240000 '
              "seconds, not -1"),
-            ("REDACT", "password", " must be a list of strings, not 'password'"),
+            ("REDACT", "password", " must be a list of strings such as ['password'], not "
+             "'password'"),
             ("REDACT", ["("], ': "(" is no regular expression: missing ), unterminated subpattern '
              "at position 0"),
         ],

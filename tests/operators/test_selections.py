@@ -11,6 +11,7 @@ from django.db import connection
 from django_retrytasks import RetryTask, lifecycle, retry_task
 from django_retrytasks.models import Status, Task
 from django_retrytasks.operators import selections
+from django_retrytasks.tasks import arguments
 from tests.support import tasks
 from tests.support.driver import Driver
 
@@ -52,16 +53,18 @@ class TestSearchKey:
         assert [key_of(result) for result in results] == ["1", "2"]
 
     def test_a_default_counts_and_a_task_without_has_none(self) -> None:
+        noted, any_named = keyed_by("note", with_default), keyed_by("sku", with_any)
+
         assert key_of(tasks.echoes.enqueue("4711")) == ""
         assert tasks.ships.using(priority=3).search_key == "order"
-        assert keyed_by("note", with_default).search_key_of((), {}) == "none"
-        assert keyed_by("sku", with_any).search_key_of((), {"sku": 5}) == "5"
+        assert arguments.stored(noted, (), {})["search_key"] == "none"
+        assert arguments.stored(any_named, (), {"sku": 5})["search_key"] == "5"
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             ({"search_key": "note "}, "search_key names 'note ', which is no parameter. Did you"),
-            ({"search_key": ("note",)}, "search_key must be the name of a parameter, not ('note'"),
+            ({"search_key": ("note",)}, "search_key must be a string, not ('note'"),
             ({"search_key": "note", "sensitive": ("note",)}, "names 'note', which is sensitive"),
         ],
     )

@@ -71,10 +71,10 @@ class TestDecorating:
             (
                 {"sensitive": "iban"},
                 TypeError,
-                r"made_up: sensitive must be a tuple .*, not 'iban': give \('iban',\)",
+                r"made_up: sensitive must be a list .* names such as \['iban'\], not 'iban'",
             ),
-            ({"sensitive": (1,)}, TypeError, r"a tuple of parameter names, not \(1,\)$"),
-            ({"sensitive": None}, TypeError, "a tuple of parameter names, not None$"),
+            ({"sensitive": (1,)}, TypeError, r"a list of parameter names, not \(1,\)$"),
+            ({"sensitive": None}, TypeError, "a list of parameter names, not None$"),
             ({"on_failure": "tell"}, TypeError, "or the dotted path of one, not 'tell'"),
             ({"on_failure": 1}, TypeError, "made_up: on_failure must be a callable or"),
         ],
