@@ -1,29 +1,43 @@
-"""Final failures in Sentry: one event for each, made from what is stored of it.
+"""Final failures in Sentry: one event for each, made by its SDK from the live exception.
 
-It has no live exception to show, so no local variables either: an event carries the traceback's
-text, secrets left out. Imported only where ``sentry_sdk`` is in use.
+The worker makes the event once the failure is stored; a thread of the SDK's own sends it. Imported
+only where ``sentry_sdk`` is in use.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+import logging
+import os
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from multiprocessing.util import Finalize
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk import Scope
 from sentry_sdk.integrations.logging import ignore_logger
-from sentry_sdk.utils import iter_event_frames
+from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.utils import (  # type: ignore[attr-defined]
+    AnnotatedValue,
+    event_from_exception,
+    iter_event_frames,
+    safe_str,
+)
 
 from django_retrytasks import conf
 from django_retrytasks.backend import backend_of
-from django_retrytasks.errors import tracebacks
+from django_retrytasks.errors.causes import LINK_LIMIT, linked
 from django_retrytasks.errors.fingerprints import fingerprint, origin_of
-from django_retrytasks.errors.reports import known_class_path
-from django_retrytasks.models import Attempt, Task
-from django_retrytasks.signals import task_failed
-from django_retrytasks.tasks.redaction import CUT, shown_arguments
+from django_retrytasks.errors.reports import (
+    MESSAGE_LIMIT,
+    class_path,
+    known_class_path,
+    storable,
+)
+from django_retrytasks.exceptions import AttemptTimedOut, MessageUnavailable
+from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.signals import attempt_failed
+from django_retrytasks.tasks.redaction import CUT, secrets_of, shown_arguments, without
 from django_retrytasks.tasks.stored import imported
 
 from .letters import DJANGO_LOGGERS, LOGGER, repeats_alert
@@ -31,8 +45,15 @@ from .letters import DJANGO_LOGGERS, LOGGER, repeats_alert
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
-
 __all__ = ["capture_attempt", "capture_failure", "connect"]
+
+# No argument gets into these, and Sentry refuses an event in which they are not as they should be.
+PROTOCOL = frozenset({"event_id", "timestamp", "level", "fingerprint", "modules"})
+# Local variables are freed with the failed call. The stack of the moment is not the attempt's. A
+# text cut by the SDK may end in half a secret.
+OPTIONS = {"include_local_variables": False, "add_full_stack": False, "max_value_length": None}
+
+logger = logging.getLogger(LOGGER)
 
 
 def connect() -> None:
@@ -44,81 +65,112 @@ def connect() -> None:
     if not hasattr(sentry_sdk, "is_initialized"):  # new in 2.0
         return
     if sentry_sdk.is_initialized() and conf.get().SENTRY:
-        task_failed.connect(capture_failure)
+        attempt_failed.connect(capture_failure)
         Scope.get_global_scope().add_event_processor(_fit_to_send)
         for name in DJANGO_LOGGERS:
             ignore_logger(name)
 
 
-def capture_failure(*, task: Task, attempt: Attempt, **details: Any) -> None:
-    """Send a final failure; a receiver of ``task_failed``.
-
-    Does nothing where Sentry is not initialised, or is told not to send the event, or where the
-    Task's backend sends no alerts. An event that is sent again has the same id, by which Sentry
-    knows it.
-
-    Raises:
-        TimeoutError: it takes longer than Sentry's ``shutdown_timeout``.
-        ConnectionError: Sentry was not reached, or refused it.
-    """
-    if not backend_of(task).sends_alerts:
-        return
-    with _drops() as reasons:
-        _capture(_event(task, attempt, task.failure_group_id, level="error"))
-        if not reasons:  # there is nothing to wait for where its queue is full
-            sentry_sdk.flush()
-            sentry_sdk.flush(timeout=0.1, callback=_refuse)
-    if reasons:
-        raise ConnectionError(f"Sentry has not taken the event: {', '.join(reasons)}")
+def capture_failure(*, task: Task, attempt: Attempt, exception: BaseException, **_: Any) -> None:
+    """Send a final failure, and nothing of a retried one; a receiver of ``attempt_failed``."""
+    if task.status == Status.FAILED:
+        _capture(task, attempt, exception, level="error", fingerprint=[str(task.failure_group_id)])
 
 
-def capture_attempt(
-    *, task: Task, attempt: Attempt, exception: BaseException, **details: Any
-) -> None:
-    """Send a failed attempt that is to be retried; for a site to connect to ``attempt_failed``.
-
-    Best effort, as that signal is: it does not wait for Sentry.
-    """
-    if attempt.next_run_after is None or not backend_of(task).sends_alerts:
-        return
-    path, origin = known_class_path(exception), origin_of(exception, task.name)
-    cause = fingerprint(task.name, path, origin, attempt.exception_message)
-    _capture(_event(task, attempt, cause, level="warning"))
+def capture_attempt(*, task: Task, attempt: Attempt, exception: BaseException, **_: Any) -> None:
+    """Send a failed attempt that is to be retried; for a site to connect to ``attempt_failed``."""
+    if task.status != Status.FAILED:
+        path, origin = known_class_path(exception), origin_of(exception, task.name)
+        cause = fingerprint(task.name, path, origin, attempt.exception_message)
+        _capture(task, attempt, exception, level="warning", fingerprint=[str(cause)])
 
 
-def _capture(event: Event) -> None:
-    # With what the site says of every event, and not of what this process was at just before.
-    scope = Scope.get_global_scope().fork()
-    sentry_sdk.get_client().capture_event(event, scope=scope)
-
-
-@contextmanager
-def _drops() -> Iterator[list[str]]:
-    """Collect the reasons for which the transport drops events while the body runs.
-
-    Its hook is the only one to hear of them: neither capturing nor flushing tells.
-    """
-    transport: Any = sentry_sdk.get_client().transport
-    reasons: list[str] = []
-    told = getattr(transport, "on_dropped_event", None)
-    if told is None:
-        yield reasons
-        return
-
-    def note(reason: str) -> None:
-        reasons.append(reason)
-        told(reason)
-
-    transport.on_dropped_event = note
+def _capture(task: Task, attempt: Attempt, exception: BaseException, **details: Any) -> None:
+    """Have the SDK make an event and queue it; an error is logged, by its class alone."""
     try:
-        yield reasons
-    finally:
-        transport.on_dropped_event = told
+        if not (sentry_sdk.is_initialized() and backend_of(task).sends_alerts):
+            return
+        event, hint = _made(exception, attempt.exception_class_path)
+        # Read anew: the function may have changed what it was given.
+        stored = Task.objects.get(pk=task.pk)
+        definition = imported(task.name)
+        arguments, secrets = shown_arguments(stored, definition), secrets_of(stored, definition)
+        # With what the site says of every event, and not of what this process was at just before.
+        with use_isolation_scope(Scope()), use_scope(Scope()) as scope:
+            scope.add_event_processor(partial(_cleaned, secrets=secrets))
+            sentry_sdk.capture_event(event | _described(task, attempt, arguments) | details, hint)
+        _flush_at_end_of(os.getpid())
+    except Exception as error:
+        logger.warning("Task %s: no event for Sentry: %s", task.pk, class_path(type(error)))
 
 
-def _refuse(pending: int, timeout: float) -> None:
-    """Be called by a flush that would have to wait."""
-    raise TimeoutError("Sentry has not taken the event in time")
+def _made(exception: BaseException, path: str) -> tuple[Any, Any]:
+    """Have the SDK describe an exception; one that resists is told by its class's path alone."""
+    options = sentry_sdk.get_client().options | OPTIONS
+    try:
+        if len(list(linked(exception))) < LINK_LIMIT:
+            return event_from_exception(exception, options)
+    except (KeyboardInterrupt, AttemptTimedOut):
+        raise
+    except BaseException:  # noqa: S110 -- whatever its __str__ raises
+        pass
+    return event_from_exception(MessageUnavailable(path), options)
+
+
+def _described(task: Task, attempt: Attempt, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event tells of its Task and its attempt."""
+    tags = {"task": task.name, "queue_name": task.queue_name, "stop_reason": task.stop_reason}
+    about = {"id": str(task.pk), "worker": attempt.worker, "retry_count": attempt.retry_count}
+    about["arguments"] = {name: safe_str(value) for name, value in arguments.items()}
+    # So that the events of one Task are found together.
+    trace = {"trace_id": task.pk.hex, "span_id": os.urandom(8).hex()}
+    return {
+        "transaction": task.name,
+        "tags": {name: tag for name, tag in tags.items() if tag} | {"attempt": str(attempt.number)},
+        "contexts": {"task": about, "trace": trace},
+    }
+
+
+def _cleaned(event: Any, hint: Hint, *, secrets: list[str]) -> Any:
+    """Take secrets and local variables out of an event: the last of its processors."""
+    try:
+        for frame in iter_event_frames(event):
+            frame.pop("vars", None)
+        trace = event["contexts"].pop("trace")
+        said = {key: event[key] for key in event.keys() - PROTOCOL}
+        texts: dict[str, str] = {}
+        _mapped(said, lambda text: texts.setdefault(text, text))
+        cleaned = event | _mapped(said, _cleaner(texts, secrets))
+        cleaned["contexts"]["trace"] = trace
+    except BaseException:  # where a processor raises, the SDK sends the event as it was
+        return None
+    return cleaned
+
+
+def _mapped(value: Any, clean: Callable[[str], str]) -> Any:
+    """Return a part of an event with all its texts cleaned; a number becomes one if it must."""
+    match value:
+        case None | bool():
+            return value
+        case dict():
+            return {str(key): _mapped(item, clean) for key, item in value.items()}
+        case list() | tuple():
+            return [_mapped(item, clean) for item in value]
+        case AnnotatedValue():
+            return AnnotatedValue(_mapped(value.value, clean), value.metadata)
+    text = clean(safe_str(value))
+    return value if isinstance(value, int | float) and text == safe_str(value) else text
+
+
+def _cleaner(texts: Iterable[str], secrets: list[str]) -> Callable[[str], str]:
+    """Return what cuts these texts to 4 KB and takes secrets out of them.
+
+    Those that need no cut are cleaned as one: each search goes through all secrets.
+    """
+    whole = [t for t in texts if storable(t, MESSAGE_LIMIT) == t and not CUT.search(t)]
+    cleaned = without("\0\0".join(whole), secrets).split("\0\0")  # a storable text has no NUL
+    found = dict(zip(whole, cleaned, strict=True))
+    return lambda text: found.get(text) or without(storable(text, MESSAGE_LIMIT), secrets)
 
 
 def _fit_to_send(event: Event, hint: Hint) -> Event | None:
@@ -133,58 +185,10 @@ def _fit_to_send(event: Event, hint: Hint) -> Event | None:
     return event
 
 
-def _event(
-    task: Task, attempt: Attempt, cause: uuid.UUID | None, *, level: Literal["error", "warning"]
-) -> Event:
-    event_id = uuid.uuid5(task.pk, str(attempt.number)).hex
-    tags = {
-        "task": task.name,
-        "queue_name": task.queue_name,
-        "stop_reason": str(task.stop_reason),
-        "attempt": str(attempt.number),
-    }
-    return {
-        "event_id": event_id,
-        "timestamp": attempt.finished_at,
-        "level": level,
-        "logger": LOGGER,
-        "transaction": task.name,
-        "server_name": attempt.worker.partition(":")[0],
-        "fingerprint": [str(cause)],
-        "tags": {name: value for name, value in tags.items() if value},
-        "contexts": {
-            "task": {
-                "id": str(task.pk),
-                "worker": attempt.worker,
-                "retry_count": attempt.retry_count,
-                "arguments": shown_arguments(task, imported(task.name)),
-            },
-            # So that the events of one Task are found together.
-            "trace": {"trace_id": task.pk.hex, "span_id": event_id[:16]},
-        },
-        "exception": {"values": _exceptions(attempt)},
-    }
+@cache
+def _flush_at_end_of(pid: int) -> None:
+    """Have a process wait for its events when it ends, at most Sentry's ``shutdown_timeout``.
 
-
-def _exceptions(attempt: Attempt) -> list[dict[str, Any]]:
-    """Return an attempt's exception and those that led to it, the first one first."""
-    # The lines on both sides of a gap are parts of lines: they belong to no frame.
-    text = CUT.sub(lambda gap: gap[0].replace("\n", "\n  "), attempt.traceback)
-    last = f"{attempt.exception_class_path}: {attempt.exception_message}"
-    return [_exception(raised) for raised in tracebacks.chain(text, last)]
-
-
-def _exception(raised: tracebacks.Raised) -> dict[str, Any]:
-    module, _, name = raised.path.removeprefix("builtins.").rpartition(".")
-    frames = [
-        {
-            "filename": frame.filename,
-            "function": frame.function,
-            "lineno": frame.lineno,
-            "context_line": frame.line,
-            "in_app": frame.is_own,
-        }
-        for frame in raised.frames
-    ]
-    exception = {"type": name, "module": module or None, "value": raised.message}
-    return exception | ({"stacktrace": {"frames": frames}} if frames else {})
+    A worker is a process of ``multiprocessing``, in which ``atexit`` does nothing.
+    """
+    Finalize(None, sentry_sdk.flush, exitpriority=0)

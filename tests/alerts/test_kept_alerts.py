@@ -15,7 +15,7 @@ from sentry_sdk.transport import Transport
 from django_retrytasks import RetryPolicy
 from django_retrytasks.alerts import Alert
 from django_retrytasks.alerts.sentry import capture_attempt, capture_failure, connect
-from django_retrytasks.signals import attempt_failed, task_failed
+from django_retrytasks.signals import attempt_failed
 from django_retrytasks.testing import ImmediateBackend
 from django_retrytasks.values.contract import task_backends
 from tests.support import tasks
@@ -162,7 +162,7 @@ def sentry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
         attempt_failed.connect(capture_attempt)
         yield sent
     sentry_sdk.get_client().close(timeout=0)
-    task_failed.disconnect(capture_failure)
+    attempt_failed.disconnect(capture_failure)
     attempt_failed.disconnect(capture_attempt)
 
 
