@@ -87,19 +87,3 @@ class TestOwnPart:
     )
     def test_is_empty_where_it_would_tell_nothing_else(self, text: str) -> None:
         assert tracebacks.own_part(text) == ""
-
-
-class TestChain:
-    def test_tells_each_exception_with_its_frames(self) -> None:
-        cause, last = tracebacks.chain(stored(effect), "unused")
-
-        assert (cause.path, last.path) == ("json.decoder.JSONDecodeError", "RuntimeError")
-        assert last.message == "the effect\nin two lines"
-        assert [frame.is_own for frame in cause.frames][:3] == [True, True, False]
-        assert cause.frames[0].line == "through_the_library()"
-        assert last.frames[-1].function == "effect"
-
-    def test_takes_the_last_one_as_told_where_the_text_does_not_tell_it(self) -> None:
-        [last] = tracebacks.chain("", "shop.errors.Refused: no")
-
-        assert (last.path, last.message, last.frames) == ("shop.errors.Refused", "no", [])
