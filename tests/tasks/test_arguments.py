@@ -11,7 +11,7 @@ import pytest
 
 from django_retrytasks.tasks.arguments import bind, encode
 from django_retrytasks.values.codec import loads
-from tests.test_codec import BERLIN, Order, exactly, nested
+from tests.values.test_codec import BERLIN, Order, exactly, nested
 
 
 def refusal(function: Any) -> str:

@@ -34,7 +34,10 @@ def test_a_verb_that_is_none_is_refused_with_the_nearest() -> None:
 def sixth() -> dict[str, Any]:
     """What a site shows whose table has one more entry."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.sixth_verb"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tests.operators.sixth_verb"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     shown: dict[str, Any] = json.loads(run.stdout)
     return shown

@@ -66,7 +66,7 @@ def faces() -> dict[str, Any]:
     from django_retrytasks.admin import TaskAdmin
     from django_retrytasks.models import Operation, Task
     from django_retrytasks.operators import operations
-    from tests import tasks
+    from tests.support import tasks
 
     first, second = tasks.echoes.enqueue_many([(1,), (2,)])
     request: Any = RequestFactory().get("/")
