@@ -28,7 +28,7 @@ def main() -> int:
         signal.signal(signum, leave)
     if Path(sys.prefix) != VENV:
         go_inside()
-    from .stage import tell
+    from .play import tell
 
     return tell(options, HOME)
 
