@@ -17,10 +17,10 @@ from django_retrytasks.errors import tracebacks
 from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.policy import RetryPolicy
-from django_retrytasks.tasks import discovery, redaction
+from django_retrytasks.tasks import RetryTask, discovery, redaction
 from django_retrytasks.tasks.stored import as_stored
 from django_retrytasks.values import codec
-from django_retrytasks.values.texts import told
+from django_retrytasks.values.texts import error_text, number_text, told
 from django_retrytasks.worker.attempt import policy_of
 
 from . import words
@@ -106,6 +106,7 @@ def of(task: Task) -> Page:
     attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
     last = attempts[-1] if attempts else None
     succeeded = task.status == Status.SUCCEEDED
+    definition = discovery.find(task.name)
     return Page(
         pill=words.pill(task.status, task.get_status_display()),
         headline=words.headline(task, last),
@@ -113,10 +114,10 @@ def of(task: Task) -> Page:
         group=_group(task),
         entries=[_entry(attempt) for attempt in attempts],
         left_out=task.attempt_count - len(attempts),
-        arguments=_arguments(task),
+        arguments=_arguments(task, definition),
         return_value=_pretty(task.return_value) if succeeded else "",
         policy=fields_of(task, POLICY),
-        schedule=_schedule(task),
+        schedule=_schedule(task, definition),
         history=history_of(task),
         sections=[
             (_("Times"), [*fields_of(task, TIMES), _wakeup(task)]),
@@ -148,8 +149,7 @@ def _entry(attempt: Attempt) -> Entry:
 
 
 def _error(attempt: Attempt) -> str:
-    message = f": {attempt.exception_message}" if attempt.exception_message else ""
-    return attempt.exception_class_path.removeprefix("builtins.") + message
+    return error_text(attempt.exception_class_path, attempt.exception_message)
 
 
 def _spans(attempt: Attempt) -> Iterator[Fact]:
@@ -177,11 +177,9 @@ def _moments(attempt: Attempt) -> list[Fact]:
     ]
 
 
-def _arguments(task: Task) -> list[Fact]:
-    return [
-        Fact(label=name, value=_pretty(value))
-        for name, value in redaction.shown_arguments(task).items()
-    ]
+def _arguments(task: Task, definition: RetryTask[..., Any] | None) -> list[Fact]:
+    shown = redaction.shown_arguments(task, definition)
+    return [Fact(label=name, value=_pretty(value)) for name, value in shown.items()]
 
 
 def _pretty(value: Any) -> str:
@@ -189,12 +187,12 @@ def _pretty(value: Any) -> str:
     return storable(text, VALUE_LIMIT)
 
 
-def _schedule(task: Task) -> Schedule:
-    found = discovery.find(task.name)
-    definition = as_stored(found, task) if found else None
-    gone = [] if found else [gettext("Its code is not loaded here: this is the site's policy.")]
+def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> Schedule:
+    gone = (
+        [] if definition else [gettext("Its code is not loaded here: this is the site's policy.")]
+    )
     try:
-        policy = policy_of(task, definition)
+        policy = policy_of(task, definition and as_stored(definition, task))
     except Exception:  # of the site's own settings, or of options of an older version
         policy = RetryPolicy(max_retries=task.max_retries)
         gone = [gettext("Its policy is not valid any more: this is the default one.")]
@@ -240,7 +238,7 @@ def _seconds(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return number_format(f"{value:.3f}".rstrip("0").rstrip("."))
+    return number_format(number_text(value))
 
 
 def _wakeup(task: Task) -> Fact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.values import texts
+from django_retrytasks.values.moments import as_instant
 
 # The name under which a Task carries the database's time, read along with it.
 NOW = "database_now"
@@ -239,7 +240,7 @@ def _since(row: Any, at: datetime) -> str:
 
 def time_tag(at: datetime, text: str = "") -> SafeString:
     """Return a moment as ``<time>``: local unless told otherwise, exact UTC in its title."""
-    exact = as_utc(at)
+    exact = as_instant(at)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         exact.isoformat(),
@@ -280,11 +281,6 @@ def clock(at: datetime, beside: datetime | None = None) -> str:
 def isolated(text: str) -> str:
     """Return a name or a moment so that, where one reads from right to left, it is not turned."""
     return f"\u2066{text}\u2069" if get_language_bidi() else text
-
-
-def as_utc(at: datetime) -> datetime:
-    """Return a stored moment in UTC, naive ones being local."""
-    return (at if timezone.is_aware(at) else timezone.make_aware(at)).astimezone(UTC)
 
 
 def as_local(at: datetime) -> datetime:

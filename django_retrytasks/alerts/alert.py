@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Q
@@ -19,7 +20,7 @@ from django_retrytasks.exceptions import Discard
 from django_retrytasks.models import Attempt, FailureGroup, Task
 from django_retrytasks.tasks import redaction
 from django_retrytasks.tasks.stored import imported
-from django_retrytasks.values.texts import span, told
+from django_retrytasks.values.texts import error_text, span, told
 
 from .data import attempt_dict, group_dict, json_text, task_dict
 from .links import change_url, failing_url
@@ -27,7 +28,7 @@ from .notices import Notice, NoticeKind
 from .words import RATES, Fact, clock, in_brackets, iso, seconds_between
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Alert:
     """What every sink is called with.
 
@@ -124,7 +125,7 @@ class Alert:
         path, message = self.group.exception_class_path, self.group.message
         if self.attempt:
             path, message = self.attempt.exception_class_path, self.attempt.exception_message
-        return path.removeprefix("builtins.") + (f": {message}" if message else "")
+        return error_text(path, message)
 
     @property
     def span(self) -> str:
@@ -153,7 +154,7 @@ class Alert:
         found = [(group, self.group_url), (_("Latest task"), self.task_url)]
         return [(label, url) for label, url in found if url]
 
-    @property
+    @cached_property
     def arguments(self) -> list[Fact]:
         """Return the Task's arguments, secrets hidden, as names and at most 1 KB of JSON text."""
         task = self.task

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
+
+from django_retrytasks.values.moments import as_instant
 
 # The seconds over which a rate is told, the shortest first, and the words.
 RATES = (
@@ -37,16 +39,11 @@ def in_brackets(text: str) -> str:
 def clock(at: datetime | None) -> str:
     """Return a stored moment in the site's time zone, with its name."""
     zone = timezone.get_default_timezone()
-    return f"{aware(at).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if at else ""
+    return f"{as_instant(at).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if at else ""
 
 
 def iso(at: datetime | None) -> str | None:
-    return aware(at).astimezone(UTC).isoformat() if at else None
-
-
-def aware(at: datetime) -> datetime:
-    zone = timezone.get_default_timezone()
-    return at if timezone.is_aware(at) else timezone.make_aware(at, zone)
+    return as_instant(at).isoformat() if at else None
 
 
 def seconds_between(start: datetime, end: datetime) -> float:

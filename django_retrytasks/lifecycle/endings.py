@@ -9,13 +9,18 @@ from typing import Any
 from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import Attempt, Encoded, Status, Task
 from django_retrytasks.policy import Decision
+from django_retrytasks.values.contract import Task as ContractTask
 
 from .groups import Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How one attempt ended and what follows it: decided, not yet written."""
+    """How one attempt ended and what follows it: decided, not yet written.
+
+    ``definition`` is the function's task, for whoever tells of the ending; None where this worker
+    lacks it.
+    """
 
     task: Task
     outcome: Attempt.Outcome
@@ -23,6 +28,7 @@ class Ending:
     started_at: datetime
     finished_at: datetime
     worker: str
+    definition: ContractTask[..., Any] | None = None
     error: ErrorReport | None = None
     exception: BaseException | None = None
     return_value: Encoded | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from inspect import BoundArguments
 from typing import Any
 from uuid import UUID
 
@@ -59,14 +60,23 @@ def hides_any(task: Task, definition: RetryTask[..., Any] | None = None) -> bool
     return bool(hidden)
 
 
-def secrets_of(task: Task, definition: RetryTask[..., Any] | None = None) -> list[str]:
+def secrets_of(
+    task: Task,
+    definition: RetryTask[..., Any] | None = None,
+    bound: BoundArguments | None = None,
+) -> list[str]:
     """Return the texts of what :func:`shown_arguments` hides, the longest first; never raises.
 
     Each text, and each line of it, without the blanks around it; those shorter than 4 characters
     are left out.
+
+    Args:
+        task: the Task, as read from the database.
+        definition: as :func:`shown_arguments` takes it.
+        bound: the arguments by the names of its parameters, where the caller has them.
     """
     hidden: list[Any] = []
-    _arguments(task, definition, hidden.append)
+    _arguments(task, definition, hidden.append, bound)
     texts = {text.strip() for value in hidden for text in _texts(value)}
     return sorted((text for text in texts if len(text) >= SHORTEST), key=len, reverse=True)
 
@@ -95,7 +105,10 @@ def without(text: str, secrets: Sequence[str]) -> str:
 
 
 def _arguments(
-    task: Task, definition: RetryTask[..., Any] | None, hide: Callable[[Any], Any]
+    task: Task,
+    definition: RetryTask[..., Any] | None,
+    hide: Callable[[Any], Any],
+    bound: BoundArguments | None = None,
 ) -> dict[str, Any]:
     """Return the arguments by name, each secret replaced by what ``hide`` makes of it."""
     args, kwargs = task.args, task.kwargs
@@ -105,7 +118,7 @@ def _arguments(
     is_secret = _rule(definition.sensitive if definition else ())
     if definition is not None:
         with suppress(TypeError):
-            bound = definition.signature.bind(*args, **kwargs)
+            bound = bound or definition.signature.bind(*args, **kwargs)
             return _without_secrets(bound.arguments, is_secret, hide)
     # Without its name none can be known to be fit to show.
     unnamed = {f"args[{index}]": hide(value) for index, value in enumerate(args)}

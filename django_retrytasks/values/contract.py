@@ -3,69 +3,52 @@
 The only file that knows which of the two is in use.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING or find_spec("django.tasks"):
     from django.tasks import (
         DEFAULT_TASK_BACKEND_ALIAS,
         DEFAULT_TASK_QUEUE_NAME,
-        Task,
         TaskContext,
         TaskResult,
         TaskResultStatus,
         task_backends,
     )
     from django.tasks.backends.base import BaseTaskBackend
-    from django.tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, TaskError
+    from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
     from django.tasks.signals import task_enqueued, task_finished, task_started
+elif find_spec("django_tasks"):
+    from django_tasks import (
+        DEFAULT_TASK_BACKEND_ALIAS,
+        DEFAULT_TASK_QUEUE_NAME,
+        TaskContext,
+        TaskResult,
+        TaskResultStatus,
+        exceptions,
+        task_backends,
+    )
+    from django_tasks.backends.base import BaseTaskBackend
+    from django_tasks.base import Task, TaskError
+    from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+    from django_tasks.signals import task_enqueued, task_finished, task_started
 
+    # Named InvalidTaskError up to 0.12, InvalidTask as in Django after it.
+    InvalidTask = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError
+else:
+    raise ImproperlyConfigured(
+        "django-retrytasks needs django.tasks, which Django 5.2 has not: install its backport, "
+        "pip install 'django-retrytasks[django52]', or use Django 6.0 or later."
+    )
+
+if TYPE_CHECKING:
     BaseTask = Task
     AnyTaskContext = TaskContext[Any, Any]
     AnyTaskResult = TaskResult[Any, Any]
 else:
-    try:
-        from django.tasks import (
-            DEFAULT_TASK_BACKEND_ALIAS,
-            DEFAULT_TASK_QUEUE_NAME,
-            TaskContext,
-            TaskResult,
-            TaskResultStatus,
-            task_backends,
-        )
-        from django.tasks.backends.base import BaseTaskBackend
-        from django.tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, Task, TaskError
-        from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
-        from django.tasks.signals import task_enqueued, task_finished, task_started
-    except ModuleNotFoundError as core_error:
-        if core_error.name != "django.tasks":
-            raise
-        try:
-            from django_tasks import (
-                DEFAULT_TASK_BACKEND_ALIAS,
-                DEFAULT_TASK_QUEUE_NAME,
-                TaskContext,
-                TaskResult,
-                TaskResultStatus,
-                task_backends,
-            )
-            from django_tasks import exceptions as task_exceptions
-            from django_tasks.backends.base import BaseTaskBackend
-            from django_tasks.base import TASK_MAX_PRIORITY, TASK_MIN_PRIORITY, Task, TaskError
-            from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
-            from django_tasks.signals import task_enqueued, task_finished, task_started
-
-            # Named InvalidTaskError up to 0.12, InvalidTask as in Django after it.
-            InvalidTask = getattr(task_exceptions, "InvalidTask", None) or (
-                task_exceptions.InvalidTaskError
-            )
-        except ModuleNotFoundError as backport_error:
-            from django.core.exceptions import ImproperlyConfigured
-
-            raise ImproperlyConfigured(
-                "django-retrytasks needs django.tasks, which Django 5.2 has not: install its "
-                "backport, pip install 'django-retrytasks[django52]', or use Django 6.0 or later."
-            ) from backport_error
 
     class BaseTask(Task):
         """Make the contract's Task subscriptable, as its type stubs are."""
@@ -79,8 +62,6 @@ else:
 __all__ = [
     "DEFAULT_TASK_BACKEND_ALIAS",
     "DEFAULT_TASK_QUEUE_NAME",
-    "TASK_MAX_PRIORITY",
-    "TASK_MIN_PRIORITY",
     "AnyTaskContext",
     "AnyTaskResult",
     "BaseTask",

@@ -1,4 +1,4 @@
-"""Values in words: a decision in the reader's language, a length of time, a number."""
+"""Values in words: a decision in the reader's language, a length of time, a number, an error."""
 
 from __future__ import annotations
 
@@ -71,3 +71,8 @@ def span(seconds: float) -> str:
 def number_text(value: float) -> str:
     """Return a number to the third decimal place, such as "5" or "0.25"."""
     return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def error_text(class_path: str, message: str) -> str:
+    """Return an exception in a line, such as "ValueError: no such order"."""
+    return class_path.removeprefix("builtins.") + (f": {message}" if message else "")

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
+from inspect import BoundArguments
 from typing import Any
 
 from django_retrytasks.errors.causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
@@ -85,6 +86,7 @@ class AttemptRun:
         self._callers: Collection[str] = ()
         self._started_at = now()
         self._definition: RetryTask[..., Any] | None = None
+        self._bound: BoundArguments | None = None
         self._raised: BaseException | None = None
 
     @property
@@ -95,7 +97,7 @@ class AttemptRun:
             return False
         try:
             self._definition = resolve_stored(self._task)
-            self._definition.signature.bind(*self._task.args, **self._task.kwargs)
+            self._bound = self._definition.signature.bind(*self._task.args, **self._task.kwargs)
         except (NotImportable, NotATask, TypeError):
             return True
         return False
@@ -221,7 +223,9 @@ class AttemptRun:
     @cached_property
     def _secrets(self) -> list[str]:
         """What must not be recorded of the arguments; nothing where the code never saw them."""
-        return secrets_of(self._task, self._definition) if self._definition else []
+        if self._definition is None:
+            return []
+        return secrets_of(self._task, self._definition, self._bound)
 
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, the secrets left out."""
@@ -282,6 +286,7 @@ class AttemptRun:
             started_at=self._started_at,
             finished_at=self._now(),
             worker=worker_name(),
+            definition=self._definition,
             **details,
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,10 @@ from django.dispatch import Signal
 from django_retrytasks.alerts import letters
 from django_retrytasks.backend import sender_of
 from django_retrytasks.errors.reports import bare_report
-from django_retrytasks.exceptions import NotATask, NotImportable
 from django_retrytasks.lifecycle import Settled
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
-from django_retrytasks.tasks import RetryTask
+from django_retrytasks.tasks import RetryTask, as_retry_task
 from django_retrytasks.tasks.results import result_of
 from django_retrytasks.values.contract import task_finished, task_started
 
@@ -79,10 +77,12 @@ def _send_settled(settled: Settled) -> None:
 
 
 def _send_finished(settled: Settled) -> None:
-    task, exception = settled.ending.task, settled.ending.exception
+    ending, exception = settled.ending, settled.ending.exception
+    if ending.definition is None:
+        return
     attempts = [settled.attempt] if settled.attempt.number == 1 else None
-    with suppress(NotImportable, NotATask), letters.finishing():
-        result = result_of(task, attempts=attempts)
+    with letters.finishing():
+        result = result_of(ending.task, as_retry_task(ending.definition), attempts)
         send = partial(task_finished.send_robust, sender_of(result.task), task_result=result)
         if exception is None:
             send()

@@ -20,9 +20,7 @@ BACKPORT = {
     ),
     "backends/__init__": "",
     "backends/base": "class BaseTaskBackend: ...\n",
-    "base": (
-        "TASK_MIN_PRIORITY, TASK_MAX_PRIORITY = -100, 100\nclass Task: ...\nclass TaskError: ...\n"
-    ),
+    "base": "class Task: ...\nclass TaskError: ...\n",
     "exceptions": "class TaskResultDoesNotExist(Exception): ...\nTaskResultMismatch = Exception\n",
     "signals": "task_enqueued = task_finished = task_started = None\n",
 }
