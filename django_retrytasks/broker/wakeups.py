@@ -46,7 +46,7 @@ def later(seconds: float, due: datetime) -> Wake:
     return Wake(moments.after(timezone.now(), timedelta(seconds=seconds)), due)
 
 
-def ring(key: str, wakes: Sequence[Wake]) -> list[int | None]:
+def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
     """Write wake-ups for the cluster of this key, in the caller's transaction; return their ids.
 
     An id is None where the database does not return those of rows inserted together (MySQL).

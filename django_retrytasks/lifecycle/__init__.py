@@ -18,7 +18,7 @@ from .enqueueing import enqueue
 from .operating import Act, cancel, discard, redrive, run_now, snooze
 from .settling import settle
 from .sweeping import prune, sweep
-from .waking import ring, ring_for_due, running_inline
+from .waking import running_inline, wake_cluster, wake_for_due
 
 __all__ = [
     "Act",
@@ -36,12 +36,12 @@ __all__ = [
     "prune",
     "redrive",
     "release",
-    "ring",
-    "ring_for_due",
     "run_now",
     "running_inline",
     "settle",
     "snooze",
     "still_held",
     "sweep",
+    "wake_cluster",
+    "wake_for_due",
 ]

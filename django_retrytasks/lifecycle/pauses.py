@@ -53,7 +53,7 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     while _unpark():
         pass
     for key in set(clusters.keys_for(name for name, _ in survey().oldest).values()):
-        wakeups.ring(key, [wakeups.now()] * clusters.workers_of(key))
+        wakeups.write(key, [wakeups.now()] * clusters.workers_of(key))
     return bool(deleted)
 
 

@@ -18,7 +18,7 @@ from . import groups, lanes, tallies
 from .internal import INTERNAL_RETENTION
 from .lanes import Survey
 from .rows import CHUNK
-from .waking import ring
+from .waking import wake_cluster
 
 # How many coming moments one sweep reads, and for how many it rings, in each cluster.
 COMING_READ, COMING_LIMIT = 10_000, 2_400
@@ -37,9 +37,9 @@ def sweep() -> None:
     for key in keys:
         served = found.of(key)
         if served.due:
-            ring(key, least=0)
+            wake_cluster(key, least=0)
         if coming := _coming(served, now):
-            wakeups.ring(key, coming)
+            wakeups.write(key, coming)
     prune()
     tallies.take()
 

@@ -49,30 +49,30 @@ def wake_for(waiting: Sequence[Waiting]) -> None:
     elif inline.is_sync():
         inline.run_after_commit({task.pk for task, _ in waiting})
     else:
-        _ring(waiting)
+        _write_wakeups(waiting)
 
 
-def _ring(waiting: Sequence[Waiting]) -> None:
+def _write_wakeups(waiting: Sequence[Waiting]) -> None:
     horizon = timezone.now() + wakeups.HORIZON
     shared: dict[tuple[str, wakeups.Wake], int] = defaultdict(int)
-    rung: dict[str, list[Waiting]] = defaultdict(list)
+    by_key: dict[str, list[Waiting]] = defaultdict(list)
     for task, wake in waiting:
         key = clusters.key_for(task.queue_name)
         shared[key, wake] += 1
         if shared[key, wake] <= clusters.workers_of(key) and wake.at <= horizon:
-            rung[key].append((task, wake))
-    for key, pairs in rung.items():
-        ids = wakeups.ring(key, [wake for _, wake in pairs])
+            by_key[key].append((task, wake))
+    for key, pairs in by_key.items():
+        ids = wakeups.write(key, [wake for _, wake in pairs])
         for (task, _), wakeup_id in zip(pairs, ids, strict=True):
             task.wakeup_id = wakeup_id
 
 
-def ring_for_due(key: str) -> bool:
+def wake_for_due(key: str) -> bool:
     """Leave wake-ups behind if Tasks of a cluster are due; return whether any was written."""
-    return bool(lanes.survey().of(key).due) and ring(key)
+    return bool(lanes.survey().of(key).due) and wake_cluster(key)
 
 
-def ring(key: str, *, least: int = 1) -> bool:
+def wake_cluster(key: str, *, least: int = 1) -> bool:
     """Leave wake-ups behind: so many that a whole cluster works on what is due.
 
     Args:
@@ -84,5 +84,5 @@ def ring(key: str, *, least: int = 1) -> bool:
     missing = clusters.workers_of(key) - wakeups.waiting_count(key)
     count = max(least, missing)
     if count:
-        wakeups.ring(key, [wakeups.now()] * count)
+        wakeups.write(key, [wakeups.now()] * count)
     return bool(count)

@@ -254,7 +254,7 @@ class Supervisor:
         try:
             with writing():
                 Task.objects.filter(pk=uuid.uuid4()).update(suspect=True)
-                wakeups.delete(wakeups.ring(self._key, [wakeups.now()]))
+                wakeups.delete(wakeups.write(self._key, [wakeups.now()]))
         except Error as error:
             self._lose_database(error)
             return False
@@ -262,7 +262,7 @@ class Supervisor:
 
     def _ring(self) -> None:
         try:
-            lifecycle.ring_for_due(self._key)
+            lifecycle.wake_for_due(self._key)
         except Error as error:
             self._lose_database(error)
 

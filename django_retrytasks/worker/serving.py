@@ -45,14 +45,14 @@ def run(key: str, due: float | None = None) -> None:
     worked = _run_batch(lookout) or (
         _wait_for_coming(key, lookout.seen, due) and _run_batch(lookout)
     )
-    rung = False
+    woken = False
     while worked and time.monotonic() < until:
         worked = _run_batch(lookout)
-        if worked and not rung and time.monotonic() > half:
+        if worked and not woken and time.monotonic() > half:
             # In time for the cluster to have the next wake-up at hand when this slice is over.
-            rung = _ring_for_due(key, lookout)
+            woken = _wake_for_due(key, lookout)
     if worked:
-        _ring_for_due(key, lookout, least=0 if rung else 1)
+        _wake_for_due(key, lookout, least=0 if woken else 1)
 
 
 def run_inline(ids: Iterable[uuid.UUID]) -> None:
@@ -79,8 +79,8 @@ def _run_batch(lookout: Lookout) -> bool:
     return True
 
 
-def _ring_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
-    return persist(lambda: lookout.sees_due() and lifecycle.ring(key, least=least), _soon())
+def _wake_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
+    return persist(lambda: lookout.sees_due() and lifecycle.wake_cluster(key, least=least), _soon())
 
 
 def _claim(lookout: Lookout) -> Claim:
@@ -112,7 +112,7 @@ def _wait_for_coming(key: str, seen: Survey, due: float | None) -> bool:
         return True
     if due is not None and (ahead := due - moments.as_instant(seen.at).timestamp()) > 0:
         wake = wakeups.later(ahead, datetime.fromtimestamp(due, UTC))
-        persist(lambda: wakeups.ring(key, [wake]), _soon())
+        persist(lambda: wakeups.write(key, [wake]), _soon())
     return False
 
 

@@ -366,4 +366,4 @@ class TestCrashAt:
 def add_wake_ups() -> None:
     """Insert two rows by one statement, and commit them."""
     with transaction.atomic():
-        wakeups.ring(KEY, [wakeups.now()] * 2)
+        wakeups.write(KEY, [wakeups.now()] * 2)

@@ -24,8 +24,8 @@ MARGIN = timedelta(seconds=10)
 
 class TestRinging:
     def test_the_brokers_own_dequeue_finds_a_wake_up_when_its_moment_has_come(self) -> None:
-        wakeups.ring(KEY, [wakeups.now()])
-        wakeups.ring(KEY, [wakeups.later(60, timezone.now())])
+        wakeups.write(KEY, [wakeups.now()])
+        wakeups.write(KEY, [wakeups.later(60, timezone.now())])
 
         pulled = ORM(KEY).dequeue()
 
@@ -33,7 +33,7 @@ class TestRinging:
 
     def test_what_it_carries_are_a_constant_function_and_plain_values(self) -> None:
         due = datetime(2030, 1, 1, tzinfo=UTC)
-        wakeups.ring(KEY, [wakeups.Wake(due, due), wakeups.now()])
+        wakeups.write(KEY, [wakeups.Wake(due, due), wakeups.now()])
 
         soon, later = (SignedPackage.loads(wake.payload) for wake in wake_ups())
 
@@ -58,9 +58,9 @@ class TestRinging:
             wakeups.delete([None, None])
 
     def test_only_rows_that_can_be_pulled_now_are_counted(self) -> None:
-        wakeups.ring(KEY, [wakeups.now(), wakeups.now()])
-        wakeups.ring("slow", [wakeups.now()])
-        wakeups.ring(KEY, [wakeups.later(60, timezone.now())])
+        wakeups.write(KEY, [wakeups.now(), wakeups.now()])
+        wakeups.write("slow", [wakeups.now()])
+        wakeups.write(KEY, [wakeups.later(60, timezone.now())])
 
         assert wakeups.waiting_count(KEY) == 2
 

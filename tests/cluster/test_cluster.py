@@ -413,7 +413,7 @@ class TestHastyCluster:
 
     def test_wake_ups_delivered_again_and_again_run_no_task_twice(self, noted_in: str) -> None:
         results = [tasks.sleeps_noting.enqueue(noted_in, 1.5) for _ in range(8)]
-        wakeups.ring("retrytasks-tests", [wakeups.now()] * 30)
+        wakeups.write("retrytasks-tests", [wakeups.now()] * 30)
 
         rows = [finished(result) for result in results]
 
@@ -428,7 +428,7 @@ class TestThreeClusters:
         with transaction.atomic():
             tasks.counts.enqueue_many([(noted_in, number) for number in range(5000)])
             # For every worker, and more, so that all of them claim at once.
-            wakeups.ring("retrytasks-tests", [wakeups.now()] * 12)
+            wakeups.write("retrytasks-tests", [wakeups.now()] * 12)
         enqueued = time.monotonic() - start
 
         wait_for(lambda: not Task.objects.unfinished().exists(), 120)

@@ -55,7 +55,7 @@ class TestQueries:
         [
             pytest.param(lambda: Driver().claim(limit=50), 2, id="claim"),
             pytest.param(lambda: Driver().claim(limit=1), 0, id="claim-of-one"),
-            pytest.param(lambda: lifecycle.ring_for_due(KEY), 0, id="ring"),
+            pytest.param(lambda: lifecycle.wake_for_due(KEY), 0, id="wake"),
             pytest.param(lifecycle.sweep, 0, id="sweep"),
             pytest.param(health.check, 0, id="health"),
             pytest.param(lambda: lanes.queue_names(50), 0, id="queue-names"),

@@ -484,7 +484,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(many=st.integers(1, 3))
     def double_wake_ups(self, many: int) -> None:
-        wakeups.ring(KEY, [wakeups.now()] * many)
+        wakeups.write(KEY, [wakeups.now()] * many)
 
     @rule()
     def lose_wake_ups(self) -> None:
