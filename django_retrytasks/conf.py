@@ -35,7 +35,7 @@ class Sink:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, entry: str | Mapping[str, Any]) -> Sink:
+    def from_entry(cls, entry: str | Mapping[str, Any]) -> Sink:
         """Return the sink of an entry of ALERTS: a dotted path, or a dict.
 
         The dict has it under ``sink``, a ``name`` where two entries share a path, and the options.
@@ -84,7 +84,7 @@ class Settings:
     @property
     def sinks(self) -> list[Sink]:
         """Return where alerts go, the log first."""
-        return [Sink.of(LOG), *map(Sink.of, self.ALERTS)]
+        return [Sink.from_entry(LOG), *map(Sink.from_entry, self.ALERTS)]
 
     @property
     def cooldown(self) -> timedelta:

@@ -92,7 +92,7 @@ def _sink(entry: Any) -> conf.Sink:
         raise TypeError('"sink" must be a dotted path')
     if not isinstance(given.get("name", ""), str):
         raise TypeError('"name" must be a string')
-    return conf.Sink.of(given)
+    return conf.Sink.from_entry(given)
 
 
 def _refuse_rules(name: str, value: Any) -> None:

@@ -72,7 +72,7 @@ class Survey:
         """
         return min(self._waits().values(), default=None)
 
-    def of(self, key: str) -> Survey:
+    def for_cluster(self, key: str) -> Survey:
         """Return the lanes of a cluster."""
         keys = clusters.keys_for(name for name, _ in self.oldest)
         oldest = {lane: at for lane, at in self.oldest.items() if keys[lane[0]] == key}

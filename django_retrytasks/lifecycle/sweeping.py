@@ -35,7 +35,7 @@ def sweep() -> None:
     """
     found, now, keys = lanes.survey(), timezone.now(), clusters.keys()
     for key in keys:
-        served = found.of(key)
+        served = found.for_cluster(key)
         if served.due:
             wake_cluster(key, least=0)
         if coming := _coming(served, now):

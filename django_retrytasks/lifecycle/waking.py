@@ -69,7 +69,7 @@ def _write_wakeups(waiting: Sequence[Waiting]) -> None:
 
 def wake_for_due(key: str) -> bool:
     """Leave wake-ups behind if Tasks of a cluster are due; return whether any was written."""
-    return bool(lanes.survey().of(key).due) and wake_cluster(key)
+    return bool(lanes.survey().for_cluster(key).due) and wake_cluster(key)
 
 
 def wake_cluster(key: str, *, least: int = 1) -> bool:

@@ -239,7 +239,7 @@ class Supervisor:
 
     def _look(self, cluster: Cluster) -> Look | None:
         try:
-            lag = survey().of(self._key).lag
+            lag = survey().for_cluster(self._key).lag
             claims = cluster.claims() if lag else frozenset()
         except Error as error:
             self._lose_database(error)

@@ -57,6 +57,6 @@ class Lookout:
 
     def _look(self) -> None:
         began = time.monotonic()
-        self.seen = survey(self._paused).of(self._key)
+        self.seen = survey(self._paused).for_cluster(self._key)
         self._due, now = self.seen.due, time.monotonic()
         self._sees_until = now + max(SIGHT, SPARING * (now - began))

@@ -173,7 +173,7 @@ class Book:
         assert set(ours) <= set(conf.NAMES)
         RetryPolicy(**ours.get("POLICY", {}))
         for entry in ours.get("ALERTS", ()):
-            check(Sink.of(entry))
+            check(Sink.from_entry(entry))
         for entry in ours.get("ALERT_RULES", ()):
             Rule.of(entry)
         for name in ("RETRYTASKS", "TASKS"):

@@ -230,9 +230,9 @@ class TestSurvey:
             ("b", 0): late,
             ("slow", 0): early,
         }
-        assert list(seen.of(KEY).due) == [("a", 1)]
-        assert list(seen.of("slow").due) == [("slow", 0)]
-        assert seen.of("slow").wait == pytest.approx(-3600, abs=30)
+        assert list(seen.for_cluster(KEY).due) == [("a", 1)]
+        assert list(seen.for_cluster("slow").due) == [("slow", 0)]
+        assert seen.for_cluster("slow").wait == pytest.approx(-3600, abs=30)
 
     def test_without_unfinished_tasks_there_are_none(self, driver: Driver) -> None:
         driver.task_in(Status.SUCCEEDED)

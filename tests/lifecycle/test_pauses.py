@@ -181,7 +181,8 @@ class TestFunction:
         result = tasks.echoes.enqueue(1)
         pauses.resume(name=ECHOES)
 
-        lifecycle.claim(lanes.survey().of(KEY).due, limit=1, worker="host:1:one", paused=known)
+        due = lanes.survey().for_cluster(KEY).due
+        lifecycle.claim(due, limit=1, worker="host:1:one", paused=known)
 
         assert not driver.row(result).is_parked
 

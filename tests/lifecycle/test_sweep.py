@@ -27,8 +27,8 @@ class TestLanes:
         for queue_name, priority in [("a", -1), ("b", 7), ("b", -100), ("slow", 3)]:
             tasks.echoes.using(queue_name=queue_name, priority=priority).enqueue(1)
 
-        assert list(survey().of(KEY).due) == [("b", 7), ("a", -1), ("b", -100)]
-        assert list(survey().of("slow").due) == [("slow", 3)]
+        assert list(survey().for_cluster(KEY).due) == [("b", 7), ("a", -1), ("b", -100)]
+        assert list(survey().for_cluster("slow").due) == [("slow", 3)]
 
     def test_a_claim_beside_many_future_tasks_reads_one_range_of_its_index(
         self, driver: Driver

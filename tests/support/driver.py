@@ -85,7 +85,7 @@ class Driver:
 
     def claim(self, *, limit: int = 50, by: str = "host:1:one") -> Claim:
         """Claim what is due in the default cluster."""
-        return lifecycle.claim(survey().of(KEY).due, limit=limit, worker=by)
+        return lifecycle.claim(survey().for_cluster(KEY).due, limit=limit, worker=by)
 
     def ending(self, task: Task, outcome: Outcome = Outcome.SUCCEEDED, **details: Any) -> Ending:
         """Return a claimed Task's ending: a failure is retried if a ``countdown`` is given."""

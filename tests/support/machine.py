@@ -396,7 +396,7 @@ class Machine(RuleBasedStateMachine):
         now, before = database_now(), self.rows()
         due = [row for row in before.values() if row["run_after"] and row["run_after"] <= now]
 
-        claim = lifecycle.claim(survey().of(KEY).due, limit=limit, worker="host:1:one")
+        claim = lifecycle.claim(survey().for_cluster(KEY).due, limit=limit, worker="host:1:one")
 
         claimed = [task.pk for task in claim.tasks]
         assert claimed == expected_claim(due, claimed, limit)
