@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import conf
+from django_retrytasks.database import DATABASE_NOW
 from django_retrytasks.errors import tracebacks
 from django_retrytasks.models import Attempt, FailureGroup
 from django_retrytasks.values.texts import told
@@ -63,7 +64,7 @@ class FailureGroupChangeList(ChangeList):
         super().get_results(request)
         groups = list(self.result_list)
         self.result_list = groups
-        counted = recent.of(groups, getattr(groups[0], words.NOW)) if groups else {}
+        counted = recent.of(groups, getattr(groups[0], DATABASE_NOW)) if groups else {}
         for group in groups:
             setattr(group, RECENT, counted.get(group.pk, recent.NONE))
 
@@ -96,7 +97,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
         group = context["original"]
         attempts = Attempt.objects.filter(task=group.sample_id)
         sample = attempts.exclude(traceback="").last()
-        counted = recent.of([group], getattr(group, words.NOW)).get(group.pk, recent.NONE)
+        counted = recent.of([group], getattr(group, DATABASE_NOW)).get(group.pk, recent.NONE)
         context |= {
             "pill": _pill(group),
             "headline": words.group_headline(group),

@@ -11,9 +11,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from django_retrytasks.database import DatabaseNow
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow
 
-from . import lookups, words
+from . import lookups
 
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -39,7 +39,7 @@ class RowsAdmin(AnyModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request)
-        timed: QuerySet[Any] = rows.annotate(**{words.NOW: DatabaseNow()})
+        timed: QuerySet[Any] = rows.annotate(**{DATABASE_NOW: DatabaseNow()})
         return timed
 
     def refuse_hidden(self, request: HttpRequest, rows: Iterable[Model] = ()) -> None:

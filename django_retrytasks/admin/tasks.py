@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from django_retrytasks.database import DATABASE_NOW
 from django_retrytasks.models import Status, Task
 from django_retrytasks.operators import selections
 
@@ -114,7 +115,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
     def duration(self, task: Task) -> str:
         """Return how long its last attempt ran, or how long it has been running."""
         is_running = task.status == Status.RUNNING
-        ended_at = getattr(task, words.NOW if is_running else LAST_FINISHED)
+        ended_at = getattr(task, DATABASE_NOW if is_running else LAST_FINISHED)
         if task.last_attempted_at is None or ended_at is None:
             return "-"
         return words.run_time(max(0.0, (ended_at - task.last_attempted_at).total_seconds()))

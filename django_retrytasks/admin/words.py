@@ -13,12 +13,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language_bidi, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from django_retrytasks.database import DATABASE_NOW
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.values import texts
 from django_retrytasks.values.moments import as_instant
-
-# The name under which a Task carries the database's time, read along with it.
-NOW = "database_now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +301,7 @@ def _span(task: Task, phase: Phase) -> str:
 
 
 def _now(row: Any) -> datetime:
-    now: datetime = getattr(row, NOW)
+    now: datetime = getattr(row, DATABASE_NOW)
     return now
 
 

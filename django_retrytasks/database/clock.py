@@ -12,6 +12,9 @@ from django.utils import timezone
 
 from django_retrytasks.values import moments
 
+DATABASE_NOW = "database_now"
+"""Name of the annotation that reads the database's time along with a row."""
+
 
 class DatabaseNow(Now):
     """The database's clock, in the form in which Django stores datetimes there.

@@ -18,13 +18,12 @@ from math import ceil
 from django.db import connections
 
 from django_retrytasks import database
-from django_retrytasks.database import DatabaseNow, seeks
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow, seeks
 from django_retrytasks.models import Task, TaskQuerySet
 
 from . import lanes, pauses
 from .lanes import Due, Lane, Paused
 
-DATABASE_NOW = "database_now"
 # Among how many Tasks those that are paused are looked for, to be parked.
 PARK_CHUNK = 1000
 # How often one claim parks what is paused before it makes do with what it has found.

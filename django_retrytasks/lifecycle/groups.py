@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import Case, F, Value, When
 
 from django_retrytasks import conf, database
-from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow, writing
 from django_retrytasks.errors.fingerprints import fingerprint
 from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Task
@@ -23,7 +23,6 @@ from django_retrytasks.values.ids import as_ids
 from .rows import CHUNK
 
 GroupStatus = FailureGroup.Status
-DATABASE_NOW = "database_now"
 NO_STREAK: dict[str, Any] = {"streak_count": 0, "streak_started_at": None, "alerted_count": 0}
 
 
