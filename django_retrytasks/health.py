@@ -17,7 +17,7 @@ from typing import Any
 from django.db.models import Max
 
 from .broker import sweep_schedule
-from .database.seeks import CountOf, answers, first
+from .database.seeks import CountOf, evaluate, first
 from .lifecycle.lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
 from .models import Attempt, Status, Task, TaskQuerySet
 
@@ -65,7 +65,7 @@ def check() -> Health:
     """Look at the work of all clusters."""
     seen, paused = survey(NOTHING_PAUSED), paused_now()
     lags = {lane: lag for lane, lag in seen.lags.items() if not paused.skips(lane)}
-    counts, found = due_counts(seen.due, COUNT_LIMIT), answers(Task.objects.all(), _of_all())
+    counts, found = due_counts(seen.due, COUNT_LIMIT), evaluate(Task.objects.all(), _of_all())
     queues = [
         QueueHealth(
             queue_name=name,

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks import health
 from django_retrytasks.database import DatabaseNow
-from django_retrytasks.database.seeks import CountOf, answers
+from django_retrytasks.database.seeks import CountOf, evaluate
 from django_retrytasks.health import COUNT_LIMIT, Health
 from django_retrytasks.lifecycle import tallies
 from django_retrytasks.models import Pause, Status, Tally, Task, TaskQuerySet
@@ -135,7 +135,7 @@ def _beside_health() -> dict[str, Any]:
         "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
         "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
     }
-    return answers(Task.objects.all(), asked)
+    return evaluate(Task.objects.all(), asked)
 
 
 def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:

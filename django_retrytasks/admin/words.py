@@ -182,7 +182,7 @@ def last_alert(group: FailureGroup) -> str:
     """Return in a sentence when it last alerted, in this streak."""
     if not group.streak_count:
         return ""
-    if group.was_told_together:
+    if group.was_reported_in_flood:
         words = gettext("The last alert was about many groups, when the count was %(count)d.")
         return words % {"count": group.alerted_count}
     if group.alerted_at is None:
@@ -208,7 +208,7 @@ def next_alert(group: FailureGroup, cooldown: timedelta) -> str:
             "The next alert is due: the sweep sends it within a minute, or later one about many "
             "groups."
         )
-    if group.was_told_together:
+    if group.was_reported_in_flood:
         return gettext("The next failure alerts at once, or later in an alert about many groups.")
     if group.alerted_at is None or not group.was_alerted(now, cooldown):
         return gettext("The next failure alerts at once.")

@@ -22,8 +22,8 @@ from django_retrytasks.lifecycle.groups import (
     NO_STREAK,
     GroupStatus,
     count_breach,
+    ensure_stored,
     locked,
-    make_sure_of,
 )
 from django_retrytasks.lifecycle.rows import CHUNK
 from django_retrytasks.models import FailureGroup, Status, Task
@@ -130,7 +130,7 @@ def take_recovered() -> list[Notice]:
     return [
         replace(_notice(group, now), kind=NoticeKind.RECOVERED)
         for group, now in rows
-        if group.alerted_count and not group.was_told_together
+        if group.alerted_count and not group.was_reported_in_flood
     ]
 
 
@@ -178,7 +178,7 @@ def _new(group: FailureGroup) -> int:
 # those told of one by one, and one less than ALERT_LIMIT of them may be: the last letter is the
 # flood's. It has a group of its own, stored while there is a flood, whose ``alerted_at`` is that of
 # the last such letter. A group that the flood told of has ``alerted_count`` raised alone. So it is
-# not told of again unless it fails again, and recovers unheard (``was_told_together``).
+# not told of again unless it fails again, and recovers unheard (``was_reported_in_flood``).
 
 
 def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
@@ -208,7 +208,7 @@ def _wait_for_turn() -> None:
 
     The flood's group is the lock. Where it is there for that alone it is seen by no one.
     """
-    make_sure_of(_flood())
+    ensure_stored(_flood())
     unused = FailureGroup.objects.filter(pk=FailureGroup.FLOOD, failure_count=0)
     unused._raw_delete(unused.db)
 

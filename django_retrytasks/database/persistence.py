@@ -42,7 +42,7 @@ def persist(act: Callable[[], T], until: float) -> T:
         try:
             return act()
         except Exception as error:
-            refusals_left -= not may_pass(error)
+            refusals_left -= not is_transient(error)
             seconds_left = until - time.monotonic()
             if seconds_left <= 0 or not refusals_left:
                 raise
@@ -58,9 +58,9 @@ def is_joined() -> bool:
     return connections[alias()].in_atomic_block
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether to try again what has just failed: the database is away, or refuses for a while."""
-    return refusals.is_passing(error) or (isinstance(error, Error) and not _is_usable())
+    return refusals.has_transient_code(error) or (isinstance(error, Error) and not _is_usable())
 
 
 def _is_usable() -> bool:

@@ -8,14 +8,14 @@ from django_retrytasks.errors.causes import linked
 
 # PostgreSQL: the transaction is rolled back, as for a deadlock; resources are short; an operator
 # intervenes.
-PASSING_CLASSES = ("40", "53", "57")
-PASSING_STATES = {
+TRANSIENT_CLASSES = ("40", "53", "57")
+TRANSIENT_STATES = {
     "25006",  # read-only, such as a standby after a failover
     "55P03",  # a lock was not to be had in time
     "58030",  # input or output failed
 }
 # MariaDB and MySQL.
-PASSING_NUMBERS = {
+TRANSIENT_NUMBERS = {
     1021,  # the disk is full
     1114,  # the table is full
     1205,  # a lock was not to be had in time
@@ -25,7 +25,7 @@ PASSING_NUMBERS = {
     1836,  # the server is read-only
 }
 # SQLite: the primary part, the lowest byte, of an error code.
-PASSING_CODES = {
+TRANSIENT_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_READONLY,
@@ -35,21 +35,21 @@ PASSING_CODES = {
 }
 
 
-def is_passing(error: BaseException) -> bool:
+def has_transient_code(error: BaseException) -> bool:
     """Whether a database refuses this for a while, going by the code of the driver's exception.
 
     That exception is the cause of Django's, which may be the cause of another one.
     """
-    return any(map(_has_passing_code, linked(error)))
+    return any(map(_is_transient, linked(error)))
 
 
-def _has_passing_code(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     # psycopg's name, then psycopg2's.
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(state, str):
-        return state[:2] in PASSING_CLASSES or state in PASSING_STATES
+        return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int):
-        return code & 0xFF in PASSING_CODES
+        return code & 0xFF in TRANSIENT_CODES
     number = error.args[0] if error.args else None
-    return isinstance(number, int) and number in PASSING_NUMBERS
+    return isinstance(number, int) and number in TRANSIENT_NUMBERS

@@ -32,7 +32,7 @@ def first(rows: QuerySet[Any], column: str) -> Subquery:
     return Subquery(rows.values(column)[:1])
 
 
-def answers(beside: QuerySet[Any], asked: Mapping[Key, Any]) -> dict[Key, Any]:
+def evaluate(beside: QuerySet[Any], asked: Mapping[Key, Any]) -> dict[Key, Any]:
     """Return the values of expressions, evaluated beside the newest row: as few queries as can be.
 
     Args:

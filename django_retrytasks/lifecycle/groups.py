@@ -74,11 +74,11 @@ def _add(group: FailureGroup, *, finals: int, attempts: int, sample: uuid.UUID |
     row = FailureGroup.objects.filter(pk=group.pk)
     if not row.update(**changes):
         group.first_seen_at = group.last_seen_at = DatabaseNow()
-        make_sure_of(group)
+        ensure_stored(group)
         row.update(**changes)
 
 
-def make_sure_of(group: FailureGroup) -> None:
+def ensure_stored(group: FailureGroup) -> None:
     """Store a group, unless it is there: then its row is locked.
 
     To ignore the conflict would leave a shared lock on MariaDB, and two who hold it a deadlock.

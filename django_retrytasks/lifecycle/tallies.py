@@ -10,7 +10,7 @@ from django.db.models.functions import Trunc
 from django.utils import timezone
 
 from django_retrytasks.database import DatabaseNow, writing
-from django_retrytasks.database.seeks import answers, first
+from django_retrytasks.database.seeks import evaluate, first
 from django_retrytasks.models import Status, Tally, Task
 
 COUNTS = ("succeeded_count", "retried_count", "failed_count")
@@ -48,7 +48,7 @@ def _first_ended(since: datetime, until: datetime) -> datetime | None:
     lately = rows.filter(internal__in=(False,), finished_at__gte=since, finished_at__lt=until)
     statuses = (Status.SUCCEEDED, Status.FAILED)
     by_status = {of: lately.filter(status=of).order_by("finished_at") for of in statuses}
-    found = answers(rows, {of: first(each, "finished_at") for of, each in by_status.items()})
+    found = evaluate(rows, {of: first(each, "finished_at") for of, each in by_status.items()})
     return min((whole_minute(at) for at in found.values() if at), default=None)
 
 
@@ -102,4 +102,4 @@ def zone_of(at: datetime) -> tzinfo | None:
 def _now() -> datetime | None:
     """Return the database's time; None where there is no Task yet."""
     asked = {"now": DatabaseNow()}
-    return answers(Task.objects.all(), asked).get("now")
+    return evaluate(Task.objects.all(), asked).get("now")

@@ -215,7 +215,7 @@ class FailureGroup(models.Model):
         return self.alerted_at is not None and now - self.alerted_at < cooldown
 
     @property
-    def was_told_together(self) -> bool:
+    def was_reported_in_flood(self) -> bool:
         """Whether only alerts about a flood have told of its streak."""
         if self.alerted_at is None or self.streak_started_at is None:
             return bool(self.alerted_count)

@@ -53,7 +53,7 @@ class Batch:
         self._running: Task | None = None
         self._endings: list[Ending] = []
         self._leaving: list[Task] = []
-        self._untold: list[Settled] = []
+        self._unsent: list[Settled] = []
         self._claimed_at = claim.at or timezone.now()
         self._claimed = self._started = self._beaten = time.monotonic()
         self._held = True
@@ -87,9 +87,9 @@ class Batch:
         """Settle the endings that are not yet, and tell the world about them."""
         self._record(self._until())
         with self._lock:
-            untold, self._untold = self._untold, []
+            unsent, self._unsent = self._unsent, []
         callers = sessions.in_transaction()
-        for settled in untold:
+        for settled in unsent:
             run_in_copy(self._context, tell_settled, settled)
         sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
 
@@ -104,7 +104,7 @@ class Batch:
             for dealt_with, settled in settle(endings, until):
                 with self._lock:
                     del self._endings[: len(dealt_with)]
-                    self._untold += settled
+                    self._unsent += settled
 
     def _until(self) -> float:
         """Return until when to try to record what became of a Task, by the monotonic clock.

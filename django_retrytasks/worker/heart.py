@@ -11,7 +11,7 @@ from typing import Protocol
 
 from django.db import connections
 
-from django_retrytasks.database.persistence import may_pass
+from django_retrytasks.database.persistence import is_transient
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -83,7 +83,7 @@ class Heart:
 
 
 def _log(error: Exception) -> None:
-    if may_pass(error):
+    if is_transient(error):
         logger.warning("Heartbeat is tried again in a second: %s", error)
     else:
         logger.error("Heartbeat failed; it is tried again in a second", exc_info=error)

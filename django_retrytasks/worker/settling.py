@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from django_retrytasks import lifecycle
-from django_retrytasks.database.persistence import is_joined, may_pass, persist
+from django_retrytasks.database.persistence import is_joined, is_transient, persist
 from django_retrytasks.lifecycle import Ending, Settled
 
 from .attempt import refused
@@ -35,7 +35,7 @@ def settle(
     try:
         settled = persist(lambda: lifecycle.settle(endings), until)
     except Exception as error:
-        if is_joined() or may_pass(error):
+        if is_joined() or is_transient(error):
             raise
         if len(endings) > 1:
             for ending in endings:
@@ -51,7 +51,7 @@ def _settle_refused(ending: Ending, error: Exception, until: float) -> list[Sett
     try:
         return persist(lambda: lifecycle.settle([refused(ending, error)]), until)
     except Exception as another:
-        if may_pass(another):
+        if is_transient(another):
             raise
         logger.exception("Task %s: its attempt is lost", ending.task.pk)
         return []

@@ -1,19 +1,19 @@
-"""Which refusals of a database pass: by the drivers' codes, and by the databases themselves."""
+"""Which errors of a database are transient: by the drivers' codes, and by the databases themselves."""
 
 from __future__ import annotations
 
 import pytest
 from django.db import DatabaseError, Error, connection
 
-from django_retrytasks.database.refusals import is_passing
+from django_retrytasks.database.refusals import has_transient_code
 from django_retrytasks.lifecycle import Claim, ClaimInDoubt
 
 
 class TestCodes:
-    """Which of the drivers' codes say that it is for a while."""
+    """Which of the drivers' codes mark a transient error."""
 
     @pytest.mark.parametrize(
-        ("state", "passing"),
+        ("state", "transient"),
         [
             ("40001", True),  # could not serialize
             ("40P01", True),  # a deadlock
@@ -32,14 +32,14 @@ class TestCodes:
         ],
     )
     @pytest.mark.parametrize("name", ["sqlstate", "pgcode"])
-    def test_of_postgresql(self, name: str, state: str, passing: bool) -> None:
+    def test_of_postgresql(self, name: str, state: str, transient: bool) -> None:
         driver_error = Exception("as the driver words it")
         setattr(driver_error, name, state)
 
-        assert is_passing(caused_by(driver_error)) is passing
+        assert has_transient_code(caused_by(driver_error)) is transient
 
     @pytest.mark.parametrize(
-        ("number", "passing"),
+        ("number", "transient"),
         [
             (1021, True),  # disk full
             (1114, True),  # table full
@@ -53,11 +53,13 @@ class TestCodes:
             (4025, False),  # a check constraint
         ],
     )
-    def test_of_mariadb(self, number: int, passing: bool) -> None:
-        assert is_passing(caused_by(Exception(number, "as the server words it"))) is passing
+    def test_of_mariadb(self, number: int, transient: bool) -> None:
+        assert (
+            has_transient_code(caused_by(Exception(number, "as the server words it"))) is transient
+        )
 
     @pytest.mark.parametrize(
-        ("code", "passing"),
+        ("code", "transient"),
         [
             (5, True),  # BUSY
             (5 | 2 << 8, True),  # BUSY_SNAPSHOT
@@ -71,28 +73,28 @@ class TestCodes:
             (26, False),  # NOTADB
         ],
     )
-    def test_of_sqlite(self, code: int, passing: bool) -> None:
+    def test_of_sqlite(self, code: int, transient: bool) -> None:
         driver_error = Exception("as the library words it")
         driver_error.sqlite_errorcode = code  # type: ignore[attr-defined]
 
-        assert is_passing(caused_by(driver_error)) is passing
+        assert has_transient_code(caused_by(driver_error)) is transient
 
     def test_are_found_under_exceptions_of_ours(self) -> None:
         outer = ClaimInDoubt(Claim())
         outer.__cause__ = caused_by(Exception(1205, "as the server words it"))
 
-        assert is_passing(outer)
+        assert has_transient_code(outer)
 
     def test_are_looked_for_to_an_end_though_causes_go_round(self) -> None:
         error = ValueError("its own cause")
         error.__cause__ = error
 
-        assert not is_passing(error)
+        assert not has_transient_code(error)
 
     def test_are_not_seen_in_what_only_looks_like_one(self) -> None:
-        assert not is_passing(Exception())
-        assert not is_passing(Exception("1205"))
-        assert not is_passing(Exception([1205]))
+        assert not has_transient_code(Exception())
+        assert not has_transient_code(Exception("1205"))
+        assert not has_transient_code(Exception([1205]))
 
 
 def caused_by(driver_error: Exception) -> DatabaseError:
@@ -127,11 +129,11 @@ LASTING = {
 class TestDatabase:
     @pytest.mark.parametrize(("before", "refused"), PASSING[connection.vendor])
     def test_refuses_for_a_while(self, before: str, refused: str) -> None:
-        assert is_passing(error_of(before, refused))
+        assert has_transient_code(error_of(before, refused))
 
     @pytest.mark.parametrize("refused", LASTING[connection.vendor])
     def test_refuses_for_good(self, refused: str) -> None:
-        assert not is_passing(error_of(refused))
+        assert not has_transient_code(error_of(refused))
 
 
 def error_of(*statements: str) -> Error:
