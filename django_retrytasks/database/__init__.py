@@ -1,4 +1,4 @@
-"""The database that holds the rows: its alias, its clock, a transaction, and what it refuses."""
+"""The database that holds the rows: its alias, clock, transactions and errors."""
 
 from .clock import DATABASE_NOW, DatabaseNow
 from .connection import alias, writing

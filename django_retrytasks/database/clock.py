@@ -17,15 +17,15 @@ DATABASE_NOW = "database_now"
 
 
 class DatabaseNow(Now):
-    """The database's clock, in the form in which Django stores datetimes there.
+    """The database's time, in the form in which Django stores datetimes.
 
-    MariaDB and MySQL answer in the session's time zone and SQLite in UTC, while Django stores UTC,
-    or local time where ``USE_TZ`` is off: both are asked for UTC and moved by that difference.
+    Django stores UTC, or local time if ``USE_TZ`` is off. MariaDB and MySQL would return the
+    session's time, SQLite returns UTC. So both return UTC here, plus the offset to local time.
     """
 
     @classmethod
     def after(cls, wait: timedelta) -> Combinable:
-        """Return the moment that comes ``wait`` after the database's time."""
+        """Return the database's time plus ``wait``."""
         return cls(ahead=wait) + wait
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
@@ -47,7 +47,7 @@ class DatabaseNow(Now):
 
 
 def _stored_offset(ahead: timedelta) -> int:
-    """Return the seconds from UTC to what is stored of the moment ``ahead`` of now."""
+    """Return the seconds from UTC to the stored form of the moment ``ahead`` of now."""
     if settings.USE_TZ:
         return 0
     now = timezone.now()
@@ -57,9 +57,10 @@ def _stored_offset(ahead: timedelta) -> int:
 
 
 def _with_fold(value: datetime, expression: Any, connection: Any) -> datetime:
-    """Return the database's local time with the fold of this host's, which is about the same."""
+    """Give the database's local time the fold of the host's, which is about the same time."""
     return value.replace(fold=timezone.now().fold)
 
 
 def keeps_instants(connection: Any) -> bool:
+    """Whether stored datetimes are instants, not local times that may occur twice."""
     return settings.USE_TZ or bool(connection.features.supports_timezones)

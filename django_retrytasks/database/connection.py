@@ -1,4 +1,4 @@
-"""Which database holds the rows, and the transaction that every change of them is made in."""
+"""The alias of the database that holds the rows, and the transaction around every change."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .schema import advising_to_migrate
 
 
 def alias() -> str:
-    """Return the alias of the database that holds both the wake-ups and the Tasks."""
+    """Return the alias of the database that holds the wake-ups and the Tasks."""
     config = getattr(settings, "Q_CLUSTER", None) or {}
     return config.get("orm") or DEFAULT_DB_ALIAS
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Open a transaction, or join the caller's, and on SQLite take the write lock at once.
+    """Open a transaction, or join the caller's; on SQLite take the write lock at once.
 
-    A SQLite transaction that reads before it writes fails with "database is locked" as soon as
-    another has written in between, whatever the timeout.
+    Otherwise a SQLite transaction that reads before it writes fails with "database is locked" if
+    another one has written in between, whatever the timeout.
     """
     connection = connections[alias()]
     joined = connection.in_atomic_block

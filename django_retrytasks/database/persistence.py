@@ -1,4 +1,4 @@
-"""Reach a database that may be away, or refuse for a while, or refuse for good."""
+"""Persist in a transaction while the database is away or its errors are transient."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .connection import alias
 T = TypeVar("T")
 logger = logging.getLogger("django_retrytasks")
 
-# Seconds between two tries: at first, doubled after each, and at most.
+# Seconds between two tries: the first pause, doubled after each try, up to the longest.
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 
 def persist(act: Callable[[], T], until: float) -> T:
-    """Do something with the database; try again while it is away or refuses for a while.
+    """Run a transaction; run it again after transient errors, until it succeeds or time is up.
 
-    Any other error may be the fault of the connection, such as of what a function left on it. So
-    it is believed once a fresh connection gives one, too. In a caller's transaction nothing is
-    tried again, and no connection is closed.
+    Any other error may come from a broken connection. So the transaction runs once more on a new
+    connection, and a second such error is raised. Inside a caller's transaction, the first error
+    is raised and the connection stays open.
 
     Args:
-        act: one transaction; may be done again.
+        act: one transaction, safe to repeat.
         until: when to give up, in seconds of the monotonic clock.
 
     Raises:
-        Exception: that of the last try.
+        Exception: the error of the last try.
     """
     if is_joined():
         return act()
@@ -54,12 +54,12 @@ def persist(act: Callable[[], T], until: float) -> T:
 
 
 def is_joined() -> bool:
-    """Whether what is done now joins a transaction of the caller's."""
+    """Whether the caller has opened a transaction."""
     return connections[alias()].in_atomic_block
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether to try again what has just failed: the database is away, or refuses for a while."""
+    """Whether an error may not recur: the database is away, or the code is transient."""
     return refusals.has_transient_code(error) or (isinstance(error, Error) and not _is_usable())
 
 

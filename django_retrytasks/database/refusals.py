@@ -1,4 +1,4 @@
-"""Tell what a database refuses for a while from what it refuses for good, by the driver's code."""
+"""Tell transient errors of a database from permanent ones, by the driver's error code."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import sqlite3
 
 from django_retrytasks.errors.causes import linked
 
-# PostgreSQL: the transaction is rolled back, as for a deadlock; resources are short; an operator
-# intervenes.
+# PostgreSQL: transaction rollback, such as a deadlock; insufficient resources; operator
+# intervention.
 TRANSIENT_CLASSES = ("40", "53", "57")
 TRANSIENT_STATES = {
     "25006",  # read-only, such as a standby after a failover
-    "55P03",  # a lock was not to be had in time
+    "55P03",  # lock timeout
     "58030",  # input or output failed
 }
 # MariaDB and MySQL.
 TRANSIENT_NUMBERS = {
     1021,  # the disk is full
     1114,  # the table is full
-    1205,  # a lock was not to be had in time
-    1213,  # a deadlock's victim
+    1205,  # lock timeout
+    1213,  # deadlock
     1290,  # the server is read-only
     1792,  # the transaction is read-only
     1836,  # the server is read-only
 }
-# SQLite: the primary part, the lowest byte, of an error code.
+# SQLite: primary error codes, which are the lowest byte of extended ones.
 TRANSIENT_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -36,10 +36,7 @@ TRANSIENT_CODES = {
 
 
 def has_transient_code(error: BaseException) -> bool:
-    """Whether a database refuses this for a while, going by the code of the driver's exception.
-
-    That exception is the cause of Django's, which may be the cause of another one.
-    """
+    """Whether the driver's exception, somewhere in the chain of causes, has a transient code."""
     return any(map(_is_transient, linked(error)))
 
 

@@ -1,4 +1,4 @@
-"""Rows of the database that holds them."""
+"""The manager of every model of this package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class RowManager(models.Manager[M]):
-    """Query the database that holds the rows, whatever a router says.
-
-    A router may send reads to a replica, which lags behind.
-    """
+    """Query the database that holds the rows, whatever a router says: a replica lags behind."""
 
     def get_queryset(self) -> models.QuerySet[M]:
-        """Return all rows of that database."""
         return super().get_queryset().using(alias())

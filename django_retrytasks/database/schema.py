@@ -1,4 +1,4 @@
-"""Errors of a database in which migrations have not run, and what to say of them."""
+"""Errors of a database without the current migrations, and advice to migrate."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from django.db import DatabaseError
 
 UNMIGRATED = (
-    "The tables of django-retrytasks or django-q2 are not there, or not up to date: run manage.py "
+    "The tables of django-retrytasks or django-q2 are missing or out of date. Run manage.py "
     "migrate."
 )
 SQLITE = ("no such table", "no such column", "has no column named")
-# A table, or a column, that is not there.
+# An unknown table, an unknown column.
 POSTGRESQL = ("42P01", "42703")
 MYSQL = (1146, 1054)
 
 
 def lacks_schema(error: BaseException) -> bool:
-    """Tell whether an error of the database says that a table, or a column, is not there."""
+    """Whether an error says that a table or a column is missing."""
     if not isinstance(error, DatabaseError):
         return False
     state = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
@@ -28,7 +28,7 @@ def lacks_schema(error: BaseException) -> bool:
 
 @contextmanager
 def advising_to_migrate() -> Iterator[None]:
-    """Add a note to such an error, which its traceback shows: run migrate."""
+    """Add a note to such an error, shown in its traceback: run migrate."""
     try:
         yield
     except DatabaseError as error:

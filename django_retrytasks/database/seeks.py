@@ -1,4 +1,4 @@
-"""Reading little of large tables: a seek in an index for each thing asked, many in one query."""
+"""Read few rows of large tables: one index seek for each answer, many seeks in one query."""
 
 from __future__ import annotations
 
@@ -21,44 +21,49 @@ COLUMNS = 500
 
 
 class CountOf(Subquery):
-    """How many rows a sliced queryset finds, as a value in another query."""
+    """The row count of a sliced queryset, as a value in another query."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
 
 
 def first(rows: QuerySet[Any], column: str) -> Subquery:
-    """Return a column of the first row, as a value in another query; null where there is none."""
+    """Return a column of the first row, as a value in another query; null if there is no row."""
     return Subquery(rows.values(column)[:1])
 
 
-def evaluate(beside: QuerySet[Any], asked: Mapping[Key, Any]) -> dict[Key, Any]:
-    """Return the values of expressions, evaluated beside the newest row: as few queries as can be.
+def evaluate(rows: QuerySet[Any], expressions: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Evaluate scalar expressions, up to 500 in one query, and return their values by key.
 
     Args:
-        beside: rows of which there is one; nothing is answered where there is none.
-        asked: by any key, expressions such as subqueries.
+        rows: any rows to select from, such as all of a table; if there is none, return {}.
+        expressions: expressions such as subqueries, by any key.
     """
-    newest = beside.order_by("-pk")
-    found: dict[Key, Any] = {}
-    keys = iter(asked)
-    while some := list(islice(keys, COLUMNS)):
-        row = newest.values_list(*(asked[key] for key in some)).first()
-        found |= zip(some, row, strict=True) if row else {}
-    return found
+    newest = rows.order_by("-pk")
+    values: dict[Key, Any] = {}
+    keys = iter(expressions)
+    while chunk := list(islice(keys, COLUMNS)):
+        row = newest.values_list(*(expressions[key] for key in chunk)).first()
+        values |= zip(chunk, row, strict=True) if row else {}
+    return values
 
 
-def for_each(sql: str, asked: Iterable[Parameters], using: str) -> Iterator[tuple[Parameters, Any]]:
-    """Yield parameters and a value that a query finds with them: as few queries as can be.
+def for_each(
+    sql: str, parameters: Iterable[Parameters], using: str
+) -> Iterator[tuple[Parameters, Any]]:
+    """Run a query with each of many parameters, up to 500 at a time.
 
-    The ORM takes longer to write hundreds of them than they take to run, and locks none in a union.
+    The ORM takes longer to compile hundreds of queries than the database takes to run them, and it
+    cannot lock rows in a union.
+
+    Yields each parameters with each value that the query returns for them.
     """
     join = _laterally if connections[using].vendor == "postgresql" else _in_a_union
-    parameters = iter(asked)
-    while some := list(islice(parameters, COLUMNS)):
+    remaining = iter(parameters)
+    while chunk := list(islice(remaining, COLUMNS)):
         with connections[using].cursor() as cursor:
-            cursor.execute(join(sql, len(some), len(some[0])), list(chain.from_iterable(some)))
-            yield from [(some[n], value) for n, value in cursor.fetchall()]
+            cursor.execute(join(sql, len(chunk), len(chunk[0])), list(chain.from_iterable(chunk)))
+            yield from [(chunk[n], value) for n, value in cursor.fetchall()]
 
 
 @cache
@@ -69,22 +74,22 @@ def _in_a_union(sql: str, count: int, width: int) -> str:
 
 @cache
 def _laterally(sql: str, count: int, width: int) -> str:
-    """Return what PostgreSQL plans once, where it would plan each part of a union."""
-    names = [f"asked{n}" for n in range(width)]
+    """Return a query that PostgreSQL plans once; it plans each part of a union."""
+    names = [f"parameter{n}" for n in range(width)]
     for name in names:
-        sql = sql.replace("%s", f"given.{name}", 1)
+        sql = sql.replace("%s", f"params.{name}", 1)
     rows = ", ".join(f"({n}{', %s' * width})" for n in range(count))
-    given = f"(VALUES {rows}) given (n, {', '.join(names)})"
-    return f"SELECT given.n, found.* FROM {given} CROSS JOIN LATERAL ({sql}) found"  # noqa: S608
+    params = f"(VALUES {rows}) params (n, {', '.join(names)})"
+    return f"SELECT params.n, found.* FROM {params} CROSS JOIN LATERAL ({sql}) found"  # noqa: S608
 
 
 def distinct(rows: QuerySet[Any], name: str, limit: int | None = None) -> list[Any]:
-    """Return the values of a column that an index begins with, each once and in order.
+    """Return the distinct values of a column, in order.
 
     Args:
-        rows: all of a table.
-        name: the column.
-        limit: how many at most; None: all.
+        rows: all rows of a table.
+        name: the first column of an index.
+        limit: at most so many values; None: all.
     """
     sql = _loose_scan(rows, (name,)) + (f" LIMIT {limit}" if limit is not None else "")
     return [value for (value,) in _fetched(rows, sql, ())]
@@ -95,10 +100,12 @@ def earliest(
 ) -> tuple[dict[tuple[Any, ...], datetime], datetime | None]:
     """Return the earliest moment of each group of rows, by group, and the database's time.
 
+    The time is None if no row has a moment.
+
     Args:
-        rows: all of a table; those without a moment are left out. Without any, there is no time.
-        by: the columns that an index begins with.
-        moment: the index's next column.
+        rows: all rows of a table; rows without a moment are ignored.
+        by: the columns to group by, the first ones of an index.
+        moment: the next column of that index.
     """
     connection = connections[rows.db]
     now, params = rows.query.get_compiler(rows.db).compile(DatabaseNow())
@@ -109,10 +116,10 @@ def earliest(
             value = convert(value, None, connection)
         return value
 
-    found = _fetched(rows, _loose_scan(rows, by, moment, f", {now}"), params)
-    # MariaDB's index holds those without a moment, too.
-    moments = {tuple(group): as_datetime(at) for *group, at, _ in found if at is not None}
-    return moments, as_datetime(found[0][-1]) if found else None
+    fetched = _fetched(rows, _loose_scan(rows, by, moment, f", {now}"), params)
+    # MariaDB's index holds the rows without a moment, too.
+    moments = {tuple(group): as_datetime(at) for *group, at, _ in fetched if at is not None}
+    return moments, as_datetime(fetched[0][-1]) if fetched else None
 
 
 def _fetched(rows: QuerySet[Any], sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -131,7 +138,7 @@ def _loose_scan(
 
 @cache
 def _grouping(table: str, by: tuple[str, ...], moment: str, beside: str) -> str:
-    """Return what MariaDB and MySQL read so by themselves: they cannot seek as below."""
+    """Return a GROUP BY: MariaDB and MySQL read it by seeks, and cannot run `_stepping`."""
     group = ", ".join(by)
     lowest = f", MIN({moment})" if moment else ""
     return f"SELECT {group}{lowest}{beside} FROM {table} GROUP BY {group} ORDER BY {group}"  # noqa: S608
@@ -139,10 +146,10 @@ def _grouping(table: str, by: tuple[str, ...], moment: str, beside: str) -> str:
 
 @cache
 def _stepping(table: str, by: tuple[str, ...], moment: str, beside: str) -> str:
-    """Return a query that steps from the first row of each group to that of the next."""
+    """Return a recursive query that steps from the first row of a group to the next group's."""
     columns = (*by, moment) if moment else by
     names = ", ".join(columns)
-    # The condition of the index, where it has one.
+    # The condition of the partial index.
     rows = f"{table} WHERE {moment} IS NOT NULL" if moment else f"{table} WHERE 1 = 1"
     steps = ", ".join(
         f"(SELECT id FROM {rows} AND {_after(by[:depth])}"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Which errors of a database are transient: by the drivers' codes, and by the databases themselves."""
+"""Which errors of a database are transient: by driver codes, and by real databases."""
 
 from __future__ import annotations
 
