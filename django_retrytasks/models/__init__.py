@@ -1,4 +1,4 @@
-"""The rows: a Task, its Attempts, the failures of one cause, and what operators do."""
+"""The rows: Tasks, Attempts, FailureGroups, and the operations and pauses of operators."""
 
 from .attempts import Attempt
 from .failure_groups import FailureGroup, FailureGroupQuerySet

@@ -12,7 +12,7 @@ from .tasks import Task
 
 
 class Attempt(models.Model):
-    """One run of a Task: written once, when it is settled or cancelled, and never changed."""
+    """One run of a Task, written once, at its settle or cancel, and never changed."""
 
     class Outcome(models.TextChoices):
         # The function returned.
@@ -27,17 +27,17 @@ class Attempt(models.Model):
         SNOOZED = "SNOOZED", _("Snoozed")
         # It raised Discard.
         DISCARDED = "DISCARDED", _("Discarded")
-        # An operator cancelled its Task while it ran: written then, whatever comes of the function.
+        # An operator cancelled its Task while it ran. Written then; the outcome is refused.
         CANCELLED = "CANCELLED", _("Cancelled")
 
     task = models.ForeignKey(
         Task,
         verbose_name=_("task"),
-        # The unique constraint below begins with it.
+        # The unique constraint's index begins with this column.
         db_index=False,
         on_delete=models.CASCADE,
         related_name="attempts",
-        help_text=_("The Task it is a run of."),
+        help_text=_("The Task that ran."),
     )
     number = models.PositiveIntegerField(
         _("number"), help_text=_("From 1, without gaps, over all drives.")
@@ -48,11 +48,11 @@ class Attempt(models.Model):
     retry_count = models.PositiveIntegerField(
         _("retry count"), help_text=_("Retries spent when it ran.")
     )
-    queued_at = MomentField(_("queued at"), help_text=_("Moment from which it might have started."))
+    queued_at = MomentField(_("queued at"), help_text=_("Moment from which it could start."))
     started_at = MomentField(_("started at"), help_text=_("When the function was called."))
     finished_at = MomentField(
         _("finished at"),
-        help_text=_("When the function ended; of a lost attempt, when the loss was noticed."),
+        help_text=_("When the function ended; for a lost attempt, when the loss was noticed."),
     )
     worker = models.CharField(
         _("worker"), max_length=255, help_text=_("Host, process id, process name.")
@@ -71,7 +71,7 @@ class Attempt(models.Model):
         _("traceback"),
         blank=True,
         default="",
-        help_text=_("Chain kept; at most 64 KB, head and tail."),
+        help_text=_("With chained exceptions; at most 64 KB, head and tail."),
     )
     decision = models.CharField(
         _("decision"), max_length=255, help_text=_("What follows and why, in words.")

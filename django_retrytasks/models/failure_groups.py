@@ -1,4 +1,4 @@
-"""A FailureGroup holds the failures of one cause."""
+"""A FailureGroup counts the failures of one cause."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from .tasks import Task
 
 class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
     def failing(self) -> FailureGroupQuerySet:
-        """Groups whose failures go on: none has recovered, nor been resolved, since its last."""
+        """Groups with a streak: no recovery and no resolve since the last failure."""
         return self.filter(streak_count__gt=0)
 
     def audible(self) -> FailureGroupQuerySet:
-        """Groups of which there is to be told: those neither resolved nor muted still."""
+        """Groups that may alert: open, or with a mute that has expired."""
         statuses = FailureGroup.Status
         is_unmuted = Q(status=statuses.MUTED, muted_until__lte=DatabaseNow())
         return self.filter(Q(status=statuses.OPEN) | is_unmuted)
 
 
 class FailureGroup(models.Model):
-    """Failures of one cause; or breaches of one of ``ALERT_RULES``, one for each sweep.
+    """Failures of one cause, or breaches of an alert rule, counted once by each sweep.
 
-    Its streak is what has failed since it last recovered or was resolved.
+    A streak is the series of final failures since the last recovery or resolve.
     """
 
     class Kind(models.TextChoices):
-        # Final failures of a task, and its failed attempts, counted apart.
+        # Final failures of a task and, counted separately, its failed attempts.
         FAILURE = "FAILURE", _("Failure")
         # Breaches of an alert rule.
         RULE = "RULE", _("Rule")
 
     class Status(models.TextChoices):
-        # Set by its first failure; by reopen; by a failure after it was resolved.
+        # Set by the first failure, by reopen, and by a failure after resolve.
         OPEN = "OPEN", pgettext_lazy("status of a failure group", "Open")
-        # Set by mute: counted, not alerted about, until muted_until.
+        # Set by mute: failures are counted without alerts until muted_until.
         MUTED = "MUTED", _("Muted")
-        # Set by resolve: the next failure opens it again, as a regression.
+        # Set by resolve: the next failure reopens it, as a regression.
         RESOLVED = "RESOLVED", _("Resolved")
 
     fingerprint = models.UUIDField(
@@ -59,14 +59,14 @@ class FailureGroup(models.Model):
         max_length=7,
         choices=Kind,
         default=Kind.FAILURE,
-        help_text=_("What is counted in it."),
+        help_text=_("What it counts."),
     )
     name = models.CharField(
         _("name"),
         max_length=255,
         blank=True,
         default="",
-        help_text=_("Dotted path of the function. Empty where a rule is about no single one."),
+        help_text=_("Dotted path of the function. Empty for a rule that names none."),
     )
     exception_class_path = models.CharField(
         _("exception class path"),
@@ -99,35 +99,35 @@ class FailureGroup(models.Model):
     muted_until = models.DateTimeField(
         _("muted until"),
         null=True,
-        help_text=_("When a muted group alerts again. Empty: not by itself."),
+        help_text=_("When the mute ends. Empty: only when reopened."),
     )
     resolved_at = models.DateTimeField(
         _("resolved at"), null=True, help_text=_("When it was last resolved.")
     )
     regressed_at = models.DateTimeField(
-        _("regressed at"), null=True, help_text=_("When it last failed after it had been resolved.")
+        _("regressed at"), null=True, help_text=_("When it last failed after being resolved.")
     )
 
     failure_count = models.PositiveBigIntegerField(
         _("failure count"),
         default=0,
-        help_text=_("Final failures so far; of a rule, sweeps that found it breached."),
+        help_text=_("Final failures so far; for a rule, sweeps that found a breach."),
     )
     failed_attempt_count = models.PositiveBigIntegerField(
         _("failed attempt count"),
         default=0,
-        help_text=_("Failed attempts so far, those that were retried included."),
+        help_text=_("Failed attempts so far, retried ones included."),
     )
     first_seen_at = models.DateTimeField(
-        _("first seen at"), help_text=_("When the first attempt failed so.")
+        _("first seen at"), help_text=_("When the first attempt failed.")
     )
     last_seen_at = models.DateTimeField(
-        _("last seen at"), help_text=_("When the last attempt failed so.")
+        _("last seen at"), help_text=_("When the last attempt failed.")
     )
     last_failed_at = models.DateTimeField(
         _("last failed at"),
         null=True,
-        help_text=_("When the last Task failed so for good. Empty: none yet."),
+        help_text=_("When the last Task failed for good. Empty: none yet."),
     )
     sample = models.ForeignKey(
         Task,
@@ -146,17 +146,19 @@ class FailureGroup(models.Model):
         help_text=_("Final failures since it last recovered or was resolved."),
     )
     streak_started_at = models.DateTimeField(
-        _("streak started at"), null=True, help_text=_("When the first of these failed.")
+        _("streak started at"),
+        null=True,
+        help_text=_("When the first failure of the streak was recorded."),
     )
     alerted_count = models.PositiveBigIntegerField(
         _("alerted count"),
         default=0,
-        help_text=_("How many of these the last alert told of; 0: none was sent."),
+        help_text=_("Streak count at the last alert; 0: no alert yet."),
     )
     alerted_at = models.DateTimeField(
         _("alerted at"),
         null=True,
-        help_text=_("When an alert was last decided on. Empty: none since resolved."),
+        help_text=_("When the last alert was decided. Empty: none since it was resolved."),
     )
     recovered_at = models.DateTimeField(
         _("recovered at"), null=True, help_text=_("When it last recovered.")
@@ -165,7 +167,7 @@ class FailureGroup(models.Model):
     objects = RowManager.from_queryset(FailureGroupQuerySet)()
 
     FLOOD: ClassVar = uuid.UUID("6f7d3a0e-52b7-4a2b-8f50-2a8c1d7f9e44")
-    """The fingerprint of the rule that ``ALERT_LIMIT`` is: breached while more groups fail."""
+    """Fingerprint of the flood's group: ``ALERT_LIMIT`` as a rule, breached while more fail."""
 
     class Meta:
         verbose_name = _("failure group")
@@ -183,26 +185,25 @@ class FailureGroup(models.Model):
 
     @property
     def is_flood(self) -> bool:
-        """Whether it tells of other groups: of those beyond ``ALERT_LIMIT``."""
+        """Whether its alerts report other groups: the groups beyond ``ALERT_LIMIT``."""
         return bool(self.pk == self.FLOOD)
 
     @property
     def is_regressed(self) -> bool:
-        """Whether its streak began after it had been resolved."""
+        """Whether a failure after a resolve began its streak."""
         return self.regressed_at is not None and self.regressed_at == self.streak_started_at
 
     def is_silent(self, now: datetime) -> bool:
-        """Whether nothing is to be told of it: it is resolved, or muted still."""
+        """Whether it sends no alert: it is resolved, or its mute has not expired."""
         if self.status == self.Status.MUTED:
             return self.muted_until is None or now < self.muted_until
         return self.status == self.Status.RESOLVED
 
     def alert_is_due(self, now: datetime, cooldown: timedelta) -> bool:
-        """Whether failures not yet told of are to be told of now.
+        """Whether an alert is due for failures that none has reported yet.
 
-        Whatever has failed is, once ``cooldown`` has passed since the last alert, that of an
-        earlier streak included; before that the 10th failure of the streak, the 100th and so on,
-        but not of a flood.
+        It is due once the cooldown since the last alert, of any streak, is over. Before that, it is
+        due when the streak reaches 10, 100, 1,000 and so on, except for a flood.
         """
         if self.is_silent(now) or self.streak_count == self.alerted_count:
             return False
@@ -216,7 +217,7 @@ class FailureGroup(models.Model):
 
     @property
     def was_reported_in_flood(self) -> bool:
-        """Whether only alerts about a flood have told of its streak."""
+        """Whether its streak was reported, but only by alerts about a flood."""
         if self.alerted_at is None or self.streak_started_at is None:
             return bool(self.alerted_count)
         return bool(self.alerted_count) and self.alerted_at < self.streak_started_at

@@ -1,4 +1,4 @@
-"""The fields of our rows: moments, and values that the codec encodes."""
+"""The model fields of this package: moments, and values that the codec encodes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from django_retrytasks.values import codec, moments
 
 
 class _Moments:
-    """Stores a moment as the instant that it is, as far as the database can.
+    """Stores a moment as an instant if the database has a type for it.
 
-    With ``USE_TZ`` off Django itself hands PostgreSQL local times, which name two instants in the
-    hour in which the clock is put back, and refuses aware datetimes on the others.
+    With ``USE_TZ`` off, Django passes local times to PostgreSQL: ambiguous in the hour after the
+    clock is put back. For other databases it refuses aware datetimes.
     """
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
@@ -44,7 +44,7 @@ else:
 
 
 class Encoded:
-    """A value already encoded, so that it is not encoded twice; ``text`` is the codec's text."""
+    """A value that is already encoded: ``text`` is the codec's text."""
 
     __slots__ = ("text",)
 
@@ -53,12 +53,12 @@ class Encoded:
 
     @property
     def value(self) -> Any:
-        """Return the value as the database gives it back."""
+        """Return the value as it is read from the database."""
         return codec.loads(self.text)
 
 
 class Unreadable:
-    """Stored text that is no value of the codec's; calling a function with it raises."""
+    """Stored text that the codec cannot decode; a call with it as arguments raises."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -77,9 +77,9 @@ else:
 
 
 class CodecField(AnyTextField):
-    """A value kept as ASCII JSON text: see :mod:`django_retrytasks.codec` for the types."""
+    """A value stored as ASCII JSON text; :mod:`django_retrytasks.values.codec` lists the types."""
 
-    if TYPE_CHECKING:  # what django-stubs reads the types of a field's values from
+    if TYPE_CHECKING:  # django-stubs reads the types of a field's values from these
         _pyi_private_set_type: Any
         _pyi_private_get_type: Any
         _pyi_lookup_exact_type: Any
@@ -90,7 +90,7 @@ class CodecField(AnyTextField):
         try:
             return codec.loads(value)
         except Exception:
-            # One unreadable row must not fail the claim of its neighbours: it fails when called.
+            # One unreadable row must not fail the claim of other Tasks: its own attempt fails.
             return Unreadable(value)
 
     def get_prep_value(self, value: Any) -> Any:

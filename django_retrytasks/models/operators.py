@@ -1,4 +1,4 @@
-"""What operators do and see: operations, pauses, and tallies of what ended."""
+"""Rows for operators: operations, pauses, and tallies of ended Tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_retrytasks.values.ids import uuid7
 
 
 class Tally(models.Model):
-    """What ended in one minute, internal Tasks left out; the chart is drawn from them."""
+    """Tasks that ended in one minute, without internal ones; the admin's chart shows them."""
 
     minute = models.DateTimeField(
         _("minute"), primary_key=True, help_text=_("When the minute began.")
@@ -77,7 +77,7 @@ class Pause(models.Model):
 
 
 class Operation(models.Model):
-    """One of an operator's verbs for many Tasks, done in chunks by an internal Task."""
+    """An operator's verb for many Tasks, done in chunks by an internal Task."""
 
     class VerbName(models.TextChoices):
         REDRIVE = "REDRIVE", _("Re-drive")
@@ -87,11 +87,11 @@ class Operation(models.Model):
         CANCEL = "CANCEL", _("Cancel")
 
     class Status(models.TextChoices):
-        # Set by start: its internal Task goes through the Tasks selected.
+        # Set by start: its internal Task processes the selected Tasks.
         RUNNING = "RUNNING", _("Running")
-        # Set when it has gone through all of them. Final.
+        # Set when all of them are processed. Final.
         DONE = "DONE", _("Done")
-        # Set by stop, or by a canary that failed: what is done stays done. Final.
+        # Set by stop, or by a failed canary: changed Tasks stay changed. Final.
         STOPPED = "STOPPED", pgettext_lazy("status of an operation", "Stopped")
 
     id = models.UUIDField(
@@ -104,39 +104,39 @@ class Operation(models.Model):
         _("countdown"), null=True, help_text=_("Seconds to snooze for. Empty for other verbs.")
     )
     selection = models.JSONField(
-        _("selection"), help_text=_("Which Tasks: what is asked of them, by name.")
+        _("selection"), help_text=_("Filters that select the Tasks, by name.")
     )
     newest = models.UUIDField(
         _("newest"),
         editable=False,
-        help_text=_("The last Task that may be one of them, in order of ids."),
+        help_text=_("Newest Task it may change, by id."),
     )
     cursor = models.UUIDField(
         _("cursor"),
         null=True,
         editable=False,
-        help_text=_("The last Task gone through. Empty: none yet."),
+        help_text=_("Last Task processed. Empty: none yet."),
     )
     per_minute = models.PositiveIntegerField(
-        _("per minute"), null=True, help_text=_("Tasks a minute at most. Empty: no limit.")
+        _("per minute"), null=True, help_text=_("Most Tasks per minute. Empty: no limit.")
     )
     canary = models.PositiveSmallIntegerField(
         _("canary"),
         default=0,
-        help_text=_("Tasks to do first; the others only if all of these succeed."),
+        help_text=_("Tasks to change first; the others follow only if all of these succeed."),
     )
     canary_ids = models.JSONField(
         _("canary ids"),
         default=list,
         editable=False,
-        help_text=_("The Tasks that were done first."),
+        help_text=_("The Tasks changed first."),
     )
     status = models.CharField(
         _("status"),
         max_length=7,
         choices=Status,
         default=Status.RUNNING,
-        help_text=_("How far it is."),
+        help_text=_("Running, done or stopped."),
     )
     stopped_because = models.CharField(
         _("stopped because"),
@@ -147,7 +147,7 @@ class Operation(models.Model):
     )
     matched_count = models.PositiveIntegerField(
         _("matched count"),
-        help_text=_("Tasks selected when it was started, counted up to 100,000."),
+        help_text=_("Tasks selected at the start, counted up to 100,000."),
     )
     done_count = models.PositiveIntegerField(
         _("done count"), default=0, help_text=_("Tasks changed so far.")
@@ -165,7 +165,7 @@ class Operation(models.Model):
     finished_at = models.DateTimeField(
         _("finished at"),
         null=True,
-        help_text=_("When it was done or stopped. Empty while it runs."),
+        help_text=_("When it ended. Empty while it runs."),
     )
 
     objects = RowManager["Operation"]()

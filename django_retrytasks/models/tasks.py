@@ -23,11 +23,11 @@ SEARCH_KEY_LENGTH = 100
 
 
 class Status(models.TextChoices):
-    # Set by enqueue: waits for its run_after. A re-drive sets it again.
+    # Set by enqueue and by re-drive: waits for its run_after.
     PENDING = "PENDING", _("Pending")
     # Set by claim: a worker holds it until its lease (run_after) ends. A crash leaves it so.
     RUNNING = "RUNNING", _("Running")
-    # Set by settle after a failed attempt that is to be retried: waits for its run_after.
+    # Set by settle after a failed attempt if a retry follows: waits for its run_after.
     RETRYING = "RETRYING", _("Retrying")
     # Set by settle: the function returned. Final.
     SUCCEEDED = "SUCCEEDED", _("Succeeded")
@@ -37,7 +37,7 @@ class Status(models.TextChoices):
     DISCARDED = "DISCARDED", _("Discarded")
 
 
-# The run_after of Tasks that wait for their queue or function to be resumed.
+# The run_after of due Tasks of a paused function, or of a paused queue.
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
 UNFINISHED = (Status.PENDING, Status.RUNNING, Status.RETRYING)
@@ -46,11 +46,11 @@ FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
 
 class TaskQuerySet(models.QuerySet["Task"]):
     def unfinished(self) -> TaskQuerySet:
-        """Tasks that still have something to run."""
+        """Tasks without a final status."""
         return self.filter(run_after__isnull=False)
 
     def due(self) -> TaskQuerySet:
-        """Tasks whose moment has come by the database's clock, lapsed claims included."""
+        """Tasks whose run_after has come by the database's clock, lapsed claims included."""
         return self.filter(run_after__lte=DatabaseNow())
 
     def of_lane(self, queue_name: str, priority: int) -> TaskQuerySet:
@@ -58,7 +58,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.unfinished().filter(queue_name=queue_name, priority=priority)
 
     def of_lanes(self, lanes: Iterable[tuple[str, int]]) -> TaskQuerySet:
-        """Unfinished Tasks of any of these queues at any of these priorities, by the same index."""
+        """Unfinished Tasks of any of the queues at any of the priorities, by the same index."""
         lanes = set(lanes)
         names, priorities = {name for name, _ in lanes}, {priority for _, priority in lanes}
         return self.unfinished().filter(queue_name__in=names, priority__in=priorities)
@@ -72,9 +72,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def finished_before(
         self, status: Status, ago: timedelta, *, internal: bool = False
     ) -> TaskQuerySet:
-        """Tasks that reached this final status longer than ``ago``."""
+        """Tasks that reached this final status more than ``ago`` ago."""
         moment = DatabaseNow() - ago
-        # Django before 6.1 makes "NOT internal" of an equality, which SQLite finds in no index.
+        # Django before 6.1 turns an equality into "NOT internal", and SQLite uses no index for it.
         return self.filter(internal__in=(internal,), status=status, finished_at__lt=moment)
 
 
@@ -86,7 +86,7 @@ class Task(models.Model):
         primary_key=True,
         default=uuid7,
         editable=False,
-        help_text=_("The same for life: retries and re-drives keep it."),
+        help_text=_("Identity; retries and re-drives keep it."),
     )
     name = models.CharField(
         _("name"), max_length=NAME_LENGTH, help_text=_("Dotted path of the function.")
@@ -102,32 +102,34 @@ class Task(models.Model):
         help_text=_("-100 to 100; higher runs first within a queue's cluster."),
     )
     backend = models.CharField(
-        _("backend"), max_length=100, help_text=_("Alias in TASKS it was enqueued by.")
+        _("backend"), max_length=100, help_text=_("Alias in TASKS of the backend that enqueued it.")
     )
     search_key = models.CharField(
         _("search key"),
         max_length=SEARCH_KEY_LENGTH,
         blank=True,
         default="",
-        # What an older release stores has none.
+        # An older release stores no search key.
         db_default="",
-        help_text=_("What it is found by: the argument that its function's search_key names."),
+        help_text=_("Value to search by: the argument that the function's search_key names."),
     )
     internal = models.BooleanField(
         _("internal"),
         default=False,
-        help_text=_("Whether it announces another Task; such Tasks fail quietly."),
+        help_text=_(
+            "Whether it is an announcement, alert or operation. Its failure alerts nobody."
+        ),
     )
     options = models.JSONField(
         _("options"),
         default=dict,
-        help_text=_("Policy options given for this call alone, in seconds."),
+        help_text=_("Policy options of this call alone; durations in seconds."),
     )
     timeout = models.FloatField(
         _("timeout"), null=True, help_text=_("Seconds one attempt may take. Empty: no limit.")
     )
     max_retries = models.PositiveIntegerField(
-        _("max retries"), null=True, help_text=_("Retries at most in one drive. Empty: for ever.")
+        _("max retries"), null=True, help_text=_("Most retries in one drive. Empty: no limit.")
     )
 
     status = models.CharField(
@@ -135,7 +137,7 @@ class Task(models.Model):
         max_length=10,
         choices=Status,
         default=Status.PENDING,
-        help_text=_("Where it stands; succeeded, failed and discarded are final."),
+        help_text=_("Current state; succeeded, failed and discarded are final."),
     )
     retry_count = models.PositiveIntegerField(
         _("retry count"),
@@ -151,13 +153,13 @@ class Task(models.Model):
     failure_group = models.ForeignKey(
         "FailureGroup",
         verbose_name=_("failure group"),
-        # No constraint: its lock on the group's row would have every settle wait for another's.
+        # No constraint: its lock on the group's row would make settles wait for each other.
         db_constraint=False,
         db_index=False,
         on_delete=models.DO_NOTHING,
         null=True,
         related_name="tasks",
-        help_text=_("Cause of its latest final failure; kept when it is re-driven."),
+        help_text=_("Group of its latest final failure; a re-drive keeps it."),
     )
     stop_reason = models.CharField(
         _("stop reason"),
@@ -180,7 +182,9 @@ class Task(models.Model):
     )
     queued_at = MomentField(
         _("queued at"),
-        help_text=_("Moment from which its next attempt may start (its last, once claimed)."),
+        help_text=_(
+            "Moment from which the next attempt may start; once claimed, the latest attempt."
+        ),
     )
     enqueued_at = MomentField(_("enqueued at"), help_text=_("When it was enqueued."))
     started_at = MomentField(
@@ -189,7 +193,7 @@ class Task(models.Model):
     last_attempted_at = MomentField(
         _("last attempted at"),
         null=True,
-        help_text=_("Start of the attempt that runs, once known; otherwise that of the last."),
+        help_text=_("Start of the running attempt, once known; otherwise of the last attempt."),
     )
     finished_at = MomentField(
         _("finished at"), null=True, help_text=_("When it became final. Empty while unfinished.")
@@ -212,32 +216,34 @@ class Task(models.Model):
     suspect = models.BooleanField(
         _("suspect"),
         default=False,
-        help_text=_("Whether it is claimed alone: a worker died holding it, or it tells others."),
+        help_text=_("Whether it is claimed alone: a worker died holding it, or it is internal."),
     )
     given_back_count = models.PositiveSmallIntegerField(
         _("given back count"),
         default=0,
-        help_text=_("Times a worker without its code gave it back in this drive, uncharged."),
+        help_text=_(
+            "Times that workers without its code gave it back in this drive; no attempt is charged."
+        ),
     )
     wakeup_id = models.BigIntegerField(
         _("wakeup id"),
         null=True,
         editable=False,
-        help_text=_("The wake-up written for it, if one still waits."),
+        help_text=_("The wake-up written for it, while one waits."),
     )
 
     objects = RowManager.from_queryset(TaskQuerySet)()
 
-    # Not stored: what a claim found.
+    # Set by a claim, not stored.
     lapsed = False
-    """Whether its claim found it RUNNING under another whose lease had ended."""
+    """Whether the claim took over a RUNNING Task after the lease of an earlier claim ended."""
     unclaimed: Mapping[str, Any] = {}
-    """The starts it had before it was claimed, for when it is given back."""
+    """The values of its start fields before the claim, to restore if it is given back."""
 
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
-        # One for each verb of an operator: to view, or to change, is not enough.
+        # One for each verb of an operator: view and change permissions do not allow a verb.
         permissions = (
             ("redrive_task", _("Can re-drive failed tasks")),
             ("run_now_task", _("Can have waiting tasks run at once")),
@@ -247,21 +253,21 @@ class Task(models.Model):
             ("pause_task", _("Can pause and resume queues and functions")),
         )
         indexes = (
-            # What claim reads: due Tasks of a lane. Finished Tasks are outside it where the
-            # database has partial indexes.
+            # Claim reads the due Tasks of a lane here. If the database has partial indexes,
+            # finished Tasks are not in it.
             models.Index(
                 fields=("queue_name", "priority", "run_after"),
                 name="retrytasks_due",
                 condition=Q(run_after__isnull=False),
             ),
             models.Index(fields=("internal", "status", "finished_at"), name="retrytasks_finished"),
-            # When a function last succeeded, for what recovers and what falls silent.
+            # The last success of a function, for recoveries and the rule of silence.
             models.Index(
                 fields=("name", "finished_at"),
                 name="retrytasks_succeeded",
                 condition=Q(status=Status.SUCCEEDED),
             ),
-            # The Tasks of a function, the latest last; and the functions there are, by seeks.
+            # The Tasks of a function, the latest last; and all functions, by seeks.
             models.Index(fields=("name", "id"), name="retrytasks_named"),
             # The Tasks of a queue, the latest last.
             models.Index(fields=("queue_name", "id"), name="retrytasks_queued"),
@@ -271,13 +277,13 @@ class Task(models.Model):
                 name="retrytasks_failed",
                 condition=Q(failure_group__isnull=False),
             ),
-            # What failed of late by a cause.
+            # The recent failures of a cause.
             models.Index(
                 fields=("failure_group", "finished_at"),
                 name="retrytasks_failed_at",
                 condition=Q(status=Status.FAILED),
             ),
-            # Not an inequality: SQLite uses the index only where a query says the very same.
+            # Not an inequality: SQLite uses the index only for a query with the same condition.
             models.Index(
                 fields=("search_key",), name="retrytasks_searched", condition=Q(search_key__gt="")
             ),
@@ -300,16 +306,16 @@ class Task(models.Model):
 
     @property
     def is_parked(self) -> bool:
-        """Whether it waits because its queue or its function is paused."""
+        """Whether it waits for its queue or function to be resumed."""
         return self.run_after is not None and self.run_after.year == PARKED.year
 
     @property
     def was_started(self) -> bool:
-        """Whether the claim that holds it is known to have started it."""
-        # No comparison with claimed_at: the clock may have been set back in between.
+        """Whether it is known to have started under its claim."""
+        # Not compared with claimed_at: the clock may have been set back in between.
         return self.status == Status.RUNNING and self.last_attempted_at is not None
 
     @property
     def waiting_status(self) -> Status:
-        """Return the status it has while it waits: RETRYING once a retry is spent, else PENDING."""
+        """Return its status while it waits: RETRYING once a retry is spent, else PENDING."""
         return Status.RETRYING if self.retry_count else Status.PENDING

@@ -750,7 +750,7 @@ class TestPage:
 
         text = shown(admin_client, page_of(result))
 
-        assert "Max retries 0 Retries at most in one drive. Empty: for ever." in text
+        assert "Max retries 0 Most retries in one drive. Empty: no limit." in text
         assert "Timeout 2.5 Seconds" in text
         assert "Options countdown=7, timeout=2.5 Policy options" in text
         assert "Stop reason max_retries reached Why" in text
