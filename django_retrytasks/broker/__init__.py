@@ -1,1 +1,1 @@
-"""django-q2, and all that this package knows of it: wake-ups, clusters, the sweep's Schedule."""
+"""The interface to django-q2: wake-ups, clusters, the sweep's Schedule."""

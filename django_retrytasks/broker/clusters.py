@@ -1,4 +1,4 @@
-"""The site's clusters, and the worker process this code runs in, as django-q2 has them."""
+"""The clusters that django-q2 is configured with, and the worker process that runs this code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.conf import settings
 from django_q.conf import Conf
 from django_q.signals import post_spawn
 
-# Seconds past a Task's timeout until django-q2's guard may end its worker: time to settle.
+# Seconds between a Task's timeout and the end of its worker by django-q2's guard: time to settle.
 GRACE = 15
 
 
 def poll_seconds() -> float:
-    """Return the seconds between two looks of an idle cluster."""
+    """Return the seconds between two polls of an idle cluster."""
     return float(Conf.POLL)
 
 
@@ -30,14 +30,13 @@ def keys() -> list[str]:
 def key_for(queue_name: str) -> str:
     """Return the key of the cluster that serves a queue.
 
-    A queue listed in ``ALT_CLUSTERS`` is served by the cluster of that name, every other one by
-    the default cluster.
+    That is the cluster with the queue's name if ``ALT_CLUSTERS`` lists it, else the default one.
     """
     return keys_for([queue_name])[queue_name]
 
 
 def keys_for(queue_names: Iterable[str]) -> dict[str, str]:
-    """Return the keys of the clusters that serve these queues, by queue."""
+    """Return the key of the cluster that serves each queue, by queue."""
     default, *others = keys()
     return {name: name if name in others else default for name in queue_names}
 
@@ -48,16 +47,17 @@ def own_key() -> str:
 
 
 def workers_of(key: str) -> int:
-    """Return how many workers the cluster of this key has."""
+    """Return the number of workers of the cluster with this key."""
     others = getattr(settings, "Q_CLUSTER", {}).get("ALT_CLUSTERS") or {}
     return int((others.get(key) or {}).get("workers") or Conf.WORKERS)
 
 
 def set_guard(seconds: float | None) -> None:
-    """Have django-q2's guard end this worker if it is still busy in ``seconds``; None: never.
+    """Let django-q2's guard end this worker after ``seconds``; None: never.
 
-    The guard ends what no Python exception can, such as a hang in C. It compares its float32 timer
-    with 0 after taking a cycle off (django-q2 1.11 cluster.py, guard), so only whole seconds do.
+    The guard ends a worker that no Python exception can interrupt, such as one that hangs in C. It
+    takes its cycle off a float32 timer, and ends the worker at exactly 0 (django-q2 1.11
+    cluster.py, guard). So only whole seconds work.
     """
     timer = _guard()
     if timer is not None:
@@ -65,18 +65,18 @@ def set_guard(seconds: float | None) -> None:
 
 
 def _guard() -> Any:
-    """Return the timer by which django-q2 guards this process; None where it is no worker."""
+    """Return the timer of django-q2's guard for this process; None if it is no worker."""
     return getattr(multiprocessing.current_process(), "timer", None)
 
 
 def on_worker_start(act: Callable[[], None]) -> None:
-    """Have each worker process of a cluster call a function when it starts.
+    """Make each worker process of a cluster call a function when it starts.
 
-    It must not raise: django-q2 would end the worker.
+    The function must not raise: django-q2 would end the worker.
     """
 
     def started(**details: Any) -> None:
-        # In sync mode django-q2 calls its worker in the process that enqueues.
+        # In sync mode, django-q2 calls its worker in the enqueuing process.
         if _guard() is not None:
             act()
 

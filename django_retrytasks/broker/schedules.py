@@ -1,7 +1,7 @@
-"""What keeps django-q2 from running a Schedule: found by doing what its scheduler does with one.
+"""Find a Schedule that django-q2 cannot run, by the steps of its scheduler.
 
-It runs all that are due in one transaction (django-q2 1.11, scheduler.py), so one that cannot run
-keeps every other one from running for as long as it is due.
+The scheduler runs all due Schedules in one transaction (django-q2 1.11, scheduler.py). So a broken
+one keeps the others from running while it is due.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def fault_of(schedule: Any, enqueue: Callable[..., Any]) -> str:
 
     Args:
         schedule: django-q2's row.
-        enqueue: django-q2's function that it is enqueued by. It is not called.
+        enqueue: the function that the scheduler enqueues with; only its signature is read.
     """
     try:
         _prepare(schedule, enqueue)
@@ -36,7 +36,7 @@ def _prepare(schedule: Any, enqueue: Callable[..., Any]) -> None:
         kwargs[schedule.intended_date_kwarg] = ""
     if schedule.schedule_type != ONCE:
         schedule.calculate_next_run(schedule.next_run)
-    # It may be no mapping.
+    # Fails, as in the scheduler, if it is not a mapping.
     options["cluster"] = options.pop("broker_name", None)
     positional = args if type(args) is tuple else (args,)
     inspect.signature(enqueue).bind(schedule.func, *positional, **kwargs)
@@ -48,6 +48,7 @@ def _keywords(text: str) -> Any:
     except (SyntaxError, ValueError):
         try:
             call: Any = ast.parse(f"f({text})").body[0]
-            return {one.arg: ast.literal_eval(one.value) for one in call.value.keywords}
+            keywords = call.value.keywords
+            return {keyword.arg: ast.literal_eval(keyword.value) for keyword in keywords}
         except (SyntaxError, ValueError):
             return {}

@@ -1,4 +1,4 @@
-"""The Schedule by which django-q2 runs the sweep."""
+"""The Schedule of the sweep."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .clusters import own_key
 from .wakeups import SWEEP_MINUTES, now, signed
 
 SWEEP_NAME = "django-retrytasks sweep"
-# django-q2 looks at its Schedules every 30 s.
+# django-q2 runs its scheduler every 30 s.
 SWEEP_OVERDUE = timedelta(minutes=SWEEP_MINUTES, seconds=40)
-# What was handed over so far in the future was by a clock that has been set back since.
+# A sweep that was handed over so far in the future dates from before the clock was set back.
 SET_BACK = timedelta(minutes=10)
-# How many Schedules are looked at for those that cannot run.
+# At most so many Schedules are checked.
 SCHEDULES_READ = 1000
 
 
 def ensure_sweep() -> None:
-    """Have the cluster run the sweep every minute: one Schedule row, made if it is missing."""
+    """Create the Schedule that runs the sweep every minute, if it is missing."""
     Schedule.objects.using(alias()).get_or_create(
         name=SWEEP_NAME,
         defaults={
@@ -43,16 +43,16 @@ def ensure_sweep() -> None:
 
 
 def swept_at() -> datetime | None:
-    """Return when a cluster was last handed the sweep, by its clock; None: not scheduled."""
+    """Return when the sweep was last handed to a cluster, by host time; None: no Schedule."""
     rows = _sweeps().order_by("-next_run")
     next_run: datetime | None = rows.values_list("next_run", flat=True).first()
     return next_run - timedelta(minutes=SWEEP_MINUTES) if next_run else None
 
 
 def hand_overdue_sweep() -> bool:
-    """Hand the sweep to this cluster if django-q2 has not for longer than it should take.
+    """Hand the sweep to this cluster if it is overdue; return whether it was handed.
 
-    One process does where several try. Returns whether it was handed.
+    If several processes try at once, one of them hands it.
     """
     moment, step = timezone.now(), timedelta(minutes=SWEEP_MINUTES)
     is_long_ago = Q(next_run__lte=moment + step - SWEEP_OVERDUE)
@@ -66,7 +66,7 @@ def hand_overdue_sweep() -> bool:
 
 
 def sweep_overdue_in() -> float | None:
-    """Return the seconds until the sweep is overdue, 0 or below if it is; None: not scheduled."""
+    """Return the seconds until the sweep is overdue, 0 or below if it is; None: no Schedule."""
     at = swept_at()
     if at is None:
         return None
@@ -75,7 +75,7 @@ def sweep_overdue_in() -> float | None:
 
 
 def has_sweep() -> bool:
-    """Whether the Schedule row of the sweep exists and has not been switched off."""
+    """Whether the Schedule of the sweep exists and is not switched off."""
     return bool(_sweeps().exists())
 
 
@@ -84,11 +84,11 @@ def _sweeps() -> Any:
 
 
 def broken_schedules() -> list[str]:
-    """Tell which Schedules django-q2 cannot run, and why, in words.
+    """Describe each Schedule that django-q2 cannot run, with the reason.
 
-    While one of them is due, its cluster runs none, nor does the default one without a cluster.
+    While it is due, its cluster (the default one, if it names none) runs no Schedule at all.
     """
     rows = Schedule.objects.using(alias()).exclude(repeats=0).exclude(next_run=None)
-    first = rows.order_by("next_run")[:SCHEDULES_READ]
-    told = ((row, schedules.fault_of(row, async_task)) for row in first)
-    return [f"{row.name or row.func} (id {row.pk}): {fault}" for row, fault in told if fault]
+    earliest = rows.order_by("next_run")[:SCHEDULES_READ]
+    faults = ((row, schedules.fault_of(row, async_task)) for row in earliest)
+    return [f"{row.name or row.func} (id {row.pk}): {fault}" for row, fault in faults if fault]

@@ -1,7 +1,7 @@
 """Wake-ups: the OrmQ rows that make a django-q2 cluster look for due Tasks.
 
-The only file that imports django_q. A wake-up carries no Task, only the key of a cluster and the
-moment it was written for, so it may be lost, late or doubled without harm.
+A wake-up holds the key of a cluster and a moment, but no Task. So a lost, late or doubled one does
+no harm.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from django_retrytasks.values import moments
 from django_retrytasks.values.entries import SWEEP_ENTRY, WORKER_ENTRY
 
 SWEEP_MINUTES = 1
-# Wake-ups further ahead are left to the sweep, so that OrmQ stays small.
+# The sweep writes wake-ups further ahead than this, so that OrmQ stays small.
 HORIZON = timedelta(minutes=2 * SWEEP_MINUTES)
-# A wake-up for now is dated back, to be seen by clusters on hosts whose clocks are behind.
+# A wake-up for now is dated back, so that clusters on hosts with slow clocks see it.
 CLOCKS_APART = timedelta(hours=1)
 
 
@@ -32,24 +32,24 @@ class Wake(NamedTuple):
     at: datetime
     """Host time from which it is visible to the cluster."""
     due: datetime | None = None
-    """Database time, as far as it is known, before which waking is in vain; a worker woken earlier
-    rings again."""
+    """Database time before which no Task is due, if known. A worker woken earlier writes another
+    wake-up."""
 
 
 def now() -> Wake:
-    """Return a wake for this moment, whatever a cluster's host takes the time to be."""
+    """Return a wake for now, on every host whose clock is less than an hour slow."""
     return Wake(timezone.now() - CLOCKS_APART)
 
 
 def later(seconds: float, due: datetime) -> Wake:
-    """Return a wake for ``seconds`` from now, the moment that the database will call ``due``."""
+    """Return a wake in ``seconds``, which is ``due`` by the database's clock."""
     return Wake(moments.after(timezone.now(), timedelta(seconds=seconds)), due)
 
 
 def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
-    """Write wake-ups for the cluster of this key, in the caller's transaction; return their ids.
+    """Write wake-ups for the cluster with this key, in the caller's transaction; return their ids.
 
-    An id is None where the database does not return those of rows inserted together (MySQL).
+    MySQL returns no ids for rows inserted together: these are None.
     """
     rows = [OrmQ(key=key, payload=_payload(key, wake.due), lock=_lock(wake)) for wake in wakes]
     if len(rows) == 1:
@@ -60,7 +60,7 @@ def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
 
 
 def delete(ids: Iterable[int | None]) -> None:
-    """Delete these wake-ups: what they were written for is being run."""
+    """Delete wake-ups by id; ignore None."""
     present = [pk for pk in ids if pk is not None]
     if present:
         rows = OrmQ.objects.using(alias()).filter(pk__in=present)
@@ -68,20 +68,20 @@ def delete(ids: Iterable[int | None]) -> None:
 
 
 def waiting_count(key: str) -> int:
-    """Count the rows that a cluster of this key could pull now."""
+    """Count the rows that the cluster with this key could pull now."""
     rows = OrmQ.objects.using(alias()).filter(key=key, lock__lte=timezone.now())
     return int(rows.count())
 
 
 def waits_until(wakeup_id: int | None) -> datetime | None:
-    """Return the host time from which a wake-up is visible; None where it waits no longer."""
+    """Return the host time from which a waiting wake-up is visible; None if it is gone."""
     rows = OrmQ.objects.using(alias()).filter(pk=wakeup_id)
     lock: datetime | None = rows.values_list("lock", flat=True).first()
     return lock
 
 
 def _lock(wake: Wake) -> datetime:
-    # What django-q2 compares it with is a local time without a fold where USE_TZ is off.
+    # With USE_TZ off, django-q2 compares it with a local time without a fold.
     return moments.without_fold(wake.at, timezone.now())
 
 
@@ -97,8 +97,9 @@ def _signed_for_now(key: str) -> str:
 
 
 def signed(about: str, entry: str, *args: Any) -> str:
-    # Nothing here can fail to unpickle: a constant path and plain values. ``timeout`` must be an
-    # int (-1: none), and ``save=False`` keeps django-q2's monitor from storing a result.
+    """Return django-q2's payload for a call of ``entry``."""
+    # A constant path and plain values: nothing can fail to unpickle. ``timeout`` must be an int
+    # (-1: none), and ``save=False`` keeps django-q2's monitor from storing a result.
     package = {
         "id": "00000000000000000000retrytasks00",
         "name": f"django-retrytasks {about}",
