@@ -1,22 +1,16 @@
-"""Backends for tests and development, swapped in by one setting, and a crash where you want one.
+"""Backends for tests and development, swapped in by one setting.
 
 ``TASKS = {"default": {"BACKEND": "django_retrytasks.testing.ImmediateBackend"}}``
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from functools import cached_property, partial
-from itertools import count
-from typing import Any, NamedTuple, TypeVar
-from unittest.mock import patch
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from django.db import connections
-
-from . import database, lifecycle, worker
+from . import lifecycle, worker
 from .alerts import Alert
 from .backend import RetryTasksBackend
 from .models import Task
@@ -24,12 +18,6 @@ from .tasks.result import RetryTaskResult
 from .tasks.storing import Call
 from .values.contract import Task as ContractTask
 from .values.contract import TaskResultDoesNotExist
-
-T = TypeVar("T")
-
-# The exit code of a process ended by SIGKILL, as a shell tells it.
-KILLED = 137
-WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
 class KeptAlert(NamedTuple):
@@ -126,42 +114,3 @@ class DummyBackend(RetryTasksBackend):
     def clear(self) -> None:
         """Forget what was enqueued."""
         self.results.clear()
-
-
-@contextmanager
-def crash_at(number: int, *, after: bool = False) -> Iterator[None]:
-    """End this process, as a kill does, at the ``number``-th write of the body.
-
-    Writes are the statements that insert, update or delete, and each COMMIT, on this thread's
-    connection to the Tasks' database. A body with fewer of them just ends: so raise ``number``
-    from 1, in one child process after another, until the child survives, and every point at which
-    a worker may die has been tried. The exit code is 137; nothing is flushed or cleaned up.
-
-    Args:
-        number: which write, from 1.
-        after: whether to let that write happen first.
-
-    Raises:
-        ValueError: ``number`` is below 1.
-    """
-    if number < 1:
-        raise ValueError(f"crash_at: number must be at least 1, not {number}")
-    numbers = count(1)
-
-    def write(act: Callable[[], T]) -> T:
-        is_here = next(numbers) == number
-        if is_here and not after:
-            os._exit(KILLED)
-        value = act()
-        if is_here:
-            os._exit(KILLED)
-        return value
-
-    def execute(call: Callable[..., T], sql: str, params: Any, many: bool, context: Any) -> T:
-        act = partial(call, sql, params, many, context)
-        return write(act) if sql.lstrip().upper().startswith(WRITES) else act()
-
-    connection = connections[database.alias()]
-    commit = partial(write, connection.commit)
-    with connection.execute_wrapper(execute), patch.object(connection, "commit", commit):
-        yield

@@ -22,9 +22,10 @@ from django_retrytasks.broker import wakeups
 from django_retrytasks.errors.reports import report
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.signals import task_failed
-from django_retrytasks.testing import crash_at
 from tests.support import tasks
 from tests.support.cluster import wait_for
+from tests.support.crashes import KILLED as CRASHED
+from tests.support.crashes import crash_at
 from tests.support.driver import KEY, Driver, Outcome
 from tests.support.machine import (
     delete_everything,
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Act = Callable[[], object]
 
-SURVIVED, CRASHED = 0, 137
+SURVIVED = 0
 
 
 @pytest.fixture(autouse=True)
