@@ -14,7 +14,8 @@ from django.db import OperationalError, connection
 from django_q.models import OrmQ
 
 from django_retrytasks.models import Status, Task
-from tests.support.processes import Command, Supervised, send, session
+from tests.support.cluster import Cluster
+from tests.support.processes import send, session
 
 # Seconds a worker's claim holds without a heartbeat in such a run.
 LEASE = 6.0
@@ -36,7 +37,7 @@ class Faults:
     def __init__(
         self,
         chance: random.Random,
-        clusters: Callable[[], Sequence[Command]],
+        clusters: Callable[[], Sequence[Cluster]],
         restart: str | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -83,7 +84,7 @@ class Faults:
         """Whether some process is frozen still."""
         return bool(self._thaws)
 
-    def _cluster(self) -> Command:
+    def _cluster(self) -> Cluster:
         return self._chance.choice(self._clusters())
 
     def _having(self, part: str) -> Pids:
@@ -107,7 +108,7 @@ class Faults:
         return bool(pids)
 
     def _stop_supervisor(self) -> bool:
-        supervised = [one for one in self._clusters() if isinstance(one, Supervised)]
+        supervised = [one for one in self._clusters() if one.is_supervised]
         return self._signal([one.process.pid for one in supervised], signal.SIGTERM)
 
     def _freeze(self, among: Pids, seconds: float) -> bool:

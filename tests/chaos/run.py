@@ -20,10 +20,11 @@ from django_retrytasks.models import Attempt, Task
 from tests.chaos.bodies import acts
 from tests.chaos.faults import LEASE, Faults
 from tests.chaos.invariants import violations
-from tests.support.cluster import wait_for
-from tests.support.processes import Command, Stock, Supervised, send
+from tests.support.cluster import Cluster, wait_for
+from tests.support.processes import send
 
 MAX_STALL = 6.0
+SUPERVISOR = ("--max-stall", f"{MAX_STALL:g}", "--grace", "8")
 # Seconds: the least and the most between two faults, and between two lines of progress.
 PAUSES = 0.2, 1.2
 LINES = 5.0
@@ -98,7 +99,7 @@ class Chaos:
         self._tell = tell
         self._diaries = home / "diaries"
         self._diaries.mkdir()
-        self._clusters: list[Command] = []
+        self._clusters: list[Cluster] = []
         self._load = Load(random.Random(plan.seed), self._diaries)
         self._chance = random.Random(plan.seed)
         self._faults = Faults(self._chance, lambda: self._clusters, plan.restart)
@@ -115,10 +116,8 @@ class Chaos:
         return self._report(seconds, left)
 
     def _start(self) -> None:
-        kinds = [self._new_supervised] * self._plan.supervised + [
-            self._new_stock
-        ] * self._plan.stock
-        self._clusters += [start() for start in kinds]
+        kinds = [True] * self._plan.supervised + [False] * self._plan.stock
+        self._clusters += [self._new_cluster(is_supervised=kind) for kind in kinds]
         wait_for(lambda: all(one.having("pusher") for one in self._clusters))
         self._began = time.monotonic()
 
@@ -146,8 +145,7 @@ class Chaos:
         for place, one in enumerate(self._clusters):
             if one.process.poll() is not None:
                 one.kill()
-                is_stock = isinstance(one, Stock)
-                self._clusters[place] = self._new_stock() if is_stock else self._new_supervised()
+                self._clusters[place] = self._new_cluster(is_supervised=one.is_supervised)
         if time.monotonic() > self._told + LINES:
             self._tell_progress()
         time.sleep(0.05)
@@ -165,7 +163,7 @@ class Chaos:
         self._faults.thaw(float("inf"))
         for one in self._clusters:
             send(signal.SIGTERM, one.process.pid)
-        supervised = [one for one in self._clusters if isinstance(one, Supervised)]
+        supervised = [one for one in self._clusters if one.is_supervised]
         left = sum(len(one.left()) for one in supervised if one.wait(20))
         for one in self._clusters:
             one.kill()
@@ -192,14 +190,9 @@ class Chaos:
             violations=found,
         )
 
-    # ---- clusters
-
-    def _new_supervised(self) -> Supervised:
-        options = ("--max-stall", f"{MAX_STALL:g}", "--grace", "8")
-        return Supervised(self._new_log(), *options, directory=None, **self._environment())
-
-    def _new_stock(self) -> Stock:
-        return Stock(self._new_log(), **self._environment())
+    def _new_cluster(self, *, is_supervised: bool) -> Cluster:
+        supervisor = SUPERVISOR if is_supervised else None
+        return Cluster(self._new_log(), supervisor, directory=None, **self._environment())
 
     def _new_log(self) -> Path:
         log = self._home / f"{len(list(self._home.glob('*.log')))}.log"

@@ -28,8 +28,7 @@ from django.db import connections
 from django_retrytasks.models import Attempt, Task
 from tests.chaos.faults import LEASE
 from tests.chaos.invariants import violations
-from tests.support.cluster import wait_for
-from tests.support.processes import BEGUN, Supervised
+from tests.support.cluster import BEGUN, starting_cluster, wait_for
 
 HERE = Path(__file__).parent.parent.parent
 # Enqueues five Tasks a second, of the release in whose directory it is started.
@@ -108,19 +107,16 @@ class Upgrade:
     @contextmanager
     def _working(self, name: str, source: Path) -> Iterator[None]:
         """Run a supervised cluster."""
-        cluster = Supervised(
+        with starting_cluster(
             self._logs[name],
-            *("--max-stall", "6", "--grace", "8"),
+            ("--max-stall", "6", "--grace", "8"),
             directory=source,
             **self._environment,
             RETRYTASKS_LEASE=f"{LEASE:g}",
             Q_CLUSTER_TIMEOUT="10",
             Q_CLUSTER_RETRY="15",
-        )
-        try:
+        ):
             yield
-        finally:
-            cluster.end()
 
     def _go_on(self, phase: str) -> None:
         time.sleep(self._seconds)

@@ -14,6 +14,7 @@ from django.db import transaction
 from django_retrytasks.models import Attempt, Status, Task
 from tests.support import tasks
 from tests.support.cluster import is_idle, running_cluster, wait_for
+from tests.support.processes import send
 from tests.support.servers import run_once
 
 # Seconds for which the one Task runs that is running when the cluster is told to stop.
@@ -31,11 +32,11 @@ def test_stop_lets_running_tasks_end_and_gives_back_the_others_at_once(tmp_path:
         slow = claim_a_slow_task_among_others(notes)
         start = time.monotonic()
 
-        cluster.send_signal(signal.SIGTERM)
+        send(signal.SIGTERM, cluster.process.pid)
 
         wait_for(lambda: running() == [slow], SLOW)
         assert tasks.noted(notes) == ["start"]
-        assert cluster.wait(20) == 0
+        assert cluster.process.wait(20) == 0
         assert time.monotonic() - start < SLOW + 3
     assert tasks.noted(notes) == ["start", "end"]
     states = set(Task.objects.values_list("status", "attempt_count", "claim_token", "suspect"))

@@ -14,8 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from django_retrytasks.models import Status, Task
 from tests.support import tasks
-from tests.support.cluster import wait_for
-from tests.support.processes import Supervised, ended
+from tests.support.cluster import running_cluster, wait_for
 from tests.support.servers import PostgreSQL, Server, run_once
 
 OPTIONS = ("--max-stall", "5", "--grace", "1")
@@ -50,13 +49,11 @@ def test_worker_that_holds_an_outcome_is_not_killed_for_an_outage(
     notes.mkdir()
     with (
         server.connected(),
-        ended(
-            Supervised(log, *OPTIONS, DATABASE_URL=server.url, RETRYTASKS_LEASE=LEASE)
-        ) as command,
+        running_cluster(log, OPTIONS, DATABASE_URL=server.url, RETRYTASKS_LEASE=LEASE) as cluster,
     ):
         Task.objects.all().delete()
-        wait_for(lambda: len(command.having("worker")) == 2 and command.having("pusher"))
-        main = command.main
+        wait_for(lambda: len(cluster.having("worker")) == 2)
+        main = cluster.main
         held = tasks.sleeps_noting.using(max_retries=0).enqueue(str(notes), 0.5)
         waiting = tasks.succeeds.using(run_after=timezone.now() + timedelta(seconds=1)).enqueue()
         wait_for(lambda: tasks.noted(notes) == ["start"])
@@ -67,4 +64,4 @@ def test_worker_that_holds_an_outcome_is_not_killed_for_an_outage(
         wait_for(lambda: not Task.objects.unfinished().exists(), 30)
         ended_as = Task.objects.values_list("status", "attempt_count")
         assert list(ended_as.filter(pk__in=[held.id, waiting.id])) == [(Status.SUCCEEDED, 1)] * 2
-        assert command.main == main
+        assert cluster.main == main

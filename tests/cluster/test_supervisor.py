@@ -14,17 +14,18 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django_q.models import OrmQ
 
 from django_retrytasks import health
 from django_retrytasks.management.supervisor import Held, Look, Progress
 from django_retrytasks.models import Attempt, Task
 from tests.support import tasks
-from tests.support.cluster import wait_for
-from tests.support.processes import Command, Supervised, ended, send
+from tests.support.cluster import Cluster, running_cluster, starting_cluster, wait_for
+from tests.support.processes import send
 
 MAX_STALL = 5.0
+SUPERVISOR = ("--max-stall", f"{MAX_STALL:g}")
 # Ending a cluster and starting the next, with its Python to load, on a busy machine.
 RESTART = 8.0
 LEASE = 5
@@ -151,13 +152,11 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def supervised(transactional_db: None, log: Path) -> Iterator[Supervised]:
+def supervised(transactional_db: None, log: Path) -> Iterator[Cluster]:
     """A supervised cluster that is at work."""
-    command = Supervised(log, "--max-stall", f"{MAX_STALL:g}", RETRYTASKS_LEASE=str(LEASE))
-    with ended(command):
-        wait_for(lambda: len(command.having("worker")) == 2 and command.having("pusher"))
-        yield command
-    connections.close_all()
+    with running_cluster(log, SUPERVISOR, RETRYTASKS_LEASE=str(LEASE)) as cluster:
+        wait_for(lambda: len(cluster.having("worker")) == 2)
+        yield cluster
 
 
 @pytest.fixture
@@ -185,7 +184,7 @@ def noted_in(tmp_path: Path) -> str:
 )
 class TestCluster:
     def test_stops_gracefully_when_its_supervisor_is_told_to(
-        self, supervised: Supervised, noted_in: str
+        self, supervised: Cluster, noted_in: str
     ) -> None:
         result = tasks.sleeps_noting.enqueue(noted_in, 2)
         wait_for(lambda: tasks.noted(noted_in))
@@ -198,7 +197,7 @@ class TestCluster:
         assert tasks.noted(noted_in) == ["start", "end"]
 
     def test_all_of_it_frozen_is_replaced_and_its_processes_ended(
-        self, supervised: Supervised
+        self, supervised: Cluster
     ) -> None:
         frozen = [
             pid for part in ("worker", "pusher", "monitor") for pid in supervised.having(part)
@@ -212,7 +211,7 @@ class TestCluster:
         assert not set(frozen) & set(supervised.left())
 
     def test_kills_of_idle_workers_never_stop_the_work_for_long(
-        self, supervised: Supervised, tell: Callable[[str], None]
+        self, supervised: Cluster, tell: Callable[[str], None]
     ) -> None:
         chance, waits = random.Random(7), []
         for _ in range(6):
@@ -225,7 +224,7 @@ class TestCluster:
 
     @pytest.mark.parametrize("part", ["sentinel", "main"])
     def test_whose_head_is_killed_is_started_again_and_its_orphans_ended(
-        self, supervised: Supervised, part: str
+        self, supervised: Cluster, part: str
     ) -> None:
         before = set(supervised.left()) - {supervised.process.pid}
         pid = getattr(supervised, part)
@@ -237,7 +236,7 @@ class TestCluster:
         assert probe(supervised) < RESTART
 
     def test_whose_workers_are_all_busy_for_long_is_left_alone(
-        self, supervised: Supervised, noted_in: str
+        self, supervised: Cluster, noted_in: str
     ) -> None:
         main = supervised.main
         for _ in range(2):
@@ -250,7 +249,7 @@ class TestCluster:
         assert supervised.main == main
         assert set(Attempt.objects.values_list("outcome", flat=True)) == {"SUCCEEDED"}
 
-    def test_is_woken_in_time_when_its_wake_ups_are_purged(self, supervised: Supervised) -> None:
+    def test_is_woken_in_time_when_its_wake_ups_are_purged(self, supervised: Cluster) -> None:
         main = supervised.main
         with transaction.atomic():
             result = tasks.succeeds.enqueue()
@@ -266,36 +265,34 @@ class TestCluster:
 class TestClusterOfAnotherQueue:
     def test_is_run_by_its_name_and_watched_for_its_own_tasks(self, log: Path) -> None:
         tasks.succeeds.enqueue()
-        with ended(Supervised(log, "--name", "slow", "--max-stall", f"{MAX_STALL:g}")) as command:
-            wait_for(lambda: command.having("pusher"))
-            main = command.main
+        with running_cluster(log, ("--name", "slow", *SUPERVISOR)) as cluster:
+            main = cluster.main
             result = tasks.tells_cluster.using(queue_name="slow").enqueue()
 
             wait_for(lambda: outcomes(result.id) == ["SUCCEEDED"])
 
             wait_for(lambda: health.check().lag > MAX_STALL + 1)
-            assert command.main == main
-        connections.close_all()
+            assert cluster.main == main
         assert Task.objects.get(pk=result.id).return_value == "slow"
 
 
 @pytest.mark.cluster
 class TestClusterThatCannotStart:
     def test_is_tried_again_ever_later_until_told_to_stop(self, log: Path) -> None:
-        command = Supervised(log, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
-        with ended(command):
+        nowhere = "postgres://nobody@127.0.0.1:1/nothing"
+        with starting_cluster(log, (), DATABASE_URL=nowhere) as cluster:
             wait_for(lambda: len(pauses(log)) >= 3, 60)
             began = time.monotonic()
 
-            send(signal.SIGTERM, command.process.pid)
+            send(signal.SIGTERM, cluster.process.pid)
 
-            assert command.process.wait(10) == 0
+            assert cluster.process.wait(10) == 0
             assert time.monotonic() - began < 3
         assert pauses(log)[:3] == [1, 2, 4]
         assert log.read_text().count("Cluster cannot be watched") == 1
 
 
-def probe(supervised: Command) -> float:
+def probe(supervised: Cluster) -> float:
     """Enqueue a Task; return the seconds until it has run."""
     began = time.monotonic()
     result = tasks.succeeds.enqueue()

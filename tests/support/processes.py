@@ -1,22 +1,13 @@
-"""The processes of clusters as /proc shows them, and the part that each has in its cluster."""
+"""Processes of this machine, as /proc shows them."""
 
 from __future__ import annotations
 
 import os
-import re
-import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "RETRYTASKS_TEST_MARK"
-# What django-q2 logs when a process begins, and the part it then has.
-PARTS = {b"ready for work": "worker", b"monitoring": "monitor", b"pushing tasks": "pusher"}
-BEGUN = re.compile(rb"(%s) at (\d+)" % b"|".join(PARTS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,98 +59,3 @@ def send(signum: int, *pids: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signum)
-
-
-class Command:
-    """A management command in a process of its own, with all that it starts.
-
-    Args:
-        arguments: the subcommand and its options.
-        log: what it prints is added to this file.
-        environment: added to this process's own.
-        directory: where its source is; None: the current one.
-    """
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        log: Path,
-        environment: dict[str, str],
-        directory: Path | str | None = None,
-    ) -> None:
-        self.log = log
-        self._mark = uuid.uuid4().hex
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "django", *arguments],
-                env={**os.environ, **environment, MARK: self._mark},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=directory,
-            )
-
-    @property
-    def main(self) -> int | None:
-        """Return the id of the main process of its qcluster; None: none runs."""
-        return next((pid for pid in children(self.process.pid) if session(pid)), None)
-
-    @property
-    def sentinel(self) -> int | None:
-        """Return the id of its cluster's sentinel; None: there is none."""
-        return next(iter(children(self.main)), None) if self.main else None
-
-    def having(self, part: str) -> list[int]:
-        """Return the ids of its workers, its pusher or its monitor that are alive."""
-        parts = {int(pid): PARTS[words] for words, pid in BEGUN.findall(self.log.read_bytes())}
-        return [pid for pid in children(self.sentinel or -1) if parts.get(pid) == part]
-
-    def left(self) -> list[int]:
-        """Return the ids of all its processes that are alive, orphans included."""
-        return marked(self._mark)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for its end; return whether it came in time."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
-        return self.process.poll() is not None
-
-    def end(self, seconds: float = 20) -> None:
-        """Stop it: gracefully, or by force when the time is over."""
-        send(signal.SIGTERM, self.process.pid)
-        self.wait(seconds)
-        self.kill()
-
-    def kill(self) -> None:
-        """End all its processes at once."""
-        send(signal.SIGKILL, *self.left())
-        self.process.wait()
-
-
-class Supervised(Command):
-    """``manage.py retrytasks cluster``."""
-
-    def __init__(
-        self, log: Path, *options: str, directory: Path | str | None = None, **environment: str
-    ) -> None:
-        super().__init__(["retrytasks", "cluster", *options], log, environment, directory)
-
-
-class Stock(Command):
-    """``manage.py qcluster``."""
-
-    def __init__(self, log: Path, **environment: str) -> None:
-        super().__init__(["qcluster"], log, environment)
-
-    @property
-    def main(self) -> int | None:
-        return self.process.pid if self.process.poll() is None else None
-
-
-@contextmanager
-def ended(command: Command) -> Iterator[Command]:
-    """Run the body, then stop the command, come what may."""
-    try:
-        yield command
-    finally:
-        command.end()
