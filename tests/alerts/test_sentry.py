@@ -694,10 +694,10 @@ class TestCluster:
             server.answers = [answer] * 10
             results = tasks.fails_once_for_all.enqueue_many([()] * 10)
             wait_for(is_idle)
-            cluster.terminate()
+            cluster.process.terminate()
             wait_for(lambda: log.read_bytes().count(b"stopped doing work") == 2)
             are_ending.set()
-            cluster.wait(30)
+            assert cluster.wait(30)
 
         told = [event["contexts"]["task"]["id"] for event in events(server)]
         assert sorted(told) == sorted(result.id for result in results)
