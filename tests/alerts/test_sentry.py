@@ -678,8 +678,8 @@ class TestCluster:
 
         told = sorted((event["transaction"], event["level"]) for event in events(server))
         assert told == [
-            ("tests.support.tasks.fails_soon_again", "error"),
             ("tests.alerts.test_sentry.pays", "error"),
+            ("tests.support.tasks.fails_soon_again", "error"),
         ]
         assert SECRET not in json.dumps(events(server))
 
