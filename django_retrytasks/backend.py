@@ -14,7 +14,8 @@ from django.utils.module_loading import import_string
 
 from . import lifecycle
 from .database.schema import advising_to_migrate
-from .models import NAME_LENGTH, QUEUE_NAME_LENGTH, Task
+from .models import Task
+from .models.tasks import NAME_LENGTH, QUEUE_NAME_LENGTH
 from .policy import policy_options
 from .tasks import RetryTask, arguments, as_retry_task, functions
 from .tasks.result import RetryTaskResult

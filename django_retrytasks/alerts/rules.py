@@ -23,27 +23,10 @@ from django.utils.translation import ngettext
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.lanes import survey
-from django_retrytasks.models import (
-    NAME_LENGTH,
-    QUEUE_NAME_LENGTH,
-    FailureGroup,
-    FailureGroupQuerySet,
-    Status,
-    Task,
-    TaskQuerySet,
-)
+from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Status, Task, TaskQuerySet
+from django_retrytasks.models.tasks import NAME_LENGTH, QUEUE_NAME_LENGTH
 from django_retrytasks.tasks.stored import resolve
-from django_retrytasks.values.checked import (
-    as_count,
-    as_mapping,
-    as_seconds,
-    as_share,
-    as_text,
-    check_options,
-    nearest,
-    option,
-    or_none,
-)
+from django_retrytasks.values import checked
 from django_retrytasks.values.texts import number_text
 
 logger = logging.getLogger("django_retrytasks")
@@ -51,8 +34,8 @@ NAMESPACE = uuid.UUID("104f3fdc-8e0c-4fc7-9fd9-81aba1863bf2")
 # The latest so many Tasks of a status are counted, and none that ended before.
 COUNT_LIMIT = 10_000
 
-as_name = partial(as_text, least=1, most=NAME_LENGTH)
-as_queue_name = partial(as_text, least=1, most=QUEUE_NAME_LENGTH)
+as_name = partial(checked.as_text, least=1, most=NAME_LENGTH)
+as_queue_name = partial(checked.as_text, least=1, most=QUEUE_NAME_LENGTH)
 
 
 def breached() -> Iterator[FailureGroup]:
@@ -95,18 +78,19 @@ class Rule(ABC):
             TypeError: it is no dict, a key is unknown or missing, or a value of a wrong type.
             ValueError: there is no such rule, or a value is out of its range.
         """
-        options = dict(as_mapping("a rule", entry))
+        options = dict(checked.as_mapping("a rule", entry))
         kind = _kind_of(options.pop("rule", None))
         known = {f.name: f.default for f in fields(kind)}
         if unknown := [str(key) for key in options if key not in known]:
-            raise TypeError(f'{kind.rule} has no "{unknown[0]}". {nearest(unknown[0], known)}')
+            hint = checked.nearest(unknown[0], known)
+            raise TypeError(f'{kind.rule} has no "{unknown[0]}". {hint}')
         required = [name for name, default in known.items() if default is MISSING]
         if missing := [name for name in required if name not in options]:
             raise TypeError(f'{kind.rule} needs "{missing[0]}"')
         return kind(**options)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        checked.check_options(self)
 
     @abstractmethod
     def breaches(self) -> Iterator[FailureGroup]:
@@ -135,8 +119,8 @@ class OldestDue(Rule):
     """A queue's oldest due Task has been due for longer than ``over``."""
 
     rule = "oldest_due"
-    over: float = option(partial(as_seconds, above_zero=True))
-    queue_name: str | None = option(or_none(as_queue_name), None)
+    over: float = checked.option(checked.as_positive_seconds)
+    queue_name: str | None = checked.option(checked.or_none(as_queue_name), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each queue that is late."""
@@ -156,11 +140,11 @@ class FailureRate(Rule):
     """
 
     rule = "failure_rate"
-    over: float = option(as_share)
-    within: float = option(partial(as_seconds, above_zero=True), 600.0)
-    least: int = option(partial(as_count, least=1, most=COUNT_LIMIT), 20)
-    name: str | None = option(or_none(as_name), None)
-    queue_name: str | None = option(or_none(as_queue_name), None)
+    over: float = checked.option(checked.as_share)
+    within: float = checked.option(checked.as_positive_seconds, 600.0)
+    least: int = checked.option(partial(checked.as_count, least=1, most=COUNT_LIMIT), 20)
+    name: str | None = checked.option(checked.or_none(as_name), None)
+    queue_name: str | None = checked.option(checked.or_none(as_queue_name), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group if it is so."""
@@ -200,8 +184,8 @@ class GroupGrowth(Rule):
     """
 
     rule = "group_growth"
-    over: int = option(partial(as_count, most=COUNT_LIMIT - 1))
-    within: float = option(partial(as_seconds, above_zero=True), 60.0)
+    over: int = checked.option(partial(checked.as_count, most=COUNT_LIMIT - 1))
+    within: float = checked.option(checked.as_positive_seconds, 60.0)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group for each failure group that grew so fast."""
@@ -227,8 +211,8 @@ class Silence(Rule):
     """No Task of the function ``name`` has succeeded ``within`` the last seconds, or ever."""
 
     rule = "silence"
-    name: str = option(as_name)
-    within: float = option(partial(as_seconds, above_zero=True))
+    name: str = checked.option(as_name)
+    within: float = checked.option(checked.as_positive_seconds)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group if it is so."""
@@ -250,7 +234,8 @@ RULES: dict[str, type[Rule]] = {
 def _kind_of(rule: object) -> type[Rule]:
     found = RULES.get(rule) if isinstance(rule, str) else None
     if found is None:
-        raise ValueError(f'"rule" names no rule: {rule!r}. {nearest(str(rule or ""), RULES)}')
+        hint = checked.nearest(str(rule or ""), RULES)
+        raise ValueError(f'"rule" names no rule: {rule!r}. {hint}')
     return found
 
 

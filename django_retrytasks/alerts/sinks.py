@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from django.core import mail as django_mail
@@ -118,24 +117,17 @@ def _services(*, urls: Sequence[str]) -> Any:
         fix = "pip install 'django-retrytasks[apprise]'"
         raise ImportError(f"apprise is not installed: {fix}") from None
     services = Apprise()
-    with _silenced("apprise"):
-        given = enumerate(as_list("urls", urls, least=1))
-        refused = [index for index, url in given if not services.add(url)]
+    given = as_list("urls", urls, least=1)
+    # Silenced: it logs a URL that it cannot read as it is.
+    its_logger = logging.getLogger("apprise")
+    was, its_logger.disabled = its_logger.disabled, True
+    try:
+        refused = [index for index, url in enumerate(given) if not services.add(url)]
+    finally:
+        its_logger.disabled = was
     if refused:
         raise ValueError(f"apprise cannot read urls[{refused[0]}]")
     return services
-
-
-@contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Silence a logger while the body runs: apprise logs a URL that it cannot read as it is."""
-    silenced = logging.getLogger(name)
-    was = silenced.disabled
-    silenced.disabled = True
-    try:
-        yield
-    finally:
-        silenced.disabled = was
 
 
 # What reads a sink's options, and raises an error where they are wrong.

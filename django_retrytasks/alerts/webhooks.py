@@ -19,7 +19,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
-from django_retrytasks.values.checked import as_seconds, check_options, http_parts, option, or_none
+from django_retrytasks.values import checked
 
 # A URL as it is sent has no spaces, and everything but ASCII in it is percent-encoded.
 SENT = re.compile(r"[!-~]+")
@@ -46,7 +46,7 @@ class NotDelivered(Exception):
 
 def as_target(name: str, value: Any) -> str:
     """Return a URL to post to; the ValueError for all else does not show it."""
-    parts = http_parts(value)
+    parts = checked.http_parts(value)
     if parts and SENT.fullmatch(value) and "@" not in parts.netloc:
         return str(value)
     raise ValueError(
@@ -78,12 +78,12 @@ class Webhook:
         TypeError, ValueError: one of them is wrong. The message shows neither URL nor secret.
     """
 
-    url: str = option(as_target, repr=False)
-    secret: str | None = option(or_none(as_secret), None, repr=False)
-    timeout: float = option(partial(as_seconds, above_zero=True), 10.0)
+    url: str = checked.option(as_target, repr=False)
+    secret: str | None = checked.option(checked.or_none(as_secret), None, repr=False)
+    timeout: float = checked.option(checked.as_positive_seconds, 10.0)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        checked.check_options(self)
 
     def post(self, id: str, content: Any) -> None:
         """Post ``content`` as JSON: by the proxies of the environment, following no redirect.

@@ -16,18 +16,7 @@ from django.utils.module_loading import import_string
 from django_retrytasks import conf
 from django_retrytasks.alerts import letters
 from django_retrytasks.policy import RetryPolicy, policy_options
-from django_retrytasks.values.checked import (
-    Check,
-    as_bool,
-    as_count,
-    as_list,
-    as_mapping,
-    as_seconds,
-    as_texts,
-    http_parts,
-    nearest,
-    or_none,
-)
+from django_retrytasks.values import checked
 
 from .common import Found, backend_policy, backends, problem_of, registered
 
@@ -43,7 +32,7 @@ class Value(NamedTuple):
     What it says of ``ALERTS`` shows no value, for one may be a secret.
     """
 
-    refuse: Check
+    refuse: checked.Check
     hint: str
 
 
@@ -60,13 +49,13 @@ def refuse_misfit(called: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _refuse_policy(name: str, value: Any) -> None:
-    options = policy_options(as_mapping(name, value), owner=name)
+    options = policy_options(checked.as_mapping(name, value), owner=name)
     with _about(name):
         RetryPolicy(**options)
 
 
 def _refuse_receivers(name: str, value: Any) -> None:
-    for path in as_texts(name, value):
+    for path in checked.as_texts(name, value):
         with _about(f'{name}: "{path}"'):
             refuse_misfit(import_string(path), signal=None, sender=None, task=None, attempt=None)
 
@@ -75,7 +64,7 @@ def _refuse_alerts(name: str, value: Any) -> None:
     from django_retrytasks.alerts import sinks
 
     names = {conf.LOG}
-    for index, entry in enumerate(as_list(name, value)):
+    for index, entry in enumerate(checked.as_list(name, value)):
         with _about(f"{name}[{index}]"):
             sink = _sink(entry)
             sinks.check(sink)
@@ -98,27 +87,28 @@ def _sink(entry: Any) -> conf.Sink:
 def _refuse_rules(name: str, value: Any) -> None:
     from django_retrytasks.alerts import rules
 
-    for index, entry in enumerate(as_list(name, value)):
+    for index, entry in enumerate(checked.as_list(name, value)):
         with _about(f"{name}[{index}]"):
             rules.check(entry)
 
 
 def _refuse_site_url(name: str, value: Any) -> None:
-    if value != "" and (http_parts(value) is None or re.search(r"[\s?#]", value)):
+    if value != "" and (checked.http_parts(value) is None or re.search(r"[\s?#]", value)):
         raise ValueError(
             f"{name} must be an http or https URL with nothing behind its path, not {value!r}"
         )
 
 
 def _refuse_retention(name: str, value: Any) -> None:
-    for status, kept in as_mapping(name, value).items():
+    for status, kept in checked.as_mapping(name, value).items():
         if status not in FINAL_STATUSES:
             raise ValueError(f'{name}: "{status}" is no final status')
-        or_none(partial(as_seconds, most=LONGEST_RETENTION))(f'{name}["{status}"]', kept)
+        if kept is not None:
+            checked.as_seconds(f'{name}["{status}"]', kept, most=LONGEST_RETENTION)
 
 
 def _refuse_redact(name: str, value: Any) -> None:
-    for pattern in as_texts(name, value):
+    for pattern in checked.as_texts(name, value):
         with _about(f'{name}: "{pattern}" is no regular expression'):
             re.compile(pattern)
 
@@ -135,11 +125,11 @@ def _about(name: str) -> Iterator[None]:
 VALUES = {
     "POLICY": Value(_refuse_policy, POLICY_HINT),
     "LEASE": Value(
-        partial(as_seconds, least=LEAST_LEASE),
+        partial(checked.as_seconds, least=LEAST_LEASE),
         "Give seconds or a timedelta, at least 5 s; the default is 60.",
     ),
     "SLICE": Value(
-        partial(as_seconds, above_zero=True),
+        checked.as_positive_seconds,
         "Give seconds or a timedelta, above 0; the default is 1.",
     ),
     "ON_FAILURE": Value(
@@ -152,19 +142,19 @@ VALUES = {
         'under "sink" and its options. The log is told in any case; [] is for the log alone.',
     ),
     "ALERT_COOLDOWN": Value(
-        partial(as_seconds, above_zero=True),
+        checked.as_positive_seconds,
         "Give seconds or a timedelta, above 0; the default is 3600.",
     ),
     "ALERT_LIMIT": Value(
-        or_none(partial(as_count, least=1)),
+        checked.or_none(partial(checked.as_count, least=1)),
         "Give a whole number, 1 or more, or None for no limit; the default is 10.",
     ),
-    "MAIL_EACH_FAILURE": Value(as_bool, "Give True or False; the default is False."),
+    "MAIL_EACH_FAILURE": Value(checked.as_bool, "Give True or False; the default is False."),
     "ALERT_RULES": Value(_refuse_rules, 'Give a list of dicts, each with "rule" and its options.'),
     "SITE_URL": Value(
         _refuse_site_url, 'Give a URL such as "https://shop.example", or "" if there is none.'
     ),
-    "SENTRY": Value(as_bool, "Give True or False; the default is True."),
+    "SENTRY": Value(checked.as_bool, "Give True or False; the default is True."),
     "RETENTION": Value(
         _refuse_retention,
         f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",
@@ -188,7 +178,7 @@ def check_settings() -> Found:
         if key not in conf.NAMES:
             yield Error(
                 f'RETRYTASKS has the unknown key "{key}".',
-                hint=nearest(str(key), conf.NAMES),
+                hint=checked.nearest(str(key), conf.NAMES),
                 id="retrytasks.E009",
             )
         elif problem := problem_of(partial(VALUES[key].refuse, f'RETRYTASKS["{key}"]', value)):

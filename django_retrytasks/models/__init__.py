@@ -4,23 +4,11 @@ from .attempts import Attempt
 from .failure_groups import FailureGroup, FailureGroupQuerySet
 from .fields import CodecField, Encoded, MomentField, Unreadable
 from .operators import Operation, Pause, Tally
-from .tasks import (
-    FINAL,
-    NAME_LENGTH,
-    PARKED,
-    QUEUE_NAME_LENGTH,
-    SEARCH_KEY_LENGTH,
-    UNFINISHED,
-    Status,
-    Task,
-    TaskQuerySet,
-)
+from .tasks import FINAL, PARKED, SEARCH_KEY_LENGTH, UNFINISHED, Status, Task, TaskQuerySet
 
 __all__ = [
     "FINAL",
-    "NAME_LENGTH",
     "PARKED",
-    "QUEUE_NAME_LENGTH",
     "SEARCH_KEY_LENGTH",
     "UNFINISHED",
     "Attempt",

@@ -11,17 +11,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Unpack
 
 from django_retrytasks.exceptions import Retry
-from django_retrytasks.values.checked import (
-    LONGEST_WAIT,
-    UNSET,
-    as_bool,
-    as_count,
-    as_seconds,
-    checked,
-    fill,
-    option,
-    or_none,
-)
+from django_retrytasks.values import checked
 from django_retrytasks.values.texts import number_text
 
 from .celery_words import unknown_option
@@ -32,7 +22,7 @@ from .retryable import why_not_retryable
 
 OPTION_NAMES: Final = tuple(PolicyOptions.__annotations__)
 LONGEST_PREVIEW: Final = 25
-FARTHEST_ETA: Final = 100 * LONGEST_WAIT  # so that now + countdown stays a datetime
+FARTHEST_ETA: Final = 100 * checked.LONGEST_WAIT  # so that now + countdown stays a datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -66,21 +56,21 @@ class RetryPolicy:
         ValueError: an option out of its range.
     """
 
-    max_retries: int | None = option(or_none(as_count), 3)
-    countdown: float = option(as_seconds, 5.0)
-    backoff: float | Backoff = option(as_backoff, 2.0)
-    max_countdown: float = option(partial(as_seconds, above_zero=True), 600.0)
-    jitter: bool = option(as_bool, True)
-    retry_on: tuple[type[BaseException], ...] = option(as_exception_classes, (Exception,))
-    no_retry_on: tuple[type[BaseException], ...] = option(as_exception_classes, ())
-    retry_for: float | None = option(
-        or_none(partial(as_seconds, above_zero=True, most=sys.float_info.max)), None
+    max_retries: int | None = checked.option(checked.or_none(checked.as_count), 3)
+    countdown: float = checked.option(checked.as_seconds, 5.0)
+    backoff: float | Backoff = checked.option(as_backoff, 2.0)
+    max_countdown: float = checked.option(checked.as_positive_seconds, 600.0)
+    jitter: bool = checked.option(checked.as_bool, True)
+    retry_on: tuple[type[BaseException], ...] = checked.option(as_exception_classes, (Exception,))
+    no_retry_on: tuple[type[BaseException], ...] = checked.option(as_exception_classes, ())
+    retry_for: float | None = checked.option(
+        checked.or_none(partial(checked.as_positive_seconds, most=sys.float_info.max)), None
     )
-    max_crashes: int = option(partial(as_count, least=1), 3)
-    timeout: float | None = option(or_none(partial(as_seconds, above_zero=True)), None)
+    max_crashes: int = checked.option(partial(checked.as_count, least=1), 3)
+    timeout: float | None = checked.option(checked.or_none(checked.as_positive_seconds), None)
 
     def __init__(self, **options: Unpack[PolicyOptions]) -> None:
-        fill(self, policy_options(options, owner="RetryPolicy"))
+        checked.fill(self, policy_options(options, owner="RetryPolicy"))
         if self.countdown > self.max_countdown:
             raise ValueError(
                 f"countdown ({number_text(self.countdown)}) is above max_countdown "
@@ -189,7 +179,7 @@ class RetryPolicy:
         return _stopped(_AT_LIMIT.get(failure.kind, StopReason.MAX_RETRIES), reason)
 
     def _limit(self, failure: Failure) -> int | None:
-        if failure.retry is None or failure.retry.max_retries is UNSET:
+        if failure.retry is None or failure.retry.max_retries is checked.UNSET:
             return self.max_retries
         return failure.retry.max_retries
 
@@ -212,7 +202,8 @@ class RetryPolicy:
         except Exception as error:  # foreign code must not cost the Task its retry
             return _Wait(plain, f"countdown, as backoff raised {type(error).__name__}")
         try:
-            return None if answer is None else _Wait(as_seconds("the answer of backoff", answer))
+            seconds = checked.or_none(checked.as_seconds)("the answer of backoff", answer)
+            return None if seconds is None else _Wait(seconds)
         except (TypeError, ValueError) as error:
             return _Wait(plain, f"countdown, as {error}")
 
@@ -242,9 +233,9 @@ def policy_options(
             raise TypeError(f"{owner}: give max_retries or max_attempts, not both")
         attempts = named.pop("max_attempts")
         if attempts is not None:
-            attempts = as_count(f"{owner}: max_attempts", attempts, least=1) - 1
+            attempts = checked.as_count(f"{owner}: max_attempts", attempts, least=1) - 1
         named["max_retries"] = attempts
-    return checked(RetryPolicy, named, f"{owner}: ")
+    return checked.options(RetryPolicy, named, f"{owner}: ")
 
 
 class _Wait(NamedTuple):

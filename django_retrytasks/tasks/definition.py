@@ -15,18 +15,7 @@ from django.utils.module_loading import import_string
 from django_retrytasks import conf
 from django_retrytasks.policy import PolicyOptions, RetryPolicy, policy_options
 from django_retrytasks.policy.celery_words import unknown_option
-from django_retrytasks.values import moments
-from django_retrytasks.values.checked import (
-    Duration,
-    as_bool,
-    as_seconds,
-    as_text,
-    checked,
-    fill,
-    nearest,
-    option,
-    or_none,
-)
+from django_retrytasks.values import checked, moments
 from django_retrytasks.values.contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
     BaseTask,
@@ -82,10 +71,10 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     call_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    bind: bool = option(as_bool, False, hash=False)
-    sensitive: tuple[str, ...] = option(as_parameters, (), hash=False)
-    search_key: str = option(as_text, "", hash=False)
-    on_failure: FailureReceiver | str | None = option(or_none(as_receiver), None, hash=False)
+    bind: bool = checked.option(checked.as_bool, False, hash=False)
+    sensitive: tuple[str, ...] = checked.option(as_parameters, (), hash=False)
+    search_key: str = checked.option(checked.as_text, "", hash=False)
+    on_failure: FailureReceiver | str | None = checked.option(as_receiver, None, hash=False)
     is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
@@ -94,13 +83,13 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         owner = getattr(func, "__qualname__", repr(func))
         own = {name: given.pop(name) for name in FIELDS if name in given}
         policy = policy_options(given, owner=owner, beside=BESIDE_POLICY)
-        own = checked(self, own, f"{owner}: ")
+        own = checked.options(self, own, f"{owner}: ")
         self._fill({**own, "func": func, "options": {**(options or {}), **policy}})
         self.__post_init__()
 
     def _fill(self, values: Mapping[str, Any]) -> None:
         """Set the fields, and have the name, the docstring and so on of the function."""
-        fill(self, values)
+        checked.fill(self, values)
         for name in WRAPPER_ASSIGNMENTS:
             vars(self)[name] = getattr(self.func, name, None)
         vars(self)["__wrapped__"] = self.func
@@ -130,7 +119,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             if name not in parameters:
                 raise TypeError(
                     f"{self.func.__qualname__}: {where} names {name!r}, which is no parameter. "
-                    f"{nearest(name, parameters)}"
+                    f"{checked.nearest(name, parameters)}"
                 )
 
     def _refuse_policy(self) -> None:
@@ -328,7 +317,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
-        countdown: Duration | None = None,
+        countdown: checked.Duration | None = None,
         eta: datetime | None = None,
         queue: str | None = None,
         priority: int | None = None,
@@ -353,7 +342,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         if countdown is not None and eta is not None:
             raise TypeError(f"{self.name}: give countdown or eta, not both")
         if countdown is not None:
-            wait = as_seconds(f"{self.name}: countdown", countdown)
+            wait = checked.as_seconds(f"{self.name}: countdown", countdown)
             eta = moments.after(timezone.now(), timedelta(seconds=wait))
         chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
         positional, keywords = split_apply(args, kwargs, owner=self.name)

@@ -45,11 +45,10 @@ APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
 as_parameters = partial(as_texts, of="a list of parameter names")
 
 
-def as_receiver(name: str, value: Any) -> FailureReceiver | str:
-    """Return a callable or the dotted path of one; a TypeError for all else."""
-    if "." in value if isinstance(value, str) else callable(value):
-        receiver: FailureReceiver | str = value
-        return receiver
+def as_receiver(name: str, value: Any) -> Any:
+    """Return a callable, the dotted path of one, or None; a TypeError for all else."""
+    if value is None or ("." in value if isinstance(value, str) else callable(value)):
+        return value
     raise TypeError(f"{name} must be a callable or the dotted path of one, not {value!r}")
 
 

@@ -14,7 +14,6 @@ from django_retrytasks.values.contract import TaskError, TaskResultStatus
 from .definition import RetryTask
 from .result import RetryTaskResult
 from .stored import resolve_stored
-from .storing import Call
 
 STATUS = {
     Status.PENDING: TaskResultStatus.READY,
@@ -43,16 +42,17 @@ def result_of(
     if attempts is None:
         attempts = _attempts_of(row) if row.attempt_count else []
     running = [row.worker] if row.status == Status.RUNNING else []
-    failures = [attempt for attempt in attempts if attempt.outcome in FAILURES]
     result = _result(
         definition or resolve_stored(row),
         row,
-        (_readable(row.args, []), _readable(row.kwargs, {})),
+        [] if isinstance(row.args, Unreadable) else list(row.args),
+        {} if isinstance(row.kwargs, Unreadable) else dict(row.kwargs),
         enqueued_at=row.enqueued_at,
         started_at=attempts[0].started_at if attempts else row.started_at,
         errors=[
             TaskError(exception_class_path=a.exception_class_path, traceback=a.traceback)
-            for a in failures
+            for a in attempts
+            if a.outcome in FAILURES
         ],
         worker_ids=[attempt.worker for attempt in attempts] + running,
     )
@@ -76,29 +76,23 @@ def _attempts_of(row: Task) -> list[Attempt]:
     return list(Attempt.objects.filter(task=row.pk))
 
 
-def _readable(value: Any, otherwise: Any) -> Any:
-    return otherwise if isinstance(value, Unreadable) else value
-
-
 def enqueued_result(
     task: RetryTask[..., Any], row: Task, enqueued_at: datetime
 ) -> RetryTaskResult[Any]:
     """Return the state of a row that has just been stored, its arguments still encoded."""
-    call = (row.args.value, row.kwargs.value)
-    return _result(
-        task, row, call, enqueued_at=enqueued_at, started_at=None, errors=[], worker_ids=[]
-    )
+    return _result(task, row, row.args.value, row.kwargs.value, enqueued_at=enqueued_at)
 
 
 def _result(
     task: RetryTask[..., Any],
     row: Task,
-    call: Call,
+    args: list[Any],
+    kwargs: dict[str, Any],
     *,
     enqueued_at: datetime,
-    started_at: datetime | None,
-    errors: list[TaskError],
-    worker_ids: list[str],
+    started_at: datetime | None = None,
+    errors: Sequence[TaskError] = (),
+    worker_ids: Sequence[str] = (),
 ) -> RetryTaskResult[Any]:
     return RetryTaskResult(
         task=task,
@@ -108,9 +102,9 @@ def _result(
         started_at=started_at,
         finished_at=row.finished_at,
         last_attempted_at=row.last_attempted_at,
-        args=list(call[0]),
-        kwargs=dict(call[1]),
+        args=args,
+        kwargs=kwargs,
         backend=row.backend,
-        errors=errors,
-        worker_ids=worker_ids,
+        errors=list(errors),
+        worker_ids=list(worker_ids),
     )

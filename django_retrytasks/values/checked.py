@@ -13,6 +13,7 @@ from dataclasses import MISSING, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
+from functools import partial
 from reprlib import repr as short_repr
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -62,6 +63,9 @@ def as_seconds(
         limit = "finite" if most == sys.float_info.max else f"at most {most:.15g}"
         raise ValueError(f"{name} must be {lowest} and {limit} seconds, not {short_repr(value)}")
     return float(seconds)
+
+
+as_positive_seconds = partial(as_seconds, above_zero=True)
 
 
 def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
@@ -181,7 +185,7 @@ def option(check: Check, default: Any = MISSING, **how: Any) -> Any:
     return field(default=default, metadata={"check": check}, **how)
 
 
-def checked(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def options(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Return values for the options of a dataclass as they are kept.
 
     Args:
@@ -192,9 +196,9 @@ def checked(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
     Raises:
         TypeError, ValueError: as its checks.
     """
-    options = kind.__dataclass_fields__
+    known = kind.__dataclass_fields__
     return {
-        name: options[name].metadata.get("check", _as_it_is)(f"{owner}{name}", value)
+        name: known[name].metadata.get("check", _as_it_is)(f"{owner}{name}", value)
         for name, value in values.items()
     }
 
@@ -222,7 +226,7 @@ def _default_of(each: Any) -> Any:
 def check_options(frozen: Any) -> None:
     """Check the options of a new frozen dataclass: a ``__post_init__``."""
     given = {each.name: getattr(frozen, each.name) for each in fields(frozen)}
-    fill(frozen, checked(frozen, given, owner=""))
+    fill(frozen, options(frozen, given, owner=""))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

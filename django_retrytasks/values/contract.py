@@ -58,24 +58,3 @@ else:
 
     AnyTaskContext = TaskContext
     AnyTaskResult = TaskResult
-
-__all__ = [
-    "DEFAULT_TASK_BACKEND_ALIAS",
-    "DEFAULT_TASK_QUEUE_NAME",
-    "AnyTaskContext",
-    "AnyTaskResult",
-    "BaseTask",
-    "BaseTaskBackend",
-    "InvalidTask",
-    "Task",
-    "TaskContext",
-    "TaskError",
-    "TaskResult",
-    "TaskResultDoesNotExist",
-    "TaskResultMismatch",
-    "TaskResultStatus",
-    "task_backends",
-    "task_enqueued",
-    "task_finished",
-    "task_started",
-]

@@ -51,7 +51,7 @@ from django_retrytasks.values.checked import as_seconds
 
 from . import sessions
 from .telling import tell_started
-from .timeouts import call_briefly, call_within
+from .timeouts import briefly_or, call_briefly, call_within
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -148,14 +148,12 @@ class AttemptRun:
         interrupted = False
         if raised is not None:
             interrupted = any(is_a(one, AttemptTimedOut) for one in linked(raised))
-            try:
-                call_briefly(partial(_clear_frames, raised))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                words = "Task %s: what its failure holds is not freed: %s"
-                logger.warning(words, self._task.pk, class_path(type(error)))
+            briefly_or(self._not_freed, partial(_clear_frames, raised))
         sessions.tidy(self._callers, interrupted=interrupted, is_own=not self._is_inline)
+
+    def _not_freed(self, error: BaseException) -> None:
+        words = "Task %s: what its failure holds is not freed: %s"
+        logger.warning(words, self._task.pk, class_path(type(error)))
 
     def _succeeded(self, value: Any) -> Ending:
         try:
@@ -229,12 +227,8 @@ class AttemptRun:
 
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, the secrets left out."""
-        try:
-            reported = call_briefly(partial(report, error, self._task.name))
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            reported = bare_report(error, self._task.name)
+        name = self._task.name
+        reported = briefly_or(lambda _: bare_report(error, name), partial(report, error, name))
         if not self._secrets:
             return reported
         message = without(reported.message, self._secrets)
@@ -255,17 +249,17 @@ class AttemptRun:
 
     def _decide(self, failure: Failure, error: ErrorReport) -> Decision:
         policy = self._policy()
-        try:
-            return call_briefly(partial(self._decided_by, policy, failure, error))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as problem:
+
+        def without_it(problem: BaseException) -> Decision:
             # Of the exception's own, such as an attribute that raises: only its class is at fault.
             plain = policy.replace(backoff=2, retry_on=Exception, no_retry_on=())
-            failure = replace(failure, exception=Exception(), retry=None)
-            decision = self._decided_by(plain, failure, error)
+            decision = self._decided_by(
+                plain, replace(failure, exception=Exception(), retry=None), error
+            )
             note = f"{decision.reason}; its policy raised {class_path(type(problem))}"
             return replace(decision, reason=note)
+
+        return briefly_or(without_it, partial(self._decided_by, policy, failure, error))
 
     def _decided_by(self, policy: RetryPolicy, failure: Failure, error: ErrorReport) -> Decision:
         result, now = None, self._now()

@@ -24,7 +24,7 @@ from django_retrytasks.tasks.results import result_of
 from django_retrytasks.values.contract import task_finished, task_started
 
 from . import sessions
-from .timeouts import call_briefly
+from .timeouts import briefly_or
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -45,16 +45,14 @@ def tell_settled(settled: Settled) -> None:
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:
-    try:
-        call_briefly(send, TELLING)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    def not_told(error: BaseException) -> None:
         # Such as a receiver that hangs, or a site's log handler that cannot show the exception:
         # send_robust logs, too.
         words = "Task %s: telling of its attempt failed\n%s"
         logger.error(words, task.pk, bare_report(error).traceback)
         sessions.tidy(sessions.in_transaction(), interrupted=True, is_own=False)
+
+    briefly_or(not_told, send, TELLING)
 
 
 def _send_started(task: Task, definition: RetryTask[..., Any]) -> None:

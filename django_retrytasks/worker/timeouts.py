@@ -55,6 +55,21 @@ def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
         return _interrupted_after(seconds, call)
 
 
+def briefly_or(
+    otherwise: Callable[[BaseException], T], call: Callable[[], T], seconds: float = BRIEF
+) -> T:
+    """Return what foreign code returns, or what ``otherwise`` makes of what it raises.
+
+    As :func:`call_briefly`. A KeyboardInterrupt is raised still.
+    """
+    try:
+        return call_briefly(call, seconds)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return otherwise(error)
+
+
 @contextmanager
 def _guarded(timeout: float | None) -> Iterator[None]:
     """Have django-q2's guard end this worker if even the exception at the timeout does not."""
