@@ -1,1 +1,1 @@
-"""An exception as text: what it was, where it came from, and which cause it shares."""
+"""An exception as text: its report, its origin, and the fingerprint of its cause."""

@@ -1,8 +1,8 @@
-"""Walk what an exception is linked to: its causes, its contexts, the members of its group.
+"""Walk the causes and contexts of an exception, and the members of an exception group.
 
 An exception is foreign code. Its links may form a cycle, and its class may replace an attribute
-such as ``__cause__`` by a property. So each walk is bounded, remembers what it has seen, and reads
-the links where Python itself keeps them.
+such as ``__cause__`` by a property. So each walk is bounded, visits an exception once, and reads
+the attributes of BaseException itself.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 E = TypeVar("E", bound=BaseException)
 
 LINK_LIMIT: Final = 1000
-# Frames that are read of one traceback, from the outermost.
+# So many frames of a traceback are read, from the outermost.
 FRAME_LIMIT: Final = 3000
 LEAF_LIMIT: Final = 10_000
 
-# The attributes as BaseException has them, whatever a subclass puts in their place.
+# The attributes of BaseException, even if a subclass replaces them.
 _CAUSE: Final[Any] = vars(BaseException)["__cause__"]
 _CONTEXT: Final[Any] = vars(BaseException)["__context__"]
 _TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
@@ -39,55 +39,54 @@ _MEMBERS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
 
 
 def linked(exception: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all that led to it, each once, at most 1,000; the nearest first."""
+    """Yield an exception and its causes, contexts and members, nearest first, at most 1,000."""
     seen: set[int] = set()
     waiting = deque([exception])
     while waiting and len(seen) < LINK_LIMIT:
-        one = waiting.popleft()
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            links = (_CAUSE.__get__(one), _CONTEXT.__get__(one), *members_of(one))
+        current = waiting.popleft()
+        if id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            links = (_CAUSE.__get__(current), _CONTEXT.__get__(current), *members_of(current))
             waiting.extend(link for link in links if link is not None)
 
 
 def leaves(exception: BaseException) -> list[BaseException]:
     """Return the exceptions of a group and of the groups in it, in order.
 
-    Of an exception that is no group, and of a group of more than 10,000, that is the exception
-    itself.
+    Return the exception alone if it is not a group, or a group of more than 10,000.
     """
-    found: list[BaseException] = []
+    collected: list[BaseException] = []
     waiting = [exception]
     for _ in range(LEAF_LIMIT):
-        one = waiting.pop()
-        if members := members_of(one):
+        current = waiting.pop()
+        if members := members_of(current):
             waiting.extend(reversed(members))
         else:
-            found.append(one)
+            collected.append(current)
         if not waiting:
-            return found
+            return collected
     return [exception]
 
 
 def is_a(exception: BaseException, classes: type[E] | tuple[type[E], ...]) -> TypeGuard[E]:
-    """Whether an exception's class is one of these, or derived from one."""
-    # ``isinstance`` asks the exception for its ``__class__``, which may be a property as well.
+    """Whether an exception's class is one of the classes, or a subclass."""
+    # ``isinstance`` reads the exception's ``__class__``, which may be a property.
     return issubclass(type(exception), classes)
 
 
 def traceback_of(exception: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception; None where it was not raised."""
+    """Return the traceback of an exception; None if it was never raised."""
     trace: TracebackType | None = _TRACEBACK.__get__(exception)
     return trace
 
 
 def cut_earlier_raises(exception: BaseException, catcher: CodeType) -> None:
-    """Take out of a traceback what earlier raises of the same instance have left there.
+    """Remove the frames of earlier raises of the same instance from its traceback.
 
     Args:
-        exception: as caught; Python puts each raise in front of those before it.
-        catcher: the code that catches it each time, with which each of them begins.
+        exception: as caught; Python puts the frames of each raise before the earlier ones.
+        catcher: the code that catches it each time: its frame comes first in each raise.
     """
     trace = traceback_of(exception)
     while trace is not None:
@@ -97,7 +96,7 @@ def cut_earlier_raises(exception: BaseException, catcher: CodeType) -> None:
 
 
 def members_of(exception: BaseException) -> list[BaseException]:
-    """Return the exceptions of a group, at most 10,000; of another exception none."""
+    """Return the exceptions of a group, at most 10,000; [] if it is not a group."""
     if not is_a(exception, BaseExceptionGroup):
         return []
     return list(islice(_MEMBERS.__get__(exception), LEAF_LIMIT))

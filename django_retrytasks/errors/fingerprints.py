@@ -1,6 +1,6 @@
-"""Tell which failures are of one cause: by the task, the exception's class and the failing line.
+"""Find the failures of one cause: the same task, exception class and failing line.
 
-Where there is no such line, by the message, without what differs from one failure to the next.
+If there is no such line, the message counts, without the parts that vary between failures.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ __all__ = ["fingerprint", "is_own", "normalized", "origin_of"]
 ORIGIN_LIMIT: Final = 255
 NORMALIZED_LIMIT: Final = 500
 
-# A timeout strikes at any line, the others at none of the site's, and their messages name hosts
-# and times: for these the class is the cause.
+# A timeout strikes at any line, and the others at no line of the site. Their messages contain hosts
+# and times. So the class alone is the cause.
 CLASSES_ENOUGH: Final = (AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost)
 
 
 def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.UUID:
-    """Return what failures of one cause have in common, a UUID of version 8 (RFC 9562).
+    """Return the id that failures of one cause share, a UUID of version 8 (RFC 9562).
 
     Args:
         name: the dotted path of the task.
-        class_path: the dotted path of the exception's class, one found at its path.
-        origin: of the exception, as `origin_of` tells it.
-        message: counts only where there is no origin, and then `normalized`.
+        class_path: the exception's class, as `known_class_path` returns it.
+        origin: the exception's origin, as `origin_of` returns it.
+        message: counts only without an origin, and then `normalized`.
     """
     if origin or class_path in _PATHS_ENOUGH:
         message = ""
     parts = json.dumps([name, class_path, origin, normalized(message)])
     value = int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16])
-    # MariaDB refuses a UUID of version 8 whose ninth byte is 0x80: one bit more is always set.
+    # MariaDB refuses a UUID of version 8 whose ninth byte is 0x80: always set one more bit.
     return as_uuid(value | 1 << 61, version=8)
 
 
@@ -63,11 +63,12 @@ _PATHS_ENOUGH: Final = frozenset(f"{cls.__module__}.{cls.__qualname__}" for cls 
 def origin_of(exception: BaseException, name: str = "") -> str:
     """Return where the site's own code failed: "shop.mail.deliver: smtp.send(message)".
 
-    That is the innermost frame that is neither of the standard library, nor of an installed
-    package, nor of this one: its function and the text of its line, whose number may change.
-    Where a traceback has no such frame, the frames of the task's package are the site's own: the
-    task itself is installed. Without its source it is the function alone; without a frame "".
-    At most 255 characters, all storable; never raises.
+    That is the function of the innermost frame of the site's own code, with the text of its line
+    (the line number may change). Own code is neither in the standard library, nor in an installed
+    package, nor in this one. If the traceback has no such frame, the task is installed, and its
+    package is own code. Without the source, return the function alone; without a frame, "".
+
+    At most 255 characters, all storable. Never raises.
 
     Args:
         name: the dotted path of the task.
@@ -79,17 +80,17 @@ def origin_of(exception: BaseException, name: str = "") -> str:
         own = [each for each in frames if is_own(each[0].f_code.co_filename)]
         own = own or [each for each in frames if _package_of(each[0]) == package]
         return _storable(_place(*own[-1])) if own else ""
-    except Exception:  # whatever a strange exception does: that it failed is to be recorded
+    except Exception:  # the failure of a strange exception is recorded all the same
         return ""
 
 
 def _frames(exception: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield frames and line numbers inwards; a group goes on in the first of its exceptions."""
+    """Yield frames and line numbers inwards, and go on in the first exception of a group."""
     inwards = [exception]
     while len(inwards) < LINK_LIMIT and (members := members_of(inwards[-1])):
         inwards.append(members[0])
-    for one in inwards:
-        yield from islice(traceback.walk_tb(traceback_of(one)), FRAME_LIMIT)
+    for nested in inwards:
+        yield from islice(traceback.walk_tb(traceback_of(nested)), FRAME_LIMIT)
 
 
 def _package_of(frame: FrameType) -> str:
@@ -99,8 +100,8 @@ def _package_of(frame: FrameType) -> str:
 
 @lru_cache(maxsize=1024)
 def is_own(filename: str) -> bool:
-    """Whether a file is neither of the standard library, nor an installed package's, nor ours."""
-    # No absolute path: "<string>" and its like, and the frames of compiled extensions.
+    """Whether a file is not in the standard library, an installed package or this one."""
+    # A path is not absolute if it is like "<string>", or of a compiled extension.
     path = os.path.normcase(filename)
     return (
         os.path.isabs(path)
@@ -132,22 +133,22 @@ def _storable(text: str) -> str:
 
 
 def normalized(message: str) -> str:
-    """Return a message with "*" for what differs between failures of one cause.
+    """Return a message with "*" in place of the parts that vary between failures of one cause.
 
-    That is quoted text, URLs, email and IP addresses, and every word with a digit in it: numbers,
-    dates, UUIDs, other ids, memory addresses. A list of these counts as one, whitespace as one
-    space. At most 500 characters.
+    These are quoted text, URLs, email and IP addresses, and words with a digit: numbers, dates,
+    UUIDs, other ids, memory addresses. A list of them becomes one "*", and whitespace one space.
+    At most 500 characters.
     """
     text = _VARYING.sub("*", " ".join(message.split()))
     return _LIST.sub("*", text)[:NORMALIZED_LIMIT].rstrip()
 
 
-# Of scripts that part words by spaces: elsewhere a quote or a number stands amid the letters.
+# Letters of scripts with spaces between words. In others, a quote or a number stands amid letters.
 _LETTERS: Final = r"A-Z_a-z\u00c0-\u1fff"
 _WORD: Final = rf"{_LETTERS}\d"
-# Linear in time: no run of characters is tried from its middle, nor given back. A second pass finds
-# nothing: a "*" bars what the character that it replaced did. A quote left open (by a cut message)
-# takes the rest.
+# Linear in time: a match begins only at the start of a run of characters, and never backtracks.
+# Idempotent: "*" blocks a match as the replaced characters did. An open quote (of a cut message)
+# extends to the end.
 _VARYING: Final = re.compile(
     rf"""
     # quoted text

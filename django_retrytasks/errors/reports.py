@@ -1,4 +1,4 @@
-"""What is kept of an exception: text that every database can store."""
+"""Describe an exception in text that every database can store."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MRO: Final[Any] = vars(type)["__mro__"]
 class ErrorReport:
     """An exception as text: its class's dotted path, its message and its traceback, chain kept.
 
-    ``origin`` is the innermost line of the site's own code, empty where there is none.
-    ``known_class_path`` tells classes made at run time together; see :func:`known_class_path`.
-    ``is_bare`` tells that the exception was not asked for its message.
+    ``origin`` is the innermost line of the site's own code, "" if there is none.
+    ``known_class_path`` is the class to group by: see :func:`known_class_path`.
+    ``is_bare`` means that no code of the exception ran, not even for its message.
     """
 
     class_path: str
@@ -44,12 +44,12 @@ class ErrorReport:
 def report(exception: BaseException, name: str = "") -> ErrorReport:
     """Describe an exception of the task ``name`` for storage.
 
-    The message is kept up to 4 KB and the traceback up to 64 KB, head and tail of each. Characters
-    that a database refuses (NUL, lone surrogates) are shown escaped.
+    At most 4 KB of the message and 64 KB of the traceback are kept, head and tail. Characters that
+    a database refuses (NUL, lone surrogates) are escaped.
 
     Raises:
-        KeyboardInterrupt, AttemptTimedOut: raised while foreign code, such as ``__str__``, ran.
-            Whatever else it raises is told in the text.
+        KeyboardInterrupt, AttemptTimedOut: raised while foreign code, such as ``__str__``, ran. The
+            text names any other exception of such code.
     """
     return ErrorReport(
         class_path=class_path(type(exception)),
@@ -61,10 +61,10 @@ def report(exception: BaseException, name: str = "") -> ErrorReport:
 
 
 def bare_report(exception: BaseException, name: str = "") -> ErrorReport:
-    """Describe an exception without asking it anything: its class and its own stack."""
+    """Describe an exception without running its code: by its class and its own stack."""
     try:
         stack = _stack(exception, UNAVAILABLE)
-    except Exception as error:  # such as a loader that cannot give the source of a line
+    except Exception as error:  # such as a loader without the source of a line
         stack = f"<the traceback cannot be shown: {type(error).__name__}>"
     return ErrorReport(
         class_path=class_path(type(exception)),
@@ -77,8 +77,8 @@ def bare_report(exception: BaseException, name: str = "") -> ErrorReport:
 
 
 def class_path(cls: type) -> str:
-    """Return the dotted path of a class, as far as it has one."""
-    # A metaclass may replace both attributes by properties, and a class its module by anything.
+    """Return the dotted path of a class; its name alone if its module is not a str."""
+    # A metaclass may replace both attributes by properties, and a class may set any module.
     module, qualname = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
     path = f"{module}.{qualname}" if type(module) is str else qualname
     data = path.encode("utf-8", "backslashreplace")
@@ -86,28 +86,28 @@ def class_path(cls: type) -> str:
 
 
 def known_class_path(exception: BaseException) -> str:
-    """Return the dotted path of the nearest of an exception's classes that is found at its path.
+    """Return the dotted path of the first class in an exception's MRO that its path leads to.
 
-    A class made at run time is not: its name may differ from one failure to the next.
+    The path of a class made at run time leads nowhere, and its name may vary between failures.
     """
-    return next(class_path(cls) for cls in _MRO.__get__(type(exception)) if _is_found(cls))
+    return next(class_path(cls) for cls in _MRO.__get__(type(exception)) if _is_importable(cls))
 
 
-def _is_found(cls: type) -> bool:
-    """Whether there is a class at the path of this one."""
+def _is_importable(cls: type) -> bool:
+    """Whether the path of a class leads to a class."""
     try:
-        found: Any = sys.modules[_MODULE.__get__(cls)]
+        value: Any = sys.modules[_MODULE.__get__(cls)]
         for name in _QUALNAME.__get__(cls).split("."):
-            found = vars(found)[name]
+            value = vars(value)[name]
     except _PASSED_ON:
         raise
-    except BaseException:  # whatever stands in a module's place
+    except BaseException:  # any object may stand in a module's place
         return False
-    return isinstance(found, type)
+    return isinstance(value, type)
 
 
 def storable(text: str, limit: int) -> str:
-    """Return ``text`` escaped for storage, at most ``limit`` bytes of UTF-8, its middle cut out."""
+    """Escape ``text`` for storage, and cut its middle beyond ``limit`` bytes of UTF-8."""
     data = _head_and_tail(text, limit).encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
     if len(data) <= limit:
         return data.decode()
@@ -123,9 +123,7 @@ def _traceback(exception: BaseException) -> str:
         raise
     except BaseException as error:
         why = type(error).__name__
-    return (
-        f"[without the exceptions that led to it: {why}]\n{_stack(exception, _message(exception))}"
-    )
+    return f"[its causes are left out: {why}]\n{_stack(exception, _message(exception))}"
 
 
 def _stack(exception: BaseException, message: str) -> str:
