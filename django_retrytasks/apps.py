@@ -22,7 +22,7 @@ class RetryTasksConfig(AppConfig):
         letters.connect()
         post_migrate.connect(_ensure_sweep, sender=self)
         keeper.connect()
-        # Where nothing has imported it, nobody has initialised it, and an import takes long.
+        # A site that uses Sentry has imported it by now; for others the import would be slow.
         if "sentry_sdk" in sys.modules:
             from .alerts import sentry
 
@@ -33,7 +33,7 @@ def _ensure_sweep(using: str, **kwargs: Any) -> None:
     from . import database
     from .broker import sweep_schedule
 
-    # A migrate of another app alone, or back to zero, leaves no table for the row.
+    # There is no table if another app alone was migrated, or this one back to zero.
     migrated = kwargs.get("apps", apps).all_models["retrytasks"]
     if migrated and using == database.alias():
         sweep_schedule.ensure_sweep()

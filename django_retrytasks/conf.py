@@ -38,7 +38,7 @@ class Sink:
     def from_entry(cls, entry: str | Mapping[str, Any]) -> Sink:
         """Return the sink of an entry of ALERTS: a dotted path, or a dict.
 
-        The dict has it under ``sink``, a ``name`` where two entries share a path, and the options.
+        The dict holds the path under ``sink``, the options, and a ``name`` if entries share a path.
         """
         if isinstance(entry, str):
             return cls(name=entry, path=entry)
@@ -49,41 +49,41 @@ class Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The values in force. Field names in upper case are the keys of ``RETRYTASKS``."""
+    """The settings in force. Fields in upper case are the keys of ``RETRYTASKS``."""
 
     POLICY: Mapping[str, Any] = field(default_factory=dict)
-    """Options of :class:`~django_retrytasks.RetryPolicy` for every task that names none."""
+    """Options of :class:`~django_retrytasks.RetryPolicy` for tasks without their own."""
     LEASE: Duration = 60
     """Seconds a claim holds a Task without a heartbeat; at least 5."""
     SLICE: Duration = 1
-    """Seconds a worker goes on claiming before it returns to its cluster."""
+    """Seconds for which a worker claims before it returns to its cluster."""
     ON_FAILURE: Sequence[str] = ()
-    """Dotted paths of receivers of ``task_failed``, called as those that are connected to it."""
+    """Dotted paths of receivers of ``task_failed``, in addition to connected ones."""
     ALERTS: Sequence[str | Mapping[str, Any]] = (MAIL_ADMINS,)
-    """Where alerts go: dotted paths of callables ``(alert)``, or dicts of such a path, ``sink``,
-    and options. Each is tried again, alone, when it raises."""
+    """Sinks of alerts: dotted paths of callables ``(alert)``, or dicts with such a path under
+    ``sink``, and options. A sink that raises is retried alone."""
     ALERT_COOLDOWN: Duration = 3600
-    """Seconds between two alerts about a group that goes on failing, but for the 10th, the 100th,
-    the 1,000th failure and so on."""
+    """Seconds between two alerts about a group that keeps failing. Its 10th, 100th, 1,000th failure
+    and so on alert at once."""
     ALERT_LIMIT: int | None = 10
-    """Alerts about failure groups within ALERT_COOLDOWN, the last of which tells of all the others;
-    None: one for each group."""
+    """Most alerts about failure groups within ALERT_COOLDOWN; the last one reports all remaining
+    groups. None: one alert for each group."""
     MAIL_EACH_FAILURE: bool = False
-    """Whether ADMINS are mailed what Django logs of each final failure, beside the alerts."""
+    """Whether ADMINS are mailed Django's log record of each final failure, beside the alerts."""
     ALERT_RULES: Sequence[Mapping[str, Any]] = ()
-    """What to alert about besides final failures; looked at once a minute, by the sweep."""
+    """Rules for alerts besides final failures; the sweep checks them once a minute."""
     SITE_URL: str = ""
-    """Where the site is reached, such as ``https://shop.example``: what alerts link to."""
+    """URL of the site, such as ``https://shop.example``: the base of links in alerts."""
     SENTRY: bool = True
-    """Whether each final failure is sent to Sentry, where ``sentry_sdk`` is initialised."""
+    """Whether final failures are sent to Sentry, if ``sentry_sdk`` is initialised."""
     RETENTION: Mapping[str, Duration | None] = field(default_factory=lambda: DEFAULT_RETENTION)
-    """How long finished Tasks are kept, by final status: seconds or timedelta; None for ever."""
+    """How long finished Tasks are kept, by final status: seconds or timedelta; None: for ever."""
     REDACT: tuple[str, ...] = ()
     """Regular expressions of argument names whose values are never shown."""
 
     @property
     def sinks(self) -> list[Sink]:
-        """Return where alerts go, the log first."""
+        """Return the sinks of alerts, the log first."""
         return [Sink.from_entry(LOG), *map(Sink.from_entry, self.ALERTS)]
 
     @property
@@ -102,7 +102,7 @@ class Settings:
         return seconds(self.SLICE)
 
     def retention(self, status: str) -> float | None:
-        """Return how many seconds finished Tasks of ``status`` are kept; None for ever."""
+        """Return the seconds for which finished Tasks of ``status`` are kept; None: for ever."""
         kept = {**DEFAULT_RETENTION, **self.RETENTION}.get(status)
         return None if kept is None else seconds(kept)
 
@@ -111,10 +111,10 @@ NAMES = tuple(f.name for f in fields(Settings))
 
 
 def raw() -> Mapping[str, Any]:
-    """Return the site's ``RETRYTASKS`` dict as it stands, or an empty one."""
+    """Return the site's ``RETRYTASKS`` dict unchecked; {} if it has none."""
     return getattr(django_settings, "RETRYTASKS", None) or {}
 
 
 def get() -> Settings:
-    """Return the settings in force now. Unknown keys are left to the system check."""
+    """Return the settings in force now. Ignore unknown keys: a system check reports them."""
     return Settings(**{name: value for name, value in raw().items() if name in NAMES})

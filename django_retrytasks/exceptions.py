@@ -1,4 +1,4 @@
-"""What a task function raises to steer its Task, and what it is told when something is wrong."""
+"""The exceptions that a task function raises to steer its Task, and the errors of the package."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = [
 class RetryTasksError(Exception):
     """Base of the programming errors this package reports.
 
-    Not to be caught: each names something to correct in the code or the deployment.
+    Do not catch them: each names something to correct in the code or the deployment.
     """
 
 
 class NotATask(RetryTasksError):
-    """Raised when the dotted path of a Task leads to something that is no task.
+    """Raised when the dotted path of a Task does not lead to a task.
 
-    You hit it when a decorated function was replaced by a plain one while Tasks of it were waiting.
-    Put the decorator back, or discard those Tasks.
+    This happens when a decorated function with waiting Tasks is replaced by a plain one. Put the
+    decorator back, or discard the Tasks.
 
     Attributes:
         name: the dotted path.
-        found: the class name of what is there.
+        found: the class name of the object at that path.
     """
 
     def __init__(self, name: str, found: object) -> None:
@@ -53,8 +53,8 @@ class NotATask(RetryTasksError):
 class NotImportable(RetryTasksError):
     """Raised, from the ImportError or AttributeError, when a Task's function cannot be imported.
 
-    You hit it while a deploy is in progress, or after a function with waiting Tasks was renamed.
-    The attempt is retried; deploy the module, or keep the old name until its Tasks are done.
+    This happens while a deploy is in progress, or after a function with waiting Tasks is renamed.
+    The attempt is retried. Deploy the module, or keep the old name until its Tasks are done.
 
     Attributes:
         name: the dotted path.
@@ -69,14 +69,14 @@ class NotImportable(RetryTasksError):
 
 
 class ResultNotStorable(RetryTasksError):
-    """Raised when a function succeeded but returned what the codec cannot store.
+    """Raised when a function succeeds but returns a value that cannot be stored.
 
-    Never retried, for the work is done; but a generator's body has not run. Return JSON types, date
-    and time types, Decimal or UUID.
+    Never retried, since the work is done; except that a generator's body has not run. Return JSON
+    types, date and time types, Decimal or UUID.
 
     Attributes:
         name: the dotted path of the function.
-        problem: where the value is and of what type.
+        problem: the place and the type of the value.
     """
 
     def __init__(self, name: str, problem: str) -> None:
@@ -89,21 +89,21 @@ class ResultNotStorable(RetryTasksError):
 
 
 class Retry(Exception):
-    """Raise in a task function to have this attempt retried.
+    """Raise in a task function to retry this attempt.
 
-    It passes over `retry_on` and `no_retry_on`, but not over `max_retries` and `retry_for`.
+    It overrides `retry_on` and `no_retry_on`, but not `max_retries` and `retry_for`.
 
     Args:
-        exc: the failure to record; None means the exception being handled, if any.
-        countdown: wait exactly this long, 0 to 366 days, as seconds or a timedelta; None means
-            the policy's own.
-        eta: wait until this datetime instead, aware unless `USE_TZ` is off; one that is past means
-            at once.
-        max_retries: the limit for this decision alone; None means for ever.
+        exc: the failure to record; None: the exception being handled, if any.
+        countdown: the exact wait, 0 to 366 days, as seconds or a timedelta; None: the policy's
+            countdown.
+        eta: the moment to retry at, instead of a countdown: a datetime, aware unless `USE_TZ` is
+            off. If it has passed, retry at once.
+        max_retries: the limit for this decision alone; None: no limit.
 
     Attributes:
-        mistake: what was wrong with the arguments of `self.retry()`, in words; the policy then
-            says how long to wait.
+        mistake: the error in the arguments of `self.retry()`, in words; if there is one, the
+            policy's countdown applies.
 
     Raises:
         TypeError: an argument of a wrong type, or both `countdown` and `eta`.
@@ -134,9 +134,9 @@ class Retry(Exception):
 
     @property
     def cause(self) -> BaseException:
-        """Return what this retry was made from, or the Retry itself when there is nothing."""
-        behind = (self.exc, self.__cause__, self.__context__)
-        return next((exception for exception in behind if exception is not None), self)
+        """Return the failure behind this retry; the Retry itself if there is none."""
+        causes = (self.exc, self.__cause__, self.__context__)
+        return next((exception for exception in causes if exception is not None), self)
 
 
 class Discard(Exception):
@@ -173,8 +173,8 @@ class Snooze(Exception):
 class AttemptTimedOut(BaseException):
     """Raised inside a task function when its `timeout` is over.
 
-    Deliberately no Exception, so that a function's own `except Exception` does not swallow it.
-    Make the function quicker, its own socket timeouts shorter, or its `timeout` longer.
+    It derives from BaseException, so that the function's `except Exception` does not swallow it.
+    Make the function faster, its socket timeouts shorter, or its `timeout` longer.
 
     Attributes:
         timeout: the time allowed, in seconds.
@@ -189,12 +189,12 @@ class AttemptTimedOut(BaseException):
 
 
 class MessageUnavailable(Exception):
-    """Stands for an exception of a task function whose message was not to be had in time.
+    """Replaces an exception of a task function whose message could not be read in time.
 
-    Receivers get it in that exception's place, which would keep each of them waiting as well.
+    Receivers get it instead, since the exception itself would delay each of them.
 
     Attributes:
-        class_path: the dotted path of that exception's class.
+        class_path: the dotted path of the class of the exception.
     """
 
     def __init__(self, class_path: str) -> None:
@@ -208,11 +208,11 @@ class MessageUnavailable(Exception):
 class WorkerLost(Exception):
     """The failure of an attempt whose worker vanished: killed, out of memory, or cut off.
 
-    Recorded by the claim that finds the lease over, never raised in a task function.
+    The next claim records it after the lease has ended. It is never raised in a task function.
 
     Attributes:
         worker: the name of the lost worker.
-        claimed_at: when it claimed the Task, UTC, or None where that is unknown.
+        claimed_at: when that worker claimed the Task, UTC; None if unknown.
     """
 
     def __init__(self, worker: str, claimed_at: datetime | None = None) -> None:

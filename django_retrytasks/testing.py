@@ -1,4 +1,4 @@
-"""Backends for tests and development, swapped in by one setting.
+"""Backends for tests and development, chosen by one setting.
 
 ``TASKS = {"default": {"BACKEND": "django_retrytasks.testing.ImmediateBackend"}}``
 """
@@ -24,16 +24,16 @@ class KeptAlert(NamedTuple):
     """An alert that was not sent."""
 
     sink: str
-    """The name of the sink in ``ALERTS``: its dotted path, unless it has another."""
+    """Name of the sink in ``ALERTS``: its dotted path, unless it has a name of its own."""
     alert: Alert
 
 
 class ImmediateBackend(RetryTasksBackend):
     """Run each Task, its retries and its announcements before ``enqueue`` returns.
 
-    Rows and signals are those of a cluster, delays are skipped, and nothing is left to one. Inside
-    a transaction it runs in that transaction. Alerts are kept in ``alerts``, of this process and
-    thread, and not sent, nor is an event to Sentry, unless ``OPTIONS["SEND_ALERTS"]`` is True.
+    Rows and signals are the same as with a cluster; delays are skipped. Inside a transaction, the
+    Task runs in that transaction. Alerts are kept in ``alerts``, for this process and thread. They
+    and events for Sentry are sent only if ``OPTIONS["SEND_ALERTS"]`` is True.
     """
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -44,10 +44,10 @@ class ImmediateBackend(RetryTasksBackend):
 
     @cached_property
     def policy_options(self) -> dict[str, Any]:
-        """Return the policy options this alias is configured with.
+        """Return the policy options of this alias.
 
         Raises:
-            TypeError: also if ``SEND_ALERTS`` is no bool.
+            TypeError: also if ``SEND_ALERTS`` is not a bool.
         """
         if not isinstance(self.sends_alerts, bool):
             raise TypeError(
@@ -57,14 +57,14 @@ class ImmediateBackend(RetryTasksBackend):
         return super().policy_options
 
     def send_alert(self, sink: str, alert: Alert, send: Callable[[], object]) -> None:
-        """Keep an alert, or send it if that is asked for."""
+        """Keep an alert, or send it if ``SEND_ALERTS`` is True."""
         if self.sends_alerts:
             send()
         else:
             self.alerts.append(KeptAlert(sink, alert))
 
     def clear(self) -> None:
-        """Forget the alerts."""
+        """Delete the kept alerts."""
         self.alerts.clear()
 
     def enqueue_many(
@@ -78,9 +78,9 @@ class ImmediateBackend(RetryTasksBackend):
 
 
 class DummyBackend(RetryTasksBackend):
-    """Keep what is enqueued in ``results``, and neither store nor run it.
+    """Keep enqueued Tasks in ``results``, and neither store nor run them.
 
-    Calls are checked as the real backend checks them. ``results`` is of this process and thread.
+    Calls are checked as by the real backend. ``results`` is for this process and thread.
     """
 
     supports_get_result = False
@@ -101,10 +101,10 @@ class DummyBackend(RetryTasksBackend):
         """Store nothing."""
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:
-        """Return what was enqueued under this id.
+        """Return the result with this id.
 
         Raises:
-            TaskResultDoesNotExist: nothing was.
+            TaskResultDoesNotExist: no Task with this id was enqueued.
         """
         for result in self.results:
             if result.id == result_id:
@@ -112,5 +112,5 @@ class DummyBackend(RetryTasksBackend):
         raise TaskResultDoesNotExist(result_id)
 
     def clear(self) -> None:
-        """Forget what was enqueued."""
+        """Delete the kept results."""
         self.results.clear()
