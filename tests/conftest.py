@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,14 @@ def driver() -> Driver:
 def receiver() -> Iterator[Receiver]:
     with receiving() as server:
         yield server
+
+
+@pytest.fixture
+def noted_in(tmp_path: Path) -> str:
+    """Return an empty directory for a Task to note in."""
+    directory = tmp_path / "notes"
+    directory.mkdir()
+    return str(directory)
 
 
 @pytest.fixture

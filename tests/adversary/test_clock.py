@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -23,6 +22,7 @@ from tests import settings as site
 from tests.support import tasks
 from tests.support.cluster import running_cluster, wait_for
 from tests.support.driver import Driver, wake_ups
+from tests.support.rows import database_now, finished, lateness, outcomes
 from tests.support.servers import default_database
 
 FAILED, SUCCEEDED = Attempt.Outcome.FAILED, Attempt.Outcome.SUCCEEDED
@@ -63,13 +63,6 @@ class Host:
             yield
 
 
-@pytest.fixture
-def notes(tmp_path: Path) -> str:
-    directory = tmp_path / "notes"
-    directory.mkdir()
-    return str(directory)
-
-
 class TestHosts:
     pytestmark = on_other_hosts
 
@@ -90,6 +83,7 @@ class TestHosts:
             assert 0 <= lateness(second) < PROMPTLY
             # Both by the database's clock, as is the end of the first attempt.
             assert second.queued_at - first.finished_at >= timedelta(seconds=1.5)
+            assert row.finished_at is not None
             assert abs(row.finished_at - database_now()) < timedelta(seconds=30)
 
     def test_cluster_whose_clock_is_ahead_does_not_run_a_deferred_task_early(
@@ -115,28 +109,28 @@ class TestHosts:
         assert 0 <= lateness(attempt) < PROMPTLY
 
     def test_no_task_runs_under_two_claims_on_hosts_twenty_minutes_apart(
-        self, tmp_path: Path, notes: str
+        self, tmp_path: Path, noted_in: str
     ) -> None:
         with ExitStack() as stack:
             for apart in (APART, -APART):
                 # To the one ahead, what the other pulls is long due to be delivered again.
                 host = Host(tmp_path, apart).running(RETRYTASKS_LEASE="5", Q_CLUSTER_RETRY="61")
                 stack.enter_context(host)
-            tasks.sleeps_noting.enqueue_many([(notes, 6)] * 2)
-            tasks.sleeps_noting.enqueue_many([(notes, 0.02)] * 100)
+            tasks.sleeps_noting.enqueue_many([(noted_in, 6)] * 2)
+            tasks.sleeps_noting.enqueue_many([(noted_in, 0.02)] * 100)
             wait_for(lambda: not Task.objects.unfinished().exists())
 
-        assert Counter(tasks.noted(notes)) == {"start": 102, "end": 102}
+        assert Counter(tasks.noted(noted_in)) == {"start": 102, "end": 102}
         assert Counter(Attempt.objects.values_list("outcome", "number")) == {(SUCCEEDED, 1): 102}
 
     def test_clock_that_goes_back_ends_no_claim_and_holds_no_new_task_up(
-        self, tmp_path: Path, notes: str
+        self, tmp_path: Path, noted_in: str
     ) -> None:
         host = Host(tmp_path, APART)
         with host.running(RETRYTASKS_LEASE="5"):
-            long = tasks.sleeps_noting.enqueue(notes, 6)
+            long = tasks.sleeps_noting.enqueue(noted_in, 6)
             retried = tasks.fails_at_first.using(countdown=1.5).enqueue()
-            wait_for(lambda: Attempt.objects.exists() and tasks.noted(notes))
+            wait_for(lambda: Attempt.objects.exists() and tasks.noted(noted_in))
 
             host.set(timedelta(0))
 
@@ -146,7 +140,7 @@ class TestHosts:
             wait_for(lambda: not Task.objects.filter(run_after__gt=DatabaseNow()).exists())
             tasks.succeeds.enqueue()
             assert outcomes(finished(retried)) == [FAILED, SUCCEEDED]
-        assert tasks.noted(notes) == ["start", "end"]
+        assert tasks.noted(noted_in) == ["start", "end"]
 
 
 @pytest.fixture
@@ -263,22 +257,3 @@ class TestSessionTimeZone:
         assert driver.claim().tasks == ()
         driver.make_due(task)
         assert [one.lapsed for one in driver.claim().tasks] == [True]
-
-
-def finished(result: Any) -> Task:
-    """Return the Task of a result as soon as it is finished."""
-    done = Task.objects.filter(pk=result.id, finished_at__isnull=False)
-    return wait_for(done.first)
-
-
-def outcomes(task: Task) -> list[str]:
-    return list(task.attempts.values_list("outcome", flat=True))
-
-
-def lateness(attempt: Attempt) -> float:
-    """Return how many seconds after the moment it was due it started."""
-    return (attempt.started_at - attempt.queued_at).total_seconds()
-
-
-def database_now() -> Any:
-    return Task.objects.values_list(DatabaseNow(), flat=True)[0]

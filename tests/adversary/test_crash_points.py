@@ -27,14 +27,8 @@ from tests.support.cluster import wait_for
 from tests.support.crashes import KILLED as CRASHED
 from tests.support.crashes import crash_at
 from tests.support.driver import KEY, Driver, Outcome
-from tests.support.machine import (
-    delete_everything,
-    end_leases,
-    final_failures,
-    finishing,
-    move_time,
-    violations,
-)
+from tests.support.happenings import delete_everything, end_leases, finishing, move_time
+from tests.support.invariants import final_failures, violations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,7 +69,7 @@ def alert(alert: Alert) -> None:
     tasks.note(str(told["in"]), alert.kind)
 
 
-# ---- the stories: what is there before, what is done, how it has to end
+# The stories: what is there before, what is done, how it has to end.
 
 
 def nothing_yet() -> Act:

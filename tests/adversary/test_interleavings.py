@@ -24,7 +24,8 @@ from django_retrytasks.lifecycle import Claim, Ending
 from django_retrytasks.models import Attempt, Status, Task
 from tests.support import tasks
 from tests.support.driver import Driver, Outcome
-from tests.support.machine import delete_everything, end_leases, move_time, violations
+from tests.support.happenings import delete_everything, end_leases, move_time
+from tests.support.invariants import violations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

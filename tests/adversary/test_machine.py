@@ -11,7 +11,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from django_retrytasks import lifecycle
 from tests.support import tasks
 from tests.support.driver import Driver
-from tests.support.machine import Machine, move_time, violations
+from tests.support.happenings import move_time
+from tests.support.invariants import violations
+from tests.support.machine import Machine
 
 EXAMPLES = int(os.environ.get("RETRYTASKS_MACHINE_EXAMPLES", "20"))
 

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -159,25 +158,6 @@ def supervised(transactional_db: None, log: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def tell(capfd: pytest.CaptureFixture[str], pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Return a function that shows a measurement, though the test passes."""
-    reporter: Any = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-
-    def write(line: str) -> None:
-        with capfd.disabled():
-            reporter.write_line(line)
-
-    return write
-
-
-@pytest.fixture
-def noted_in(tmp_path: Path) -> str:
-    directory = tmp_path / "notes"
-    directory.mkdir()
-    return str(directory)
-
-
 @pytest.mark.cluster
 @pytest.mark.skipif(
     connection.vendor != "sqlite", reason="takes a minute and is the same everywhere: run on SQLite"
@@ -193,7 +173,7 @@ class TestCluster:
 
         assert supervised.process.wait(20) == 0
         assert supervised.left() == []
-        assert outcomes(result.id) == ["SUCCEEDED"]
+        assert outcomes_at_last(result.id) == ["SUCCEEDED"]
         assert tasks.noted(noted_in) == ["start", "end"]
 
     def test_all_of_it_frozen_is_replaced_and_its_processes_ended(
@@ -244,7 +224,7 @@ class TestCluster:
         wait_for(lambda: tasks.noted(noted_in) == ["start"] * 2)
         waiting = tasks.succeeds.enqueue()
 
-        wait_for(lambda: outcomes(waiting.id), MAX_STALL + 10)
+        wait_for(lambda: outcomes_at_last(waiting.id), MAX_STALL + 10)
 
         assert supervised.main == main
         assert set(Attempt.objects.values_list("outcome", flat=True)) == {"SUCCEEDED"}
@@ -255,7 +235,7 @@ class TestCluster:
             result = tasks.succeeds.enqueue()
             OrmQ.objects.all().delete()
 
-        wait_for(lambda: outcomes(result.id), MAX_STALL)
+        wait_for(lambda: outcomes_at_last(result.id), MAX_STALL)
 
         assert supervised.main == main
 
@@ -269,7 +249,7 @@ class TestClusterOfAnotherQueue:
             main = cluster.main
             result = tasks.tells_cluster.using(queue_name="slow").enqueue()
 
-            wait_for(lambda: outcomes(result.id) == ["SUCCEEDED"])
+            wait_for(lambda: outcomes_at_last(result.id) == ["SUCCEEDED"])
 
             wait_for(lambda: health.check().lag > MAX_STALL + 1)
             assert cluster.main == main
@@ -297,13 +277,13 @@ def probe(supervised: Cluster) -> float:
     began = time.monotonic()
     result = tasks.succeeds.enqueue()
     try:
-        wait_for(lambda: outcomes(result.id) == ["SUCCEEDED"], 60)
+        wait_for(lambda: outcomes_at_last(result.id) == ["SUCCEEDED"], 60)
     except AssertionError:
         raise AssertionError(supervised.log.read_text()) from None
     return time.monotonic() - began
 
 
-def outcomes(pk: str) -> list[str]:
+def outcomes_at_last(pk: str) -> list[str]:
     """Return how the Task's attempts ended, once it is finished."""
     task = Task.objects.get(pk=pk)
     return list(task.attempts.values_list("outcome", flat=True)) if task.is_finished else []
