@@ -49,13 +49,13 @@ def test_a_site_fills_them(
     path.write_text(f'{{% extends "admin/retrytasks/{template}" %}}{"".join(filled)}')
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
 
-    page = admin_client.get(page_of(template, driver)).content.decode()
+    page = admin_client.get(page_filled_for(template, driver)).content.decode()
 
     assert [block for block in blocks if f"<i>{block} is ours</i>" not in page] == []
     assert "rt-" in page
 
 
-def page_of(template: str, driver: Driver) -> str:
+def page_filled_for(template: str, driver: Driver) -> str:
     """Return the address of a page of which all is shown."""
     result = tasks.fails_once_for_all.enqueue()
     driver.drain()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
 from django.db.models import CASCADE, Field, ForeignKey
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
@@ -17,6 +16,7 @@ from django_retrytasks.admin import TaskAdmin
 from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Task
 from django_retrytasks.operators import operations
+from tests.admin.pages import user_who_may
 from tests.support.driver import Driver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.test_lookups")]
@@ -122,15 +122,6 @@ def failed(driver: Driver) -> Task:
     pauses.pause(queue_name="slow", by="ada", reason="hunter2")
     operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
     return driver.row(result)
-
-
-def user_who_may(*codenames: str) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    ours = Permission.objects.filter(content_type__app_label="retrytasks")
-    user.user_permissions.set(ours.filter(codename__in=codenames))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 class TestALookupThatNoFilterOffers:

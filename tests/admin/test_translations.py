@@ -1,26 +1,18 @@
-"""The languages of the admin: the catalogs against the sources, and the pages as they are read."""
+"""The languages in which pages, stored texts and alerts are read."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
-from babel.messages.catalog import Catalog
-from babel.messages.extract import DEFAULT_KEYWORDS, extract
-from babel.messages.mofile import read_mo, write_mo
-from babel.messages.pofile import read_po
 from django.test import Client
 from django.utils.translation import get_language_info, override
-from django.utils.translation.template import templatize
 
-import django_retrytasks
 from django_retrytasks import Retry, RetryPolicy
 from django_retrytasks.alerts import Alert, sinks
 from django_retrytasks.alerts.notices import NoticeKind
@@ -30,133 +22,11 @@ from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Tas
 from django_retrytasks.operators import operations
 from django_retrytasks.policy import Failure, FailureKind
 from django_retrytasks.values.texts import told
+from tests.admin.catalogs import COMPLETE, PLACEHOLDER, catalog, entries
 from tests.support import tasks
 from tests.support.driver import Driver
 
-PACKAGE = Path(django_retrytasks.__file__).parent
-COMPLETE = ("de", "zh_Hans")
-PARTIAL = ("ar",)
 ADMIN = "/admin/retrytasks/"
-KEYWORDS = {
-    **DEFAULT_KEYWORDS,
-    "gettext_lazy": None,
-    "gettext_noop": None,
-    "ngettext_lazy": (1, 2),
-    "pgettext_lazy": ((1, "c"), 2),
-    "npgettext_lazy": ((1, "c"), 2, 3),
-}
-PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|%[a-z]")
-
-Key = tuple[str | None, str]
-"""A text's context and its English, in the singular."""
-
-
-def catalog(language: str, kind: str = "po") -> Catalog:
-    path = PACKAGE / "locale" / language / "LC_MESSAGES" / f"django.{kind}"
-    with path.open("rb") as file:
-        read: Catalog = read_po(file, locale=language) if kind == "po" else read_mo(file)
-    return read
-
-
-def entries(of: Catalog) -> dict[Key, tuple[list[str], list[str]]]:
-    """Return the English and the translations of each entry, its plural forms among them."""
-    return {
-        (message.context, _listed(message.id)[0]): (_listed(message.id), _listed(message.string))
-        for message in of
-        if message.id
-    }
-
-
-def _listed(text: Any) -> list[str]:
-    return [text] if isinstance(text, str) else list(text)
-
-
-def in_sources() -> set[Key]:
-    """Return the texts that are marked in the package's modules and templates."""
-    found: set[Key] = set()
-    for path in sorted(PACKAGE.rglob("*")):
-        if path.suffix == ".py":
-            found |= set(_marked(path.read_bytes()))
-        elif "templates" in path.parts and path.is_file():
-            # On one line it has no indentation that a tokenizer could refuse.
-            line = " ".join(templatize(path.read_text()).split("\n")).strip()
-            found |= set(_marked(line.encode()))
-    return found
-
-
-def _marked(source: bytes) -> Iterator[Key]:
-    for _line, text, _comments, context in extract("python", BytesIO(source), keywords=KEYWORDS):
-        yield context, _listed(text)[0]
-
-
-class TestCatalogs:
-    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
-    def test_have_the_texts_of_the_sources_and_no_others(self, language: str) -> None:
-        marked, known = in_sources(), set(entries(catalog(language)))
-
-        assert len(marked) > 400
-        assert (sorted(map(str, marked - known)), sorted(map(str, known - marked))) == ([], [])
-
-    @pytest.mark.parametrize("language", COMPLETE)
-    def test_of_german_and_chinese_leave_nothing_out(self, language: str) -> None:
-        pairs = entries(catalog(language))
-
-        assert [english for english, words in pairs.values() if not all(words)] == []
-
-    def test_of_arabic_have_what_the_list_says(self) -> None:
-        pairs = entries(catalog("ar"))
-        needed: list[Key] = [
-            (None, str(label)) for label in [*Status.labels, *Operation.VerbName.labels]
-        ]
-
-        assert [key for key in needed if not all(pairs[key][1])] == []
-
-    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
-    def test_have_nothing_fuzzy_and_nothing_obsolete(self, language: str) -> None:
-        read = catalog(language)
-
-        assert [message.id for message in read if message.fuzzy] == []
-        assert list(read.obsolete) == []
-
-    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
-    def test_have_the_plural_forms_of_their_language(self, language: str) -> None:
-        read = catalog(language)
-        forms = {"de": 2, "zh_Hans": 1, "ar": 6}[language]
-
-        plural = [message for message in read if not isinstance(message.id, str)]
-
-        assert plural
-        assert read.num_plurals == forms
-        assert {len(_listed(message.string)) for message in plural} == {forms}
-
-    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
-    def test_keep_the_placeholders(self, language: str) -> None:
-        wrong = [
-            words
-            for english, translated in entries(catalog(language)).values()
-            for words in translated
-            if words and sorted(PLACEHOLDER.findall(words)) not in _placeholders(english)
-        ]
-
-        assert wrong == []
-
-    @pytest.mark.parametrize("language", [*COMPLETE, *PARTIAL])
-    def test_are_compiled(self, language: str) -> None:
-        written, compiled = catalog(language), BytesIO()
-        for message in list(written):
-            if not all(_listed(message.string)):
-                written.delete(message.id, message.context)
-        write_mo(compiled, written)
-        compiled.seek(0)
-
-        assert entries(catalog(language, "mo")) == entries(read_mo(compiled))
-
-
-def _placeholders(english: Iterable[str]) -> list[list[str]]:
-    return [sorted(PLACEHOLDER.findall(text)) for text in english]
-
-
-# ---- the pages
 
 
 class Words(HTMLParser):
@@ -371,9 +241,6 @@ class TestPages:
         arabic = read(ask(admin_client, f"{ADMIN}task/{result.id}/change/", "ar"))
 
         assert re.search("\u2066[-\\d :]+\u2069", arabic)
-
-
-# ---- what is stored
 
 
 def decisions() -> Iterator[str]:

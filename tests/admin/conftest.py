@@ -1,0 +1,33 @@
+"""Fixtures for pages of all sites."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from django_retrytasks.lifecycle import pauses
+from django_retrytasks.models import Task
+from django_retrytasks.operators import operations
+from tests.admin.pages import logged_in
+from tests.support import tasks
+from tests.support.driver import Driver
+
+
+@pytest.fixture
+def failed(driver: Driver) -> Task:
+    """A failed Task, and one row at least of all else that has pages."""
+    result = tasks.fails_once_for_all.enqueue()
+    driver.drain()
+    tasks.echoes.enqueue(1)
+    pauses.pause(queue_name="slow", by="ada")
+    operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
+    return driver.row(result)
+
+
+@pytest.fixture
+def operator() -> Client:
+    """Who may do all, on sites that are for who is in the group "ops", the staff or not."""
+    user = User.objects.create_user("olga", is_superuser=True)
+    user.groups.add(Group.objects.create(name="ops"))
+    return logged_in(user)
