@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_docs import README, blocks, cluster_of, django_admin, has_ended, manage
+from tests.docs.book import README, blocks
+from tests.docs.project import cluster_of, django_admin, has_ended, manage
 from tests.support.cluster import wait_for
 from tests.support.servers import run_once
 

@@ -8,7 +8,8 @@ import pytest
 from django_q.tasks import async_task, result
 
 from tests.checks.test_checks import bare_site
-from tests.docs.test_docs import DOCS, Block, blocks, django_admin, manage
+from tests.docs.book import DOCS, Block, blocks
+from tests.docs.project import django_admin, manage
 
 APPS = ["django.contrib.contenttypes", "django_q", "django_retrytasks"]
 FROM_DJANGO_Q2 = DOCS / "how-to" / "from-django-q2.md"
