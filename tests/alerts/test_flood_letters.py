@@ -13,17 +13,11 @@ from django_retrytasks.alerts import Alert
 from django_retrytasks.alerts.notices import Notice, NoticeKind
 from django_retrytasks.models import FailureGroup, Task
 from tests.support.driver import Driver
-from tests.support.floods import (
-    HERE,
-    REASON,
-    SINKS,
-    SITE,
-    breaks_at,
-    flood_of,
-    sweep,
-)
-from tests.support.floods import nothing_heard as nothing_heard
+from tests.support.floods import HERE, REASON, SINKS, SITE, breaks_at, flood_of
+from tests.support.floods import many_may_fail as many_may_fail
 from tests.support.http_receiver import receiving
+from tests.support.shop import HEAR, sweep
+from tests.support.shop import shop_is_down as shop_is_down
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +26,7 @@ class TestLetter:
     def test_says_how_many_since_when_and_names_the_largest(
         self, driver: Driver, settings: Any, mailoutbox: list[Any]
     ) -> None:
-        settings.RETRYTASKS["ALERTS"] = [f"{HERE}.hear", f"{SINKS}.mail_admins"]
+        settings.RETRYTASKS["ALERTS"] = [HEAR, f"{SINKS}.mail_admins"]
         settings.TIME_ZONE = "UTC"
         alert = flood_of(driver)
 
@@ -74,7 +68,7 @@ class TestLetter:
     def test_goes_to_a_chat(self, driver: Driver, settings: Any) -> None:
         with receiving() as receiver:
             chat = {"sink": f"{SINKS}.webhook", "url": receiver.url(), "form": "text"}
-            settings.RETRYTASKS["ALERTS"] = [f"{HERE}.hear", chat]
+            settings.RETRYTASKS["ALERTS"] = [HEAR, chat]
             alert = flood_of(driver)
 
         text = receiver.posted[-1].content["text"]

@@ -25,20 +25,19 @@ from tests.support.floods import (
     fail,
     failing,
     groups_told_of,
-    heard,
     kinds,
     recover,
-    sweep,
-    time_goes_by,
 )
-from tests.support.floods import nothing_heard as nothing_heard
+from tests.support.floods import many_may_fail as many_may_fail
+from tests.support.shop import HEAR, heard, sweep, time_goes_by
+from tests.support.shop import shop_is_down as shop_is_down
 
 pytestmark = pytest.mark.django_db
 
 
 class TestLimit:
     def test_three_hundred_causes_are_ten_letters(self, driver: Driver, settings: Any) -> None:
-        settings.RETRYTASKS = {"ALERTS": [f"{HERE}.hear"]}
+        settings.RETRYTASKS = {"ALERTS": [HEAR]}
 
         for start in range(0, 300, 100):
             fail(driver, *range(start, start + 100))

@@ -13,14 +13,14 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from django_retrytasks import RetryPolicy
-from django_retrytasks.alerts import Alert
 from django_retrytasks.alerts.sentry import capture_attempt, capture_failure, connect
 from django_retrytasks.signals import attempt_failed
 from django_retrytasks.testing import ImmediateBackend
 from django_retrytasks.values.contract import task_backends
 from tests.support import tasks
 from tests.support.driver import Driver
-from tests.support.http_receiver import Receiver, receiving
+from tests.support.http_receiver import Receiver
+from tests.support.shop import HEAR, heard
 
 pytestmark = [
     pytest.mark.django_db,
@@ -28,20 +28,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
 ]
 
-HERE = "tests.alerts.test_kept_alerts"
 SINKS = "django_retrytasks.alerts"
 PATH = "django_retrytasks.testing.ImmediateBackend"
-heard: list[Alert] = []
-
-
-def hear(alert: Alert) -> None:
-    heard.append(alert)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +42,7 @@ def _immediate(settings: Any, receiver: Receiver) -> None:
             {"sink": f"{SINKS}.webhook", "url": receiver.url()},
             {"sink": f"{SINKS}.webhook", "name": "chat", "url": receiver.url(), "form": "text"},
             {"sink": f"{SINKS}.apprise", "urls": [receiver.url("/").replace("http", "json", 1)]},
-            f"{HERE}.hear",
+            HEAR,
         ]
     }
     heard.clear()
@@ -83,7 +71,7 @@ class TestSinks:
             (f"{SINKS}.mail", subject),
             (f"{SINKS}.mail_admins", subject),
             (f"{SINKS}.webhook", subject),
-            (f"{HERE}.hear", subject),
+            (HEAR, subject),
         ]
         assert (receiver.posted, mailoutbox, heard) == ([], [], [])
 

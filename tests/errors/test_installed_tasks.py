@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from django_retrytasks import retry_task
-from django_retrytasks.alerts import Alert
 from django_retrytasks.errors.fingerprints import fingerprint, origin_of
 from django_retrytasks.errors.reports import known_class_path, report
 from django_retrytasks.models import FailureGroup
 from tests.support.driver import Driver
+from tests.support.shop import heard
+from tests.support.shop import shop_is_down as shop_is_down
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +47,6 @@ def find(word):
     raise LookupError(f"{word} is in no depot")
 """
 WORDS = [first + second for first in "abcdefghijklmnopqrst" for second in "abcdefghij"]
-heard: list[Alert] = []
 
 
 class DeliveryError(Exception):
@@ -57,16 +57,6 @@ class DeliveryError(Exception):
 @retry_task(max_retries=0)
 def raises_one_made_up(name: str) -> None:
     raise type(name, (DeliveryError,), {})("refused")
-
-
-def hear(alert: Alert) -> None:
-    heard.append(alert)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_heard(settings: Any) -> None:
-    settings.RETRYTASKS = {"ALERTS": [f"{HERE}.hear"]}
-    heard.clear()
 
 
 @pytest.fixture

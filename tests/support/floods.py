@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
 
-from django_retrytasks import retry_task, worker
+from django_retrytasks import retry_task
 from django_retrytasks.alerts import Alert
 from django_retrytasks.alerts.notices import NoticeKind
-from django_retrytasks.models import FailureGroup, Task
+from django_retrytasks.models import FailureGroup
+from tests.support import shop
 from tests.support.driver import Driver
+from tests.support.shop import heard, mood, sweep
+from tests.support.shop import shop_is_down as shop_is_down
 
 HERE = "tests.support.floods"
 SINKS = "django_retrytasks.alerts"
 SITE = "https://shop.example"
 REASON = "More failure groups than ALERT_LIMIT lets alert one by one"
-TIMES = (
-    "first_seen_at",
-    "last_seen_at",
-    "last_failed_at",
-    "streak_started_at",
-    "alerted_at",
-    "muted_until",
-)
-heard: list[Alert] = []
-mood = {"fails": True}
 
 
 @retry_task(max_retries=0)
@@ -39,15 +30,9 @@ def breaks_at(place: int) -> None:
         exec(compile(source, "/shop/places.py", "exec"), {"__name__": "shop.places"})
 
 
-def hear(alert: Alert) -> None:
-    heard.append(alert)
-
-
 @pytest.fixture(autouse=True)
-def nothing_heard(settings: Any) -> None:
-    settings.RETRYTASKS = {"ALERTS": [f"{HERE}.hear"], "ALERT_LIMIT": 4, "SITE_URL": SITE}
-    heard.clear()
-    mood["fails"] = True
+def many_may_fail(shop_is_down: None, settings: Any) -> None:
+    settings.RETRYTASKS |= {"ALERT_LIMIT": 4, "SITE_URL": SITE}
 
 
 def fail(driver: Driver, *places: int) -> None:
@@ -56,24 +41,9 @@ def fail(driver: Driver, *places: int) -> None:
     driver.drain()
 
 
-def sweep(driver: Driver) -> None:
-    worker.sweep()
-    driver.drain()
-
-
-def time_goes_by(span: timedelta) -> None:
-    """Let time go by for failure groups and finished Tasks: what is stored moves back."""
-    FailureGroup.objects.update(**{name: F(name) - span for name in TIMES})
-    Task.objects.filter(finished_at__isnull=False).update(finished_at=F("finished_at") - span)
-
-
 def recover(driver: Driver) -> None:
     """Have a Task succeed after six quiet minutes, and the sweep find it."""
-    time_goes_by(timedelta(minutes=6))
-    mood["fails"] = False
-    fail(driver, 0)
-    sweep(driver)
-    mood["fails"] = True
+    shop.recover(driver, breaks_at, 0)
 
 
 def kinds() -> dict[str, int]:

@@ -33,6 +33,12 @@ def lateness(attempt: Attempt) -> float:
     return (attempt.started_at - attempt.queued_at).total_seconds()
 
 
+def values(task: Task) -> dict[str, Any]:
+    """Return all that is stored of a Task."""
+    rows = Task.objects.filter(pk=task.pk).values()
+    return dict(rows.get())
+
+
 def database_now() -> datetime:
     """Return the database's time; the host's where there are no rows to ask."""
     now: datetime | None = Task.objects.values_list(DatabaseNow(), flat=True).first()
