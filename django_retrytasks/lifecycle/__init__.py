@@ -1,6 +1,6 @@
-"""The verbs: every change of a Task's state, each one transaction, each taking many Tasks.
+"""The verbs: every change of a Task's state, each for many Tasks in one transaction.
 
-Their states and edges are drawn in docs/explanation/lifecycle.md. Times are the database's.
+docs/explanation/lifecycle.md shows the states and transitions. Times are the database's.
 """
 
 from .claiming import (

@@ -1,4 +1,4 @@
-"""Claim due Tasks; extend a claim, or give it back."""
+"""Claim due Tasks, extend a claim, or give Tasks back."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from .operating import WAITING
 from .rows import adopt, by_pk
 from .waking import wake_for
 
-# The lease of a Task that is run in the calling process.
+# The lease of a Task that runs inline, in the calling process.
 INLINE_LEASE = timedelta(days=1)
 STARTS = ("started_at", "last_attempted_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Tasks taken to run by one worker, and the token that proves it."""
+    """Tasks held by one worker, and the token that proves it."""
 
     tasks: Sequence[Task] = ()
     token: uuid.UUID | None = None
     at: datetime | None = None
     ends_at: float = math.inf
-    """When its lease ends at the earliest, in seconds of this process's monotonic clock."""
+    """Earliest end of its lease, in seconds of this process's monotonic clock."""
     left: Due = field(default_factory=dict)
-    """The lanes that may hold more due Tasks, the best first."""
+    """Lanes that may hold more due Tasks, the best first."""
 
 
 class ClaimInDoubt(OperationalError):
-    """The connection was lost while a claim was committed: it may hold or not."""
+    """The connection was lost during the COMMIT of a claim, which may hold or not."""
 
     def __init__(self, claim: Claim) -> None:
         super().__init__("the connection was lost while a claim was committed")
@@ -56,26 +56,28 @@ class ClaimInDoubt(OperationalError):
 
 
 def claim(among: Due, *, limit: int, worker: str, paused: Paused = NOTHING_PAUSED) -> Claim:
-    """Take due Tasks of these lanes: the highest priority first, then the oldest run_after.
+    """Claim due Tasks of lanes: the highest priority first, then the oldest run_after.
 
-    A lane whose oldest has been due for longest may fill the claim before the next one's turn.
+    The lane with the oldest due Task may fill the whole claim. A suspect Task is claimed alone. A
+    lapsed claim is due too: its Task is returned with status RUNNING, and the new holder settles it
+    as lost.
 
     Args:
-        among: lanes with due Tasks, as `lanes.survey` tells them.
-        limit: how many Tasks at most.
-        worker: who takes them.
-        paused: what is parked, not taken, where it is found.
+        among: lanes with due Tasks, as `lanes.survey` returns them.
+        limit: at most so many Tasks.
+        worker: the name of the claiming worker.
+        paused: queues and functions whose Tasks are parked instead.
 
-    Lapsed claims are due as well: such a Task comes back with status RUNNING, to be settled as
-    lost by its new holder. A suspect Task is taken alone.
+    Raises:
+        ClaimInDoubt: the connection was lost during the COMMIT.
     """
     return _claim(lambda: due.pick(among, limit, paused), worker, _lease())
 
 
 def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
-    """Take one of these Tasks whatever its run_after, to run it in the calling process.
+    """Claim one of these waiting Tasks, due or not, to run it in the calling process.
 
-    No heartbeat extends its lease, so that is a long one.
+    Its lease is long, since no heartbeat extends it.
     """
     rows = due.lockable().filter(pk__in=list(ids), status__in=WAITING)
     first = rows.order_by("-priority", "run_after")[:1]
@@ -107,12 +109,12 @@ def _take(picked: Picked, worker: str, lease: timedelta) -> Claim:
 
 
 def still_held(claim: Claim) -> Claim:
-    """Return a claim that was in doubt, as of now; an empty one if it does not hold."""
+    """Return a claim in doubt with the time of now; an empty claim if it does not hold."""
     rows = by_pk(claim.tasks).held(claim.token)
-    found = dict(rows.values_list("pk", DatabaseNow()))
-    if len(found) < len(claim.tasks):
+    times = dict(rows.values_list("pk", DatabaseNow()))
+    if len(times) < len(claim.tasks):
         return Claim()
-    return replace(claim, at=min(found.values()))
+    return replace(claim, at=min(times.values()))
 
 
 def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: str) -> None:
@@ -129,7 +131,7 @@ def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: 
     for task in tasks:
         task.unclaimed = {name: getattr(task, name) for name in STARTS}
     if len(tasks) == 1:
-        # Claimed alone: it starts now. In a batch the heartbeat writes who is known to run.
+        # Claimed alone, it starts now. In a batch, the heartbeat writes the start.
         values |= {"last_attempted_at": at, "started_at": tasks[0].started_at or at}
     by_pk(tasks).update(**values)
     wakeups.delete(task.wakeup_id for task in tasks)
@@ -137,7 +139,7 @@ def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: 
 
 
 def _take_over(tasks: Sequence[Task], held: Mapping[str, Any]) -> None:
-    """Renew a lapsed claim under a new token, keeping what it says of the lost attempt."""
+    """Renew lapsed claims under a new token; the rows still describe the lost attempts."""
     if tasks:
         by_pk(tasks).update(**held)
         for task in tasks:
@@ -150,9 +152,9 @@ def _lease() -> timedelta:
 
 
 def heartbeat(task: Task, *, started_at: datetime) -> bool:
-    """Extend the lease of a Task that is being run and note its start.
+    """Extend the lease of a running Task and record its start; return whether its claim held.
 
-    Returns whether its claim still held; a claim once lost is never extended.
+    A claim that was lost is never extended.
     """
     values = {
         "run_after": DatabaseNow.after(_lease()),
@@ -165,26 +167,26 @@ def heartbeat(task: Task, *, started_at: datetime) -> bool:
 def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:
     """Give claimed Tasks back unstarted: due at once, no attempt charged.
 
-    With ``suspect`` (a worker died holding them) each is from now on claimed alone.
+    With ``suspect`` (a worker died holding them), each is claimed alone from now on.
     """
     with writing():
         for task in tasks:
             if suspect or not task.lapsed:
                 _give_back(task, run_after=DatabaseNow(), suspect=task.suspect or suspect)
-            else:  # its lost attempt has yet to be settled, so it stays lapsed
+            else:  # it stays lapsed, until its lost attempt is settled
                 by_pk([task]).held(task.claim_token).update(run_after=DatabaseNow())
         wake_for([(task, wakeups.now()) for task in tasks])
     log_all(logging.INFO, "given back", tasks)
 
 
 def postpone(task: Task, countdown: float) -> None:
-    """Give a claimed Task back for a worker that has its code, due in ``countdown`` seconds."""
+    """Give a claimed Task back, for another worker that has its code, due in ``countdown`` s."""
     wait, count = timedelta(seconds=countdown), task.given_back_count + 1
     with writing():
         _give_back(task, run_after=DatabaseNow.after(wait), given_back_count=count)
         moment = moments.after(timezone.now(), wait)
         wake_for([(task, wakeups.Wake(moment, moment))])
-    log_transition(logging.WARNING, "given back: this worker has not its code", task)
+    log_transition(logging.WARNING, "given back: this worker lacks its code", task)
 
 
 def _give_back(task: Task, **changes: Any) -> None:

@@ -1,4 +1,4 @@
-"""How an attempt ended: decided, and then written."""
+"""The ending of an attempt: first decided, then written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from .groups import Failed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How one attempt ended and what follows it: decided, not yet written.
+    """How one attempt ended, and the decision that follows; not written yet.
 
-    ``definition`` is the function's task, for whoever tells of the ending; None where this worker
-    lacks it.
+    ``definition`` is the function's task, for the signals; None where this worker lacks the code.
     """
 
     task: Task
@@ -35,7 +34,7 @@ class Ending:
 
     @property
     def status(self) -> Status:
-        """Return the status the Task has once this is written."""
+        """Return the status of the Task after this ending."""
         match self.outcome:
             case Attempt.Outcome.SUCCEEDED:
                 return Status.SUCCEEDED
@@ -48,7 +47,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """An ending that was written: the Task's new values, its Attempt row, and its failure."""
+    """A written ending: the Task's new values, its Attempt row, and its failure."""
 
     ending: Ending
     values: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Failures of one cause: counted in the settle, and what an operator says of them."""
+"""Count failures of one cause in their group; mute, resolve, reopen and prune groups."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Failed:
 
     @cached_property
     def fingerprint(self) -> uuid.UUID:
-        """Return the group it belongs to."""
+        """Return the fingerprint of its group."""
         path = self.error.known_class_path or self.error.class_path
         return fingerprint(self.task.name, path, self.error.origin, self.error.message)
 
@@ -44,15 +44,15 @@ class Failed:
 def count(failures: Iterable[Failed]) -> None:
     """Count failures in their groups, one statement for each group, in the caller's transaction.
 
-    To be its last step: the row of a group is then locked for the commit alone.
+    Call it last in the transaction: the group rows stay locked until the commit.
     """
     by_group: dict[uuid.UUID, list[Failed]] = defaultdict(list)
     for failed in failures:
         by_group[failed.fingerprint].append(failed)
-    for pk in sorted(by_group):  # in one order, so that two who count do not wait for each other
-        same = by_group[pk]
-        finals = [failed.task.pk for failed in same if failed.is_final]
-        first, error = same[0], same[0].error
+    for pk in sorted(by_group):  # always in this order, so that two transactions do not deadlock
+        group_failures = by_group[pk]
+        finals = [failed.task.pk for failed in group_failures if failed.is_final]
+        first, error = group_failures[0], group_failures[0].error
         group = FailureGroup(
             fingerprint=pk,
             name=first.task.name,
@@ -60,7 +60,12 @@ def count(failures: Iterable[Failed]) -> None:
             origin=error.origin,
             message=error.message,
         )
-        _add(group, finals=len(finals), attempts=len(same), sample=finals[-1] if finals else None)
+        _add(
+            group,
+            finals=len(finals),
+            attempts=len(group_failures),
+            sample=finals[-1] if finals else None,
+        )
 
 
 def count_breach(group: FailureGroup) -> None:
@@ -79,9 +84,9 @@ def _add(group: FailureGroup, *, finals: int, attempts: int, sample: uuid.UUID |
 
 
 def ensure_stored(group: FailureGroup) -> None:
-    """Store a group, unless it is there: then its row is locked.
+    """Store a group, or lock its row if it exists.
 
-    To ignore the conflict would leave a shared lock on MariaDB, and two who hold it a deadlock.
+    Ignoring the conflict would leave a shared lock on MariaDB, and two of these make a deadlock.
     """
     has_target = connections[database.alias()].features.supports_update_conflicts_with_target
     key = ["fingerprint"] if has_target else None
@@ -99,7 +104,7 @@ def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[st
     if not finals:
         return changes
     is_resolved, is_first = {"status": GroupStatus.RESOLVED}, {"streak_count": 0}
-    # MariaDB and MySQL see what stands to the left as changed already, so the order matters.
+    # MariaDB and MySQL assign from left to right and see earlier changes, so the order matters.
     return changes | {
         "regressed_at": Case(When(**is_resolved, then=now), default=F("regressed_at")),
         "status": Case(When(**is_resolved, then=Value(GroupStatus.OPEN)), default=F("status")),
@@ -112,48 +117,49 @@ def _changes(*, finals: int, attempts: int, sample: uuid.UUID | None) -> dict[st
 
 
 def mute(fingerprints: Iterable[uuid.UUID], until: datetime | None = None) -> int:
-    """Have groups fail unheard until a moment, or until reopened; return how many.
+    """Stop the alerts of groups until a moment, or until reopened; return how many.
 
-    Their failures are counted all the same, and what failed meanwhile is told of afterwards.
+    Their failures are still counted, and reported after the mute.
     """
     return _set(fingerprints, status=GroupStatus.MUTED, muted_until=until)
 
 
 def resolve(fingerprints: Iterable[uuid.UUID]) -> int:
-    """Take groups for mended; return how many. A failure opens each again, as a regression."""
+    """Mark groups as fixed; return how many. The next failure reopens one, as a regression."""
     resolved = {"status": GroupStatus.RESOLVED, "muted_until": None, "resolved_at": DatabaseNow()}
     return _set(fingerprints, **resolved, **NO_STREAK, alerted_at=None)
 
 
 def reopen(fingerprints: Iterable[uuid.UUID]) -> int:
-    """Have muted or resolved groups alert again; return how many."""
+    """Let muted or resolved groups alert again; return how many."""
     return _set(fingerprints, status=GroupStatus.OPEN, muted_until=None)
 
 
 def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
-    asked = as_ids(fingerprints)
+    ids = as_ids(fingerprints)
     with writing():
-        rows = locked(FailureGroup.objects.filter(pk__in=asked))
+        rows = locked(FailureGroup.objects.filter(pk__in=ids))
         pks = [group.pk for group, _ in rows]
         return int(FailureGroup.objects.filter(pk__in=pks).update(**values))
 
 
 def prune(kept: timedelta) -> int:
-    """Delete groups that failed last longer ago, muted ones and those with Tasks excepted.
+    """Delete groups whose last failure is older than ``kept``; return how many.
 
-    And no sooner than their alerts have been sent, and their cooldown is over.
+    It spares muted groups and groups with Tasks. ``kept`` is at least the cooldown and a day, so
+    that all alerts are sent.
     """
     kept = max(kept, conf.get().cooldown + timedelta(days=1))
     old = FailureGroup.objects.exclude(status=GroupStatus.MUTED).filter(
         last_seen_at__lt=DatabaseNow() - kept
     )
-    found = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
+    pks = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
     with writing():
-        deleted, _ = old.filter(pk__in=found).delete()
+        deleted, _ = old.filter(pk__in=pks).delete()
     return deleted
 
 
-def locked(some: FailureGroupQuerySet) -> list[tuple[FailureGroup, datetime]]:
+def locked(groups: FailureGroupQuerySet) -> list[tuple[FailureGroup, datetime]]:
     """Lock groups in the caller's transaction; return each with the database's time."""
-    rows = some.annotate(**{DATABASE_NOW: DatabaseNow()}).select_for_update().order_by("pk")
+    rows = groups.annotate(**{DATABASE_NOW: DatabaseNow()}).select_for_update().order_by("pk")
     return [(group, getattr(group, DATABASE_NOW)) for group in rows]

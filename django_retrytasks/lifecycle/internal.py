@@ -1,4 +1,4 @@
-"""Internal Tasks: what announces failures and does operations, stored and retried like others."""
+"""Internal Tasks: announcements, alerts and operations, stored and retried like other Tasks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django_retrytasks.policy import PolicyOptions
 from django_retrytasks.values.contract import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME
 from django_retrytasks.values.ids import uuid7
 
-# What comes before all other Tasks, and runs in a paused queue as well.
+# Announcements come before all other Tasks, and run in a paused queue as well.
 ANNOUNCE_PRIORITY = 100
 ANNOUNCE_RETRIES = 20
 TIMEOUT = 300.0
-# They are of no interest once done.
+# Finished internal Tasks are of no interest.
 INTERNAL_RETENTION = timedelta(hours=1)
-# All of them, so that nothing a site sets for its own tasks quiets an announcement.
+# Every option, so that no default of the site can suppress an announcement.
 POLICY: PolicyOptions = {
     "max_retries": ANNOUNCE_RETRIES,
     "countdown": 5,
@@ -40,14 +40,12 @@ def internal_task(
     pk: uuid.UUID | None = None,
     priority: int = ANNOUNCE_PRIORITY,
 ) -> Task:
-    """Return an internal Task, to run in the queue of the Task it is about.
-
-    Claimed alone, it is settled at once, so that a crash repeats no other one's call.
+    """Return an internal Task, unsaved. It is claimed alone, so that a crash repeats no other call.
 
     Args:
         name: the dotted path of its function, which is decorated with `POLICY`.
         args: its arguments.
-        beside: the Task it is about; None: it runs in the default queue.
+        beside: the Task it is about, whose queue it runs in; None: the default queue.
         pk: its id; None: a new one.
         priority: from -100 to 100.
     """

@@ -1,4 +1,4 @@
-"""What the verbs log: one line for each change of a Task's state."""
+"""Log one line for each change of a Task's state."""
 
 from __future__ import annotations
 

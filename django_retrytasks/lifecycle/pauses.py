@@ -18,17 +18,17 @@ from .rows import CHUNK
 
 
 def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "") -> bool:
-    """Have the due Tasks of a queue, or of a function, wait uncharged until it is resumed.
+    """Make the due Tasks of a queue or a function wait, uncharged, until it is resumed.
 
-    What runs is not interrupted. Workers know within about a slice.
+    Running Tasks are not interrupted. Workers notice the pause within about a slice.
 
     Args:
-        queue_name: the queue; or else
+        queue_name: the queue; or
         name: the function's dotted path.
         by: who pauses it.
         reason: why, in words.
 
-    Returns whether it was not paused before.
+    Returns whether it is a new pause.
 
     Raises:
         TypeError: both or none of ``queue_name`` and ``name``.
@@ -41,7 +41,7 @@ def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "
 
 
 def resume(*, queue_name: str = "", name: str = "") -> bool:
-    """Have a paused queue, or function, go on; return whether it was paused.
+    """End the pause of a queue or a function; return whether it was paused.
 
     Raises:
         TypeError: both or none of ``queue_name`` and ``name``.
@@ -58,21 +58,21 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
 
 
 def park(tasks: Sequence[Task]) -> None:
-    """Move waiting Tasks that are paused to where no claim looks, in the caller's transaction."""
-    # Locked, so that a resume that this claim does not see yet waits, and finds them parked.
+    """Put the run_after of paused Tasks out of every claim's reach, in the caller's transaction."""
+    # Locked, so that a concurrent resume waits for this transaction, and finds the Tasks parked.
     list(Pause.objects.select_for_update())
     paused = paused_now()
-    held = [task.pk for task in tasks if paused.holds(task)]
-    Task.objects.filter(pk__in=held).update(run_after=_parked())
+    pks = [task.pk for task in tasks if paused.holds(task)]
+    Task.objects.filter(pk__in=pks).update(run_after=_parked())
 
 
 def _unpark() -> int:
-    """Move some parked Tasks back, but none of paused functions; return how many."""
+    """Make a chunk of parked Tasks due again, except of paused functions; return how many."""
     rows, lanes = Task.objects.all(), survey(paused=NOTHING_PAUSED).oldest
     parked = rows.of_lanes(lanes).filter(run_after=_parked()).exclude(name__in=paused_now().names)
     with writing():
-        found: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
-        return int(rows.filter(pk__in=found).update(run_after=F("queued_at")))
+        pks: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
+        return int(rows.filter(pk__in=pks).update(run_after=F("queued_at")))
 
 
 def _parked() -> datetime:
@@ -81,4 +81,4 @@ def _parked() -> datetime:
 
 def _refuse_both(queue_name: str, name: str) -> None:
     if bool(queue_name) == bool(name):
-        raise TypeError("give queue_name or name, one of the two")
+        raise TypeError("give either queue_name or name")

@@ -1,4 +1,4 @@
-"""Steps that the verbs share: rows by key, and updates of many."""
+"""Steps that the verbs share: select rows by key, and update many rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_pk(tasks: Sequence[Task]) -> TaskQuerySet:
 
 
 def update_each(updates: Sequence[tuple[Task, Mapping[str, Any]]]) -> None:
-    """Update each Task with values of its own, all the same fields, sent together."""
+    """Update each Task with its own values, for the same fields, all in one batch."""
     connection = connections[database.alias()]
     fields: list[Any] = [Task._meta.get_field(name) for name in updates[0][1]]
     columns = ", ".join(f"{connection.ops.quote_name(f.column)} = %s" for f in fields)

@@ -1,4 +1,4 @@
-"""Settle: record how attempts ended."""
+"""Settle: record the endings of attempts."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ DECISION_LIMIT = 255
 
 
 def settle(endings: Sequence[Ending]) -> list[Settled]:
-    """Record how attempts of one claim ended; return those that were accepted.
+    """Record the endings of one claim's attempts; return the accepted ones.
 
-    In one transaction: Attempt rows are written, Tasks updated, retries get a run_after and a
-    wake-up, final failures an announcement Task, and failures are counted in their groups. An
-    ending whose claim is gone, or whose lease has ended, is refused: it changes nothing and is not
-    returned.
+    One transaction writes the Attempts, updates the Tasks, gives retries a run_after and a wake-up,
+    enqueues an announcement of final failures, and counts failures in their groups. If the claim or
+    its lease is over, the ending is refused: it changes nothing and is not returned.
     """
     with writing():
         held = _lock_held(endings)
-        settled = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
-        _write(settled)
+        accepted = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
+        _write(accepted)
     for refused in [e for e in endings if e.task.pk not in held]:
         log_transition(logging.WARNING, "outcome refused: its claim is over", refused.task)
-    for one in settled:
-        adopt([one.ending.task], one.values)
-        log_settled(one)
-    return settled
+    for settled in accepted:
+        adopt([settled.ending.task], settled.values)
+        log_settled(settled)
+    return accepted
 
 
 def _lock_held(endings: Sequence[Ending]) -> dict[uuid.UUID, datetime]:
@@ -86,7 +85,7 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
 
 
 def _failed(ending: Ending) -> Failed | None:
-    """Return the failure to count, if it is one and not an internal Task's."""
+    """Return the failure to count; None if there is none, or the Task is internal."""
     if ending.error is None or ending.task.internal:
         return None
     return Failed(task=ending.task, error=ending.error, is_final=ending.status == Status.FAILED)
@@ -115,31 +114,32 @@ def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
     )
 
 
-def _write(settled: Sequence[Settled]) -> None:
-    if not settled:
+def _write(accepted: Sequence[Settled]) -> None:
+    if not accepted:
         return
-    Attempt.objects.bulk_create([one.attempt for one in settled])
-    _wake_for_retries(settled)
-    update_each([(one.ending.task, one.values) for one in settled])
-    final = [one for one in settled if one.ending.status == Status.FAILED]
-    if announced := [one for one in final if not one.ending.task.internal]:
+    Attempt.objects.bulk_create([settled.attempt for settled in accepted])
+    _wake_for_retries(accepted)
+    update_each([(settled.ending.task, settled.values) for settled in accepted])
+    final = [settled for settled in accepted if settled.ending.status == Status.FAILED]
+    if announced := [settled for settled in final if not settled.ending.task.internal]:
         enqueue([_announcement(announced)])
-    groups.count([one.failed for one in settled if one.failed])
+    groups.count([settled.failed for settled in accepted if settled.failed])
 
 
-def _wake_for_retries(settled: Sequence[Settled]) -> None:
+def _wake_for_retries(accepted: Sequence[Settled]) -> None:
     now = timezone.now()
     waiting = []
-    for one in settled:
-        if one.values["run_after"] is not None:
-            at = moments.after(now, timedelta(seconds=one.ending.decision.countdown or 0))
-            waiting.append((one.ending.task, wakeups.Wake(at, one.values["run_after"])))
+    for settled in accepted:
+        run_after = settled.values["run_after"]
+        if run_after is not None:
+            at = moments.after(now, timedelta(seconds=settled.ending.decision.countdown or 0))
+            waiting.append((settled.ending.task, wakeups.Wake(at, run_after)))
     wake_for(waiting)
-    for one in settled:
-        one.values["wakeup_id"] = one.ending.task.wakeup_id
+    for settled in accepted:
+        settled.values["wakeup_id"] = settled.ending.task.wakeup_id
 
 
-def _announcement(failed: Sequence[Settled]) -> Task:
+def _announcement(final: Sequence[Settled]) -> Task:
     """Return the Task that announces these final failures, of one cluster's queues."""
-    told = [[str(one.ending.task.pk), one.attempt.number] for one in failed]
-    return internal_task(ANNOUNCE_ENTRY, [told], beside=failed[0].ending.task)
+    failures = [[str(settled.ending.task.pk), settled.attempt.number] for settled in final]
+    return internal_task(ANNOUNCE_ENTRY, [failures], beside=final[0].ending.task)

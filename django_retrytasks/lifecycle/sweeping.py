@@ -1,4 +1,4 @@
-"""The sweep's half here: ring for due Tasks, and prune finished ones."""
+"""Sweep: write missing wake-ups, prune finished Tasks, and tally ended ones."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .lanes import Survey
 from .rows import CHUNK
 from .waking import wake_cluster
 
-# How many coming moments one sweep reads, and for how many it rings, in each cluster.
+# For each cluster, one sweep reads so many coming moments, and writes so many wake-ups.
 COMING_READ, COMING_LIMIT = 10_000, 2_400
-# How long one prune goes on.
+# Seconds until one prune stops.
 PRUNE_SECONDS = 10.0
 
 
 def sweep() -> None:
-    """Mend what a crash or a purge may have left behind, prune, and tally what ended.
+    """Write missing wake-ups, prune finished Tasks, and tally ended ones.
 
-    Rings for lanes with due Tasks (lapsed claims are due), unless a whole cluster's wake-ups wait,
-    and for Tasks that come due before the next sweep. A wake-up too many is harmless, so two sweeps
-    at once are.
+    A cluster gets wake-ups for due Tasks (lapsed claims are due), up to one for each worker, and
+    for Tasks that become due before the next sweep. Extra wake-ups are harmless, and so are two
+    sweeps at once.
     """
-    found, now, keys = lanes.survey(), timezone.now(), clusters.keys()
+    surveyed, now, keys = lanes.survey(), timezone.now(), clusters.keys()
     for key in keys:
-        served = found.for_cluster(key)
+        served = surveyed.for_cluster(key)
         if served.due:
             wake_cluster(key, least=0)
         if coming := _coming(served, now):
@@ -45,9 +45,9 @@ def sweep() -> None:
 
 
 def _coming(served: Survey, now: datetime) -> list[wakeups.Wake]:
-    """Return a wake for each coming moment, those close to each other taken together.
+    """Return a wake for each coming moment, one for moments close together.
 
-    ``now`` is the host's time at which the lanes were looked at.
+    ``now`` is the host's time of the survey.
     """
     if served.at is None:
         return []
@@ -61,19 +61,19 @@ def _coming(served: Survey, now: datetime) -> list[wakeups.Wake]:
 
 
 def _coming_moments(served: Survey, start: datetime) -> list[datetime]:
-    """Return when Tasks for which no wake-up waits come due from a moment to the horizon."""
+    """Return when Tasks without a wake-up become due, from ``start`` to the horizon."""
     end = moments.after(start, wakeups.HORIZON)
     near = [lane for lane, at in served.oldest.items() if at <= end]
     rows: Any = Task.objects.of_lanes(near).exclude(status=Status.RUNNING)
     coming = rows.filter(wakeup_id=None, run_after__gt=start, run_after__lte=end)
-    found = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
-    return list(found[:COMING_READ])
+    due_at = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
+    return list(due_at[:COMING_READ])
 
 
 def prune() -> int:
-    """Delete finished Tasks, attempts included, past their retention; return how many.
+    """Delete finished Tasks past their retention, with their Attempts; return how many.
 
-    In short transactions, for about ten seconds: the next sweep goes on.
+    It deletes in short transactions, for about ten seconds. The next sweep continues.
     """
     until = time.monotonic() + PRUNE_SECONDS
     rows = Task.objects.all()
@@ -96,13 +96,13 @@ def _delete_all(tasks: TaskQuerySet, until: float) -> int:
 
 
 def _delete_chunk(tasks: TaskQuerySet) -> int:
-    # Found first, then locked by key: MariaDB locks what it walks over as well, in the order of
-    # another index than a settle's, and one of the two would be a deadlock's victim.
-    found = list(tasks.values_list("pk", flat=True)[:CHUNK])
-    if not found:
+    # Read first, then locked by key: MariaDB locks every row it walks over, here in the order of
+    # another index than a settle's, which would be a deadlock.
+    pks = list(tasks.values_list("pk", flat=True)[:CHUNK])
+    if not pks:
         return 0
     with writing():
-        old = tasks.filter(pk__in=found).select_for_update().order_by("pk")
+        old = tasks.filter(pk__in=pks).select_for_update().order_by("pk")
         ids = list(old.values_list("pk", flat=True))
         attempts = Attempt.objects.filter(task__in=ids)
         attempts._raw_delete(attempts.db)

@@ -1,4 +1,4 @@
-"""What ended in each minute: counted once by the sweep, so that a day is told from few rows."""
+"""Tallies: Tasks that ended in each minute, counted once, so that a day takes few rows to read."""
 
 from __future__ import annotations
 
@@ -15,63 +15,64 @@ from django_retrytasks.models import Status, Tally, Task
 
 COUNTS = ("succeeded_count", "retried_count", "failed_count")
 MINUTE = timedelta(minutes=1)
-# How long tallies are kept, and how far the first sweep looks back.
+# Tallies are kept for so long, and the first sweep looks back so far.
 KEPT = timedelta(hours=25)
-# A minute is counted when it is over for so long: who settled in it has committed by then.
+# A minute is counted so long after its end: by then, every settle in it has committed.
 GRACE = MINUTE
 # Minutes counted by one query.
 STEP = timedelta(hours=1)
 
 
 def take() -> None:
-    """Count what ended in the minutes that are over and not counted yet; forget the oldest."""
+    """Count the minutes that are over and not counted yet; delete the oldest tallies."""
     now = _now()
     if now is None:
         return
     until = whole_minute(now - GRACE)
     with writing():
-        # Those of the future are of before the clock was set back.
+        # Tallies of the future date from before the clock was set back.
         Tally.objects.filter(Q(minute__lt=until - KEPT) | Q(minute__gte=until)).delete()
     start = _first_ended(counted_until(until - KEPT), until)
     while start is not None:
         end = min(start + STEP, until)
-        found = ended(start, end)
+        tallies = ended(start, end)
         with writing():
             # Another sweep may have counted them meanwhile.
-            Tally.objects.bulk_create(found, ignore_conflicts=True)
+            Tally.objects.bulk_create(tallies, ignore_conflicts=True)
         start = _first_ended(end, until)
 
 
 def _first_ended(since: datetime, until: datetime) -> datetime | None:
-    """Return the first minute of a time in which something ended, None where nothing did."""
+    """Return the first minute of a period in which a Task ended; None if none ended."""
     rows = Task.objects.all()
     lately = rows.filter(internal__in=(False,), finished_at__gte=since, finished_at__lt=until)
     statuses = (Status.SUCCEEDED, Status.FAILED)
-    by_status = {of: lately.filter(status=of).order_by("finished_at") for of in statuses}
-    found = evaluate(rows, {of: first(each, "finished_at") for of, each in by_status.items()})
-    return min((whole_minute(at) for at in found.values() if at), default=None)
+    by_status = {each: lately.filter(status=each).order_by("finished_at") for each in statuses}
+    earliest = {status: first(tasks, "finished_at") for status, tasks in by_status.items()}
+    ended_at = evaluate(rows, earliest).values()
+    return min((whole_minute(at) for at in ended_at if at), default=None)
 
 
 def counted_until(since: datetime) -> datetime:
-    """Return from when on nothing is counted yet, ``since`` at the earliest."""
+    """Return the end of the last counted minute, but not before ``since``."""
     latest: datetime | None = Tally.objects.aggregate(at=Max("minute"))["at"]
     return since if latest is None else max(since, latest + MINUTE)
 
 
 def counted(since: datetime, until: datetime, unit: str = "minute") -> list[Tally]:
-    """Return the tallies of a time, summed by "minute" or "hour", whose beginning they bear.
+    """Return the stored tallies of a period, summed by "minute" or "hour".
 
-    Where nothing ended there is none.
+    ``minute`` is the start of each unit. A unit in which no Task ended has no tally.
     """
     slot = Trunc("minute", unit, tzinfo=zone_of(since))
-    those = Tally.objects.filter(minute__gte=since, minute__lt=until)
-    slots = those.values(slot=slot).order_by("slot")
+    tallies = Tally.objects.filter(minute__gte=since, minute__lt=until)
+    slots = tallies.values(slot=slot).order_by("slot")
     rows: Any = slots.annotate(**{name: Sum(name) for name in COUNTS})
     return [Tally(minute=row.pop("slot"), **row) for row in rows]
 
 
 def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
-    """Return the tallies of a time, counted now and not stored."""
+    """Count the tallies of a period now, without storing them."""
     rows: Any = Task.objects.filter(
         internal__in=(False,),
         status__in=(Status.SUCCEEDED, Status.FAILED),
@@ -80,8 +81,8 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
     )
     succeeded, retried = Q(status=Status.SUCCEEDED), Q(attempt_count__gt=1)
     minute = Trunc("finished_at", "minute", tzinfo=zone_of(since))
-    found = rows.annotate(minute=minute).values("minute").order_by("minute")
-    counts = found.annotate(
+    minutes = rows.annotate(minute=minute).values("minute").order_by("minute")
+    counts = minutes.annotate(
         succeeded_count=Count("pk", filter=succeeded & ~retried),
         retried_count=Count("pk", filter=succeeded & retried),
         failed_count=Count("pk", filter=~succeeded),
@@ -90,16 +91,15 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
 
 
 def whole_minute(at: datetime) -> datetime:
-    """Return when a moment's minute began."""
+    """Return the start of a moment's minute."""
     return at.replace(second=0, microsecond=0)
 
 
 def zone_of(at: datetime) -> tzinfo | None:
-    """Return the time zone in which moments are cut into minutes and hours: UTC, or none."""
+    """Return the time zone for truncating a moment: UTC, or None if it is naive."""
     return UTC if timezone.is_aware(at) else None
 
 
 def _now() -> datetime | None:
-    """Return the database's time; None where there is no Task yet."""
-    asked = {"now": DatabaseNow()}
-    return evaluate(Task.objects.all(), asked).get("now")
+    """Return the database's time; None if there is no Task yet."""
+    return evaluate(Task.objects.all(), {"now": DatabaseNow()}).get("now")

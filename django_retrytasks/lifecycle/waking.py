@@ -1,4 +1,4 @@
-"""See to it that waiting Tasks are run: by wake-ups, or inline."""
+"""Make waiting Tasks run: by wake-ups, or inline."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from django_retrytasks.models import Task
 from . import lanes
 
 Waiting = tuple[Task, wakeups.Wake]
-"""A Task that waits and when to wake a cluster for it."""
+"""A waiting Task, and when to wake a cluster for it."""
 
-# Tasks to be run by whoever runs inline here; None: clusters run them.
+# Tasks that the enclosing `running_inline` runs; None: clusters run them.
 _pending_inline: ContextVar[set[uuid.UUID] | None] = ContextVar("pending_inline", default=None)
 
 
 @contextmanager
 def running_inline(ids: Iterable[uuid.UUID]) -> Iterator[set[uuid.UUID]]:
-    """Have the body run what comes to wait meanwhile: no wake-ups are written.
+    """Collect the Tasks that start to wait during the body, which must run them; wake no cluster.
 
-    Yields a set of ids that begins with ``ids`` and grows as Tasks are enqueued and retried.
+    Yields a set of ids that starts with ``ids`` and grows as Tasks are enqueued and retried.
     """
     pending = set(ids)
     token = _pending_inline.set(pending)
@@ -37,10 +37,10 @@ def running_inline(ids: Iterable[uuid.UUID]) -> Iterator[set[uuid.UUID]]:
 
 
 def wake_for(waiting: Sequence[Waiting]) -> None:
-    """See to it that waiting Tasks are run: by wake-ups, noted on each Task, or inline.
+    """Make waiting Tasks run: by wake-ups, recorded on each Task, or inline.
 
-    Tasks due at one moment share as many wake-ups as one cluster has workers; a worker that leaves
-    due Tasks behind rings for more.
+    Tasks of one moment get at most one wake-up for each worker of their cluster. A worker that
+    leaves due Tasks behind writes more.
     """
     if not waiting:
         return
@@ -68,18 +68,16 @@ def _write_wakeups(waiting: Sequence[Waiting]) -> None:
 
 
 def wake_for_due(key: str) -> bool:
-    """Leave wake-ups behind if Tasks of a cluster are due; return whether any was written."""
+    """Write wake-ups if Tasks of a cluster are due; return whether any was written."""
     return bool(lanes.survey().for_cluster(key).due) and wake_cluster(key)
 
 
 def wake_cluster(key: str, *, least: int = 1) -> bool:
-    """Leave wake-ups behind: so many that a whole cluster works on what is due.
+    """Write wake-ups until one waits for each worker of a cluster; return whether any was written.
 
     Args:
         key: the cluster's key.
-        least: how many to write even where enough rows wait, which may be others'.
-
-    Returns whether any was written.
+        least: at least so many are written: the waiting rows may be other packages' work.
     """
     missing = clusters.workers_of(key) - wakeups.waiting_count(key)
     count = max(least, missing)
