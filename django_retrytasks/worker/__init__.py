@@ -1,4 +1,4 @@
-"""What a woken worker does: claim, call, decide, settle, tell."""
+"""The work of a woken worker: claim, call, decide, settle, send signals."""
 
 from .serving import run, run_inline
 from .sweeping import sweep

@@ -1,4 +1,4 @@
-"""The Tasks of one claim while a worker holds them."""
+"""The Tasks of one claim, while a worker holds them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ from .pace import pace
 from .settling import settle
 from .telling import tell_settled
 
-# A Task whose code a worker lacks, as an old one does in a deploy, is given back so often: for
-# 1, 2, 4 and 8 seconds. After that it is an attempt like any other.
+# A worker without a Task's code, as during a deploy, gives it back at most so many times: for 1, 2, 4
+# and 8 seconds. Then the attempt runs, and fails.
 GIVE_BACKS = 4
 
 
 class Batch:
-    """The Tasks of one claim: those waiting, the one that runs, and endings not yet settled.
+    """The Tasks of one claim: the waiting ones, the running one, and unsettled endings.
 
-    Its Tasks are run by the worker's main thread. The heartbeat's thread may meanwhile settle what
-    has ended and give back what still waits: one lock guards what they share, the other makes
-    either wait for what the other is writing.
+    The worker's main thread runs the Tasks. Meanwhile the heart's thread may settle endings and
+    give back waiting Tasks. One lock guards the shared state, the other one the writing.
 
     Args:
         claim: the Tasks.
-        is_inline: whether the calling process is no worker, and its connections not ours.
+        is_inline: whether it runs in the process of the caller, on the caller's connections.
     """
 
     def __init__(self, claim: Claim, *, is_inline: bool = False) -> None:
@@ -59,7 +58,7 @@ class Batch:
         self._held = True
 
     def run(self) -> None:
-        """Run every Task that waits, then settle."""
+        """Run the Tasks one by one, then settle."""
         try:
             self._give_back_suspects()
             while task := self._next():
@@ -79,12 +78,12 @@ class Batch:
             self._finish(run.ending())
 
     def now(self) -> datetime:
-        """Return the database's time: that of the claim and what has passed since."""
+        """Return the database's time: the time of the claim plus the time since."""
         passed = timedelta(seconds=time.monotonic() - self._claimed)
         return moments.after(self._claimed_at, passed)
 
     def settle(self) -> None:
-        """Settle the endings that are not yet, and tell the world about them."""
+        """Settle the unsettled endings, and send their signals."""
         self._record(self._until())
         with self._lock:
             unsent, self._unsent = self._unsent, []
@@ -94,31 +93,32 @@ class Batch:
         sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
 
     def _record(self, until: float) -> None:
-        """Settle the endings that are not yet: to be told of by the main thread alone, for what
-        hangs in a receiver must not stop the heart."""
+        """Settle the unsettled endings. The main thread alone sends their signals, so that a
+        hanging receiver does not stop the heart.
+        """
         with self._writing:
             with self._lock:
                 endings = list(self._endings)
             if not endings:
                 return
-            for dealt_with, settled in settle(endings, until):
+            for done, settled in settle(endings, until):
                 with self._lock:
-                    del self._endings[: len(dealt_with)]
+                    del self._endings[: len(done)]
                     self._unsent += settled
 
     def _until(self) -> float:
-        """Return until when to try to record what became of a Task, by the monotonic clock.
+        """Return when to give up recording an outcome, by the monotonic clock.
 
-        It is the end of the lease, for after that it is refused. The lease of a Task that is run
-        inline is longer than anyone would wait.
+        That is the end of the lease, since later outcomes are refused; but at most one ``LEASE``
+        from now, since an inline lease is long.
         """
         lease = conf.get().lease
         return min(max(self._ends_at, self._beaten + lease), time.monotonic() + lease)
 
     def beat(self) -> None:
-        """Extend the lease of a Task that runs long; do not let its neighbours wait for it.
+        """Extend the lease of a long-running Task, settle endings, and give back waiting Tasks.
 
-        Each is tried once, for the next beat tries again: none is to keep another waiting.
+        Each step is tried once per beat, so that none delays the others.
         """
         with self._lock:
             task, started = self._running, self._started
@@ -139,7 +139,7 @@ class Batch:
     def _next(self) -> Task | None:
         with self._lock:
             if time.monotonic() > self._ends_at:
-                # This process was frozen: another worker may hold them now, or finds them lapsed.
+                # This process was frozen: another worker holds these Tasks, or finds them lapsed.
                 self._waiting.clear()
             self._running = self._waiting.popleft() if self._waiting else None
             self._started = time.monotonic()
@@ -161,7 +161,7 @@ class Batch:
                 self._leaving.clear()
 
     def _give_back_suspects(self) -> None:
-        """Give back Tasks whose last worker died before it is known to have started them."""
+        """Give back lapsed Tasks that their lost worker is not known to have started."""
         suspects = [task for task in self._waiting if task.lapsed and not task.was_started]
         if suspects:
             self._waiting = deque(task for task in self._waiting if task not in suspects)
@@ -173,5 +173,5 @@ class Batch:
 
 
 def _is_hung(task: Task, seconds: float) -> bool:
-    """Whether a Task is so far past its timeout that its worker must be taken for dead."""
+    """Whether a Task is so far past its timeout that its worker counts as dead."""
     return task.timeout is not None and seconds > task.timeout + clusters.GRACE

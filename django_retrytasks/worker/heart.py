@@ -1,4 +1,4 @@
-"""The thread that looks after a worker's claim while its main thread runs a function."""
+"""The thread that keeps a worker's claim while the main thread runs a function."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from django_retrytasks.database.persistence import is_transient
 
 logger = logging.getLogger("django_retrytasks")
 
-# Seconds between two beats. A Task that still runs after so many has its neighbours settled and
+# Seconds between two beats. After so many, the other Tasks of a running Task's claim are settled or
 # given back.
 PATIENCE = 1.0
 
 
 class Beating(Protocol):
-    """What a heart beats for."""
+    """An object that a heart calls regularly."""
 
     def beat(self) -> None:
-        """Do what is due for it now; called about once a second, by the heart's thread."""
+        """Do the work that is due now. The heart's thread calls it about once a second."""
 
 
 class Heart:
-    """The thread that beats for Tasks that run long, one in each worker process.
+    """The thread that beats for long-running Tasks, one in each worker process.
 
-    It costs short Tasks nothing: it looks once a second, and reaches for the database, on a
-    connection of its own, only when a claim is a second old.
+    Short Tasks cost no query: it beats once a second, and uses the database, on its own connection,
+    only for a claim that is a second old.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Heart:
             self._batch = None
 
     def _start_once(self) -> None:
-        # A fork has the parent's objects but none of its threads.
+        # A forked process has the parent's objects, but not its threads.
         if self._pid != os.getpid():
             self._changed = threading.Condition()
             self._pid = os.getpid()
@@ -69,7 +69,7 @@ class Heart:
             except Exception as error:
                 _log(error)
             finally:
-                # Not needed again for a quarter of a lease; and it may be the one that broke.
+                # Unused for the next quarter of a lease, and perhaps broken.
                 connections.close_all()
 
     def _wait(self) -> Beating:

@@ -1,8 +1,8 @@
-"""Keep what foreign code changes about its surroundings from what runs after it.
+"""Keep changes that foreign code makes to its context from the code that runs next.
 
-Language, time zone, context variables and decimal precision live in a ``contextvars`` context: each
-attempt, and each telling of one, runs in a copy of the context that the worker began with. What is
-the process's own, such as ``os.environ`` or the working directory, stays changed.
+A ``contextvars`` context holds language, time zone, context variables and decimal precision. Each
+attempt, and the signals of each attempt, run in a copy of the worker's first context. State of the
+process, such as ``os.environ`` or the working directory, stays changed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 @cache
 def beginning() -> Context:
-    """Return the context that this process began with: the one of the first call."""
-    # The context holds Django's caches as well, and their connections are to be kept.
+    """Return the context in which this process first called this function."""
+    # The context also holds Django's caches: create them now, so that their connections are kept.
     for alias in caches:
         with suppress(Exception):
             caches[alias]
@@ -30,11 +30,11 @@ def beginning() -> Context:
 
 
 def run_in_copy(context: Context, call: Callable[..., T], /, *args: Any) -> T:
-    """Call something in a copy of a context, so that the context stays as it is."""
+    """Call a function in a copy of a context, so that the context stays unchanged."""
     return context.copy().run(_with_own_decimals, call, *args)
 
 
 def _with_own_decimals(call: Callable[..., T], /, *args: Any) -> T:
-    # The decimal context is changed in place, so a copy of the variable is not enough.
+    # Code changes the decimal context in place, so a copy of the variable is not enough.
     with decimal.localcontext():
         return call(*args)

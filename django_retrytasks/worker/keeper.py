@@ -1,7 +1,7 @@
-"""A second way to the sweep: each worker process of a cluster sees to it that it is run.
+"""A second way to the sweep: each worker process of a cluster checks that it runs.
 
-The first one, django-q2's scheduler, stands still while one of its Schedules cannot run. No wake-up
-helps then: an idle cluster has none. So a thread looks when the next sweep was last scheduled.
+The first way, django-q2's scheduler, stops while one of its Schedules cannot run. An idle cluster
+has no wake-up either. So a thread of the worker watches for an overdue sweep.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from django_retrytasks.broker import clusters, sweep_schedule
 
 logger = logging.getLogger("django_retrytasks")
 
-# Seconds until a worker that was just started looks, and between two looks at least.
+# Seconds until a new worker first checks, and at least between two checks.
 LEAST_WAIT = 10.0
 LONGEST_WAIT = sweep_schedule.SWEEP_OVERDUE.total_seconds()
 
 
 def connect() -> None:
-    """Have the worker processes that clusters start from now on see to the sweep."""
+    """Start the thread in each worker process that a cluster starts from now on."""
     clusters.on_worker_start(_start)
 
 
 def keep_swept() -> float:
-    """Hand the sweep to this cluster if it is overdue; return the seconds until it may be again."""
+    """Hand the sweep to this cluster if it is overdue; return the seconds until the next check."""
     wait = sweep_schedule.sweep_overdue_in()
     if wait is None or wait > 0:
         return max(LEAST_WAIT, wait or LONGEST_WAIT)
     if sweep_schedule.hand_overdue_sweep():
-        _tell_why()
+        _log_reason()
     return LONGEST_WAIT
 
 
-def _tell_why() -> None:
+def _log_reason() -> None:
     faults = sweep_schedule.broken_schedules()
     for fault in faults:
         words = "The scheduler of django-q2 stands still: it cannot run the schedule %s"
@@ -50,7 +50,7 @@ def _start(**details: Any) -> None:
     try:
         Thread(target=_keep_for_ever, name="retrytasks-keeper", daemon=True).start()
     except RuntimeError:
-        logger.exception("No thread of this worker sees to the sweep")
+        logger.exception("The thread that checks the sweep cannot be started")
 
 
 def _keep_for_ever() -> None:
@@ -60,7 +60,7 @@ def _keep_for_ever() -> None:
         try:
             wait = keep_swept()
         except Exception as error:
-            logger.warning("The sweep cannot be seen to, tried again in %s s: %s", wait, error)
+            logger.warning("The sweep cannot be checked; tried again in %s s: %s", wait, error)
         finally:
-            # Not needed again for a while; and it may be the one that broke.
+            # Unused until the next check, and perhaps broken.
             connections.close_all()

@@ -1,4 +1,4 @@
-"""A worker's look at the lanes of its cluster: seldom, for it takes longer the more there are."""
+"""A worker's survey of its cluster's lanes: rare, since its cost grows with their number."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from django_retrytasks import lifecycle
 from django_retrytasks.lifecycle import Claim
 from django_retrytasks.lifecycle.lanes import Due, Paused, Survey, paused_now, survey
 
-# Seconds for which a worker goes by what it has seen: so late it may be for a better lane.
+# Seconds for which a survey is used: a better lane may be noticed so late.
 SIGHT = 0.25
-# Or as many times as long as the look took, so that looking stays a fiftieth of the work.
+# Or for so many times its duration, so that surveys take at most a fiftieth of the time.
 SPARING = 50
 
 
 class Lookout:
-    """What a worker knows of a cluster's lanes while it serves one wake-up.
+    """A worker's knowledge of a cluster's lanes, while it serves one wake-up.
 
     Attributes:
-        seen: the lanes as they were at the last look.
+        seen: the latest survey.
     """
 
     def __init__(self, key: str) -> None:
@@ -30,7 +30,7 @@ class Lookout:
         self._sees_until = -math.inf
 
     def claim(self, limit: int, worker: str) -> Claim:
-        """Claim due Tasks, at most ``limit``; none only where a new look finds none."""
+        """Claim at most ``limit`` due Tasks; none only if a new survey finds none."""
         claim = Claim()
         if time.monotonic() < self._sees_until:
             claim = self._claim(limit, worker)
@@ -41,7 +41,7 @@ class Lookout:
         return claim
 
     def sees_due(self) -> bool:
-        """Whether Tasks are due, as far as was seen; where none is left, by a new look."""
+        """Whether Tasks are due, by the latest survey; if it has none left, by a new one."""
         if not self._due:
             self._look()
         return bool(self._due)

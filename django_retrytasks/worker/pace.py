@@ -1,27 +1,27 @@
-"""How many Tasks to claim at once."""
+"""The number of Tasks to claim at once."""
 
 from __future__ import annotations
 
-# Seconds of work to claim at once, and Tasks at most.
+# One claim takes about so many seconds of work, and at most so many Tasks.
 BATCH_SECONDS = 0.05
 BATCH_LIMIT = 50
 
 
 class Pace:
-    """How many Tasks to claim at once: about 50 ms of work, going by recent run times."""
+    """The number of Tasks to claim at once: about 50 ms of work, by recent run times."""
 
     def __init__(self) -> None:
         self._mean: float | None = None
 
     @property
     def limit(self) -> int:
-        """Return how many Tasks to claim, 1 to 50; 1 until a run time is known."""
+        """Return the number of Tasks to claim, 1 to 50; 1 until a run time is known."""
         if self._mean is None:
             return 1
         return max(1, min(BATCH_LIMIT, int(BATCH_SECONDS / max(self._mean, 1e-9))))
 
     def note(self, seconds: float) -> None:
-        """Take into account that a Task ran for ``seconds``."""
+        """Record that a Task ran for ``seconds``."""
         self._mean = seconds if self._mean is None else self._mean + (seconds - self._mean) / 5
 
 

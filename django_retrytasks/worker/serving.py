@@ -24,10 +24,10 @@ from .heart import Heart
 from .lookout import Lookout
 from .pace import pace
 
-# A worker woken in vain waits for a Task that comes due within so many seconds.
+# A worker without due Tasks waits for one that becomes due within so many seconds.
 EARLY = 0.2
-# Seconds for which to look for work while the database is away. A wake-up that then fails comes
-# again only when django-q2's ``retry`` is over, or with the sweep.
+# Seconds for which to look for work while the database is away. If the wake-up fails, the next one
+# comes only after django-q2's ``retry``, or from the sweep.
 CLAIM_PATIENCE = 15.0
 
 
@@ -36,7 +36,7 @@ def run(key: str, due: float | None = None) -> None:
 
     Args:
         key: the cluster's key.
-        due: Unix time of the database's clock for which the wake-up was written; None: at once.
+        due: Unix time, by the database's clock, that the wake-up was written for; None: now.
     """
     sessions.watch()
     until = time.monotonic() + conf.get().slice
@@ -49,16 +49,16 @@ def run(key: str, due: float | None = None) -> None:
     while worked and time.monotonic() < until:
         worked = _run_batch(lookout)
         if worked and not woken and time.monotonic() > half:
-            # In time for the cluster to have the next wake-up at hand when this slice is over.
+            # Now, so that the cluster has pulled the next wake-up when this slice ends.
             woken = _wake_for_due(key, lookout)
     if worked:
         _wake_for_due(key, lookout, least=0 if woken else 1)
 
 
 def run_inline(ids: Iterable[uuid.UUID]) -> None:
-    """Run these Tasks, and those they enqueue, to their end in the calling process.
+    """Run Tasks, and the Tasks they enqueue, to a final status in the calling process.
 
-    Delays are skipped: a retry follows at once.
+    Delays are skipped: a retry runs at once.
     """
     with lifecycle.running_inline(ids) as pending:
         while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
@@ -72,7 +72,7 @@ def _run_batch(lookout: Lookout) -> bool:
     if not claim.tasks:
         return False
     batch = Batch(claim)
-    # A caller's transaction hides its rows from the heart, which has a connection of its own.
+    # The heart has its own connection, which does not see rows of a caller's transaction.
     is_hidden = connections[database.alias()].in_atomic_block
     with nullcontext() if is_hidden else _heart.watching(batch):
         batch.run()
@@ -84,7 +84,7 @@ def _wake_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
 
 
 def _claim(lookout: Lookout) -> Claim:
-    """Claim due Tasks; where a claim's commit went unanswered, see first whether it holds."""
+    """Claim due Tasks; after a claim in doubt, first check whether it holds."""
     limit, worker, doubtful = pace.limit, worker_name(), Claim()
 
     def act() -> Claim:
@@ -101,9 +101,9 @@ def _claim(lookout: Lookout) -> Claim:
 
 
 def _wait_for_coming(key: str, seen: Survey, due: float | None) -> bool:
-    """Wait for a Task that comes due in a moment; ring again where the wake-up came far too early.
+    """Wait for a Task that becomes due in a moment; return whether there was one.
 
-    A host whose clock is ahead of the database's is woken too early. Returns whether it waited.
+    If this wake-up came far too early, since the host's clock is fast, write another one.
     """
     if seen.at is None or seen.wait is None:
         return False
@@ -120,5 +120,5 @@ _heart = Heart()
 
 
 def _soon() -> float:
-    """Return until when to look for work while the database is away, by the monotonic clock."""
+    """Return when to give up looking for work, by the monotonic clock."""
     return time.monotonic() + CLAIM_PATIENCE

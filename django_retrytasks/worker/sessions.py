@@ -1,12 +1,12 @@
-"""The worker's database sessions: each attempt meets them as the first one did.
+"""The worker's database sessions: every attempt starts with clean ones.
 
-A function may leave anything on a connection: a transaction that Django does not know of, another
-``search_path``, a closed socket. A connection on which more ran than plain statements is closed
-after the attempt, and its successor is made from the settings alone. Whether it did is noted while
-it happens and read from the driver, so a Task that behaves costs no query.
+A function may leave a connection with a transaction that Django does not know, with another
+``search_path`` or with a closed socket. If other than plain statements ran on a connection, it is
+closed after the attempt, and a new one is made from the settings. An execute wrapper notes the
+statements, and the driver knows the rest, so a clean connection costs no query.
 
-Not seen are the effects of server functions (``set_config``, advisory locks), of user variables
-within a SELECT, and of what runs through the driver itself.
+Three kinds of effects go unnoticed: of server functions (``set_config``, advisory locks), of user
+variables within a SELECT, and of direct calls of the driver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN: Final = (
     r"SELECT|INSERT|UPDATE|DELETE|WITH|VALUES|MERGE|REPLACE|EXPLAIN|SHOW"
     r"|SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO\s+SAVEPOINT"
 )
-# After blanks, brackets and comments (MySQL runs what stands in "/*! */"), and alone.
+# One statement, after blanks, brackets and comments (MySQL executes the text in "/*! */").
 PLAIN_STATEMENT: Final = re.compile(
     rf"""
     (?> \s | \( | --[^\n]*+\n | /\*(?!M?!) (?> .*?\*/ ) )*+
@@ -34,18 +34,18 @@ PLAIN_STATEMENT: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-# Django's own, of an atomic block. Whether one was left open is read from the driver.
+# Django's statements for an atomic block. The driver knows whether a transaction is left open.
 SQLITE_BEGIN: Final = re.compile(r"BEGIN(?: IMMEDIATE| EXCLUSIVE| DEFERRED)?\Z")
 WATCH: Final = "_retrytasks_watch"
 
 
 class Watch:
-    """Notes, as an execute wrapper of one connection, whether more ran than plain statements."""
+    """An execute wrapper that notes whether only plain statements ran on its connection."""
 
     def __init__(self) -> None:
         self.is_plain = True
         self.wrappers: list[Any] = []
-        """What wraps the connection's statements while nothing of a function's does."""
+        """The connection's execute wrappers before any function ran."""
 
     def __call__(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
@@ -56,9 +56,9 @@ class Watch:
 
 
 def watch() -> None:
-    """Watch the connections that are open, and those that are opened from now on.
+    """Watch all open connections, and all that are opened from now on.
 
-    For a worker's own process: elsewhere connections are the caller's, and left alone.
+    Call it in a worker process only: in others, the connections belong to the caller.
     """
     _watch_coming()
     for connection in connections.all(initialized_only=True):
@@ -68,7 +68,7 @@ def watch() -> None:
 
 @cache
 def _watch_coming() -> None:
-    # Not sooner, so that what a site's own receivers run on each connection is its beginning.
+    # Connected after the site's receivers: their statements on a new connection do not count.
     connection_created.connect(_begin)
 
 
@@ -80,7 +80,7 @@ def _begin(connection: BaseDatabaseWrapper, **details: Any) -> None:
 
 
 def _note_wrappers(connection: BaseDatabaseWrapper) -> None:
-    # Not at each connecting: a function may have it connect again.
+    # Not at each connect: a function may reconnect.
     watch: Watch = getattr(connection, WATCH)
     if not any(each is watch for each in connection.execute_wrappers):
         connection.execute_wrappers.append(watch)
@@ -96,9 +96,9 @@ def tidy(callers: Collection[str], *, interrupted: bool, is_own: bool) -> None:
     """Close connections that foreign code may have left broken, changed, or in a transaction.
 
     Args:
-        callers: aliases of connections to leave alone: they were in a transaction before.
-        interrupted: whether the code was interrupted, perhaps in the middle of a query.
-        is_own: whether the connections are the worker's, so that none may stay changed.
+        callers: aliases of connections to leave alone, since they were in a transaction before.
+        interrupted: whether the code was interrupted, perhaps during a query.
+        is_own: whether the connections belong to the worker: then changed ones are closed too.
     """
     for connection in connections.all(initialized_only=True):
         if connection.alias in callers:
@@ -113,7 +113,7 @@ def tidy(callers: Collection[str], *, interrupted: bool, is_own: bool) -> None:
 
 @contextmanager
 def mending_transactions() -> Iterator[None]:
-    """Roll a caller's transaction that an inline attempt broke back to where the attempt began."""
+    """Roll back to the start of an inline attempt if it broke the caller's transaction."""
     joined = [c for c in connections.all(initialized_only=True) if c.in_atomic_block]
     marks = [(connection, mark) for connection in joined if (mark := connection.savepoint())]
     try:
@@ -137,7 +137,7 @@ def _is_plain(sql: Any, connection: BaseDatabaseWrapper) -> bool:
 
 def _is_as_it_began(connection: BaseDatabaseWrapper) -> bool:
     watch = _watch_of(connection)
-    wrappers = watch.wrappers if watch else []  # not watched yet: made since, and never opened
+    wrappers = watch.wrappers if watch else []  # unwatched: it was never opened
     if list(map(id, connection.execute_wrappers)) != list(map(id, wrappers)):
         return False
     if watch is None or connection.connection is None:
@@ -146,12 +146,12 @@ def _is_as_it_began(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _watch_of(connection: BaseDatabaseWrapper) -> Watch | None:
-    """Return the connection's watch; None where nobody watches it."""
+    """Return the connection's watch; None if it has none."""
     return getattr(connection, WATCH, None)
 
 
 def _is_idle(driver: Any, vendor: str) -> bool:
-    """Whether the driver's connection is open and in no transaction, as far as it tells."""
+    """Whether the driver's connection is open and in no transaction, as far as is known."""
     try:
         match vendor:
             case "postgresql":
@@ -166,7 +166,7 @@ def _is_idle(driver: Any, vendor: str) -> bool:
 
 
 def _replace(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection, and have Django make another one for its alias."""
+    """Close a connection, and let Django create a new one for its alias."""
     with suppress(Exception):
         connection.close()
     with suppress(AttributeError):

@@ -1,4 +1,4 @@
-"""Settle endings, whatever the database says of one of them."""
+"""Settle endings, even if the database refuses one of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ logger = logging.getLogger("django_retrytasks")
 def settle(
     endings: Sequence[Ending], until: float
 ) -> Iterator[tuple[Sequence[Ending], list[Settled]]]:
-    """Settle endings of one claim: together, or one by one where the database refuses that.
+    """Settle endings of one claim: together, or one by one if the database refuses that.
 
-    An ending refused for good does not take the others with it: a failure that says so is recorded
-    in its place.
+    If the database refuses an ending for good, record a failure that says so instead.
 
     Args:
-        endings: one at least.
+        endings: at least one.
         until: when to give up, in seconds of the monotonic clock.
 
-    Yields the endings in their order, one or more as soon as they are dealt with, and what was
-    accepted of these.
+    Yields endings in order, as soon as they are processed, with the accepted ones as Settled.
 
     Raises:
-        Exception: the time is over, and the database is away or still refuses for a while.
+        Exception: the time is over, and the last error was transient.
     """
     try:
         settled = persist(lambda: lifecycle.settle(endings), until)
@@ -46,12 +44,12 @@ def settle(
 
 
 def _settle_refused(ending: Ending, error: Exception, until: float) -> list[Settled]:
-    """Record that an outcome cannot be stored; if that is refused too, only log it."""
+    """Record that an outcome cannot be stored; if the database refuses that, log it only."""
     logger.error("Task %s: its outcome cannot be stored", ending.task.pk, exc_info=error)
     try:
         return persist(lambda: lifecycle.settle([refused(ending, error)]), until)
     except Exception as another:
         if is_transient(another):
             raise
-        logger.exception("Task %s: its attempt is lost", ending.task.pk)
+        logger.exception("Task %s: its attempt cannot be recorded", ending.task.pk)
         return []

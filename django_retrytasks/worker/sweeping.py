@@ -1,4 +1,4 @@
-"""The sweep, as django-q2's Schedule calls it."""
+"""The function that django-q2's Schedule of the sweep calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django_retrytasks.alerts.sending import review
 
 
 def sweep() -> None:
-    """Run the sweep, and review what there is to alert about: what django-q2's Schedule calls."""
+    """Run the sweep, and review the alerts."""
     try:
         lifecycle.sweep()
     finally:

@@ -1,7 +1,7 @@
-"""Tell of attempts: the signals of django.tasks and this package's own, best effort.
+"""Send the signals of an attempt, those of django.tasks and of this package, best effort.
 
 Receivers are foreign code. They run in the worker's main thread, after the commit, for at most a
-minute, and an error of theirs is logged.
+minute. Their errors are logged.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from .timeouts import briefly_or
 
 logger = logging.getLogger("django_retrytasks")
 
-# Seconds for all receivers that are told of one attempt.
+# Seconds for all receivers of one attempt's signals.
 TELLING = 60.0
 
 
 def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
-    """Send task_started, once in each drive: not for a retry, nor after a snooze."""
+    """Send task_started, once in each drive: not for a retry, and not after a snooze."""
     if not task.internal and task.started_at in (None, task.claimed_at):
         _tell(task, partial(_send_started, task, definition))
 
 
 def tell_settled(settled: Settled) -> None:
-    """Tell of a committed ending."""
+    """Send the signals of a committed ending."""
     if not settled.ending.task.internal:
         _tell(settled.ending.task, partial(_send_settled, settled))
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:
     def not_told(error: BaseException) -> None:
-        # Such as a receiver that hangs, or a site's log handler that cannot show the exception:
-        # send_robust logs, too.
-        words = "Task %s: telling of its attempt failed\n%s"
+        # A receiver hangs, for example. Or a log handler of the site fails: send_robust logs, too.
+        words = "Task %s: sending the signals of its attempt failed
+%s"
         logger.error(words, task.pk, bare_report(error).traceback)
         sessions.tidy(sessions.in_transaction(), interrupted=True, is_own=False)
 
@@ -87,7 +87,7 @@ def _send_finished(settled: Settled) -> None:
             return
         trace = exception.__traceback__
         try:
-            # The contract of task_finished: its receivers find the exception in sys.exc_info().
+            # The contract of task_finished: its receivers read the exception from sys.exc_info().
             raise exception
         except BaseException:
             send()

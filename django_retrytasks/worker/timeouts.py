@@ -1,4 +1,4 @@
-"""Call foreign code within a time: by a timer's signal, by asyncio, by django-q2's guard."""
+"""Call foreign code with a time limit: by a timer signal, by asyncio, by django-q2's guard."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from django_retrytasks.exceptions import AttemptTimedOut
 
 T = TypeVar("T")
 
-# A timed-out function that swallows the exception is interrupted again after so many seconds.
+# A function that swallows the exception of its timeout is interrupted again after so many seconds.
 INTERRUPT_AGAIN: Final = 1.0
-# Seconds for what is foreign beside the function: what it raised, what it returned, its backoff.
+# Seconds for other foreign code: the exception, the return value, the backoff.
 BRIEF: Final = 5.0
 
 
 def call_within(
     timeout: float | None, func: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
-    """Call a function, and await what it returns if that is awaitable, within ``timeout`` seconds.
+    """Call a function, and await its value if it is awaitable, within ``timeout`` seconds.
 
     Raises:
-        AttemptTimedOut: inside the function, when the time is over; again every second while it
-            swallows the exception, and at last if it returns all the same. Where the platform has
-            no timer signal, or outside the main thread, only awaiting is interrupted.
+        AttemptTimedOut: inside the function, when the time is over; again every second while the
+            function swallows it; and after the function, if it returns late. Without a timer signal,
+            or outside the main thread, only awaiting is interrupted.
     """
     began = time.monotonic()
     with _guarded(timeout):
@@ -48,8 +48,8 @@ def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
     """Call foreign code that must not take long.
 
     Raises:
-        AttemptTimedOut: it took longer than ``seconds``. Where the platform has no timer signal,
-            and outside the main thread, it is not interrupted.
+        AttemptTimedOut: it took longer than ``seconds``. Without a timer signal, or outside the
+            main thread, it is not interrupted.
     """
     with _guarded(seconds):
         return _interrupted_after(seconds, call)
@@ -72,7 +72,7 @@ def briefly_or(
 
 @contextmanager
 def _guarded(timeout: float | None) -> Iterator[None]:
-    """Have django-q2's guard end this worker if even the exception at the timeout does not."""
+    """Let django-q2's guard end this worker if the exception of the timeout does not."""
     if timeout is None:
         yield
         return
@@ -115,7 +115,7 @@ def _interrupted_after(timeout: float | None, call: Callable[[], T]) -> T:
             signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
             value = call()
         finally:
-            # The time may be over at this very line; the next interrupt is a second away.
+            # If the time is over at this very line, the next interrupt is still a second away.
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, handler)
@@ -126,7 +126,7 @@ def _interrupted_after(timeout: float | None, call: Callable[[], T]) -> T:
 
 
 def _go_on(timer: tuple[float, float], passed: float) -> None:
-    """Set the caller's timer again: an attempt with a timeout may run another Task inline."""
+    """Restore the caller's timer: an attempt with a timeout may run another Task inline."""
     left, interval = timer
     signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.001) if left else 0, interval)
 

@@ -368,7 +368,7 @@ class TestSurroundings:
         assert time.monotonic() - began < 30
         assert [driver.row(result).status for result in results] == [Status.FAILED] * 2
         assert len(finished) == 1
-        assert "telling of its attempt failed" in caplog.text
+        assert "sending the signals of its attempt failed" in caplog.text
 
     def test_a_seeded_generator_does_not_choose_the_jitter(self, driver: Driver) -> None:
         results = hostile.seeds.enqueue_many([()] * 4)
