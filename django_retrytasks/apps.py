@@ -16,10 +16,10 @@ class RetryTasksConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401
-        from .alerts import letters
+        from .alerts import mail_filter
         from .worker import keeper
 
-        letters.connect()
+        mail_filter.connect()
         post_migrate.connect(_ensure_sweep, sender=self)
         keeper.connect()
         # A site that uses Sentry has imported it by now; for others the import would be slow.

@@ -40,7 +40,7 @@ from django_retrytasks.signals import attempt_failed
 from django_retrytasks.tasks.redaction import CUT, secrets_of, shown_arguments, without
 from django_retrytasks.tasks.stored import imported
 
-from .letters import DJANGO_LOGGERS, LOGGER, repeats_alert
+from .mail_filter import DJANGO_LOGGERS, LOGGER, repeats_alert
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint

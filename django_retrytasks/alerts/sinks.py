@@ -14,7 +14,7 @@ from django.utils.translation import override
 from django_retrytasks import conf
 from django_retrytasks.values.checked import Duration, as_list, as_texts
 
-from . import chats, letters
+from . import chats, mail_filter
 from .alert import Alert
 from .webhooks import NotDelivered, Webhook
 
@@ -46,7 +46,7 @@ def log(alert: Alert) -> None:
 
 def mail_admins(alert: Alert) -> None:
     """Mail an alert to ``ADMINS``."""
-    letters.warn_of_nobody()
+    mail_filter.warn_of_nobody()
     django_mail.mail_admins(alert.subject, alert.text, html_message=alert.html)
 
 

@@ -14,7 +14,7 @@ from django.core.checks import Error, Warning
 from django.utils.module_loading import import_string
 
 from django_retrytasks import conf
-from django_retrytasks.alerts import letters
+from django_retrytasks.alerts import mail_filter
 from django_retrytasks.policy import RetryPolicy, policy_options
 from django_retrytasks.values import checked
 
@@ -225,5 +225,5 @@ def check_mail() -> Found:
     """Check that alerts by mail reach somebody."""
     if settings.DEBUG or any(check_settings()):
         return
-    if letters.alerts_reach_nobody():
-        yield Warning(letters.NOBODY, hint=letters.NOBODY_HINT, id="retrytasks.W014")
+    if mail_filter.alerts_reach_nobody():
+        yield Warning(mail_filter.NOBODY, hint=mail_filter.NOBODY_HINT, id="retrytasks.W014")

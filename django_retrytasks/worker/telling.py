@@ -13,7 +13,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from django_retrytasks.alerts import letters
+from django_retrytasks.alerts import mail_filter
 from django_retrytasks.backend import sender_of
 from django_retrytasks.errors.reports import bare_report
 from django_retrytasks.lifecycle import Settled
@@ -79,7 +79,7 @@ def _send_finished(settled: Settled) -> None:
     if ending.definition is None:
         return
     attempts = [settled.attempt] if settled.attempt.number == 1 else None
-    with letters.finishing():
+    with mail_filter.about_own_task():
         result = result_of(ending.task, as_retry_task(ending.definition), attempts)
         send = partial(task_finished.send_robust, sender_of(result.task), task_result=result)
         if exception is None:

@@ -15,7 +15,7 @@ from django.conf import settings as site
 from django.utils.log import AdminEmailHandler
 from django.utils.module_loading import import_string
 
-from django_retrytasks.alerts import letters
+from django_retrytasks.alerts import mail_filter
 from django_retrytasks.values.contract import Task as ContractTask
 from django_retrytasks.values.contract import TaskResultStatus
 from tests.support import tasks
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[2]
 # "django.tasks" or, of the backport, "django_tasks".
 CONTRACT = ContractTask.__module__.rpartition(".")[0]
-HERE = "tests.alerts.test_letters"
+HERE = "tests.alerts.test_mail_filter"
 MAIL_ADMINS = "django_retrytasks.alerts.mail_admins"
 NOBODY = (
     "ADMINS is empty, and alerts are mailed to nobody else: final failures are told to the log "
@@ -67,7 +67,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Listen:
 
 @pytest.fixture(autouse=True)
 def _nobody_was_warned() -> None:
-    letters._warn_once.cache_clear()
+    mail_filter._warn_once.cache_clear()
 
 
 def subjects(mailoutbox: list[Any]) -> list[str]:
@@ -189,8 +189,8 @@ class TestDjangosLetter:
             "import django, logging; django.setup();"
             "[mail] = [one for one in logging.getLogger('django').handlers"
             " if type(one).__name__ == 'AdminEmailHandler'];"
-            "from django_retrytasks.alerts.letters import is_news;"
-            "print(mail.filters.count(is_news))"
+            "from django_retrytasks.alerts.mail_filter import is_mailed;"
+            "print(mail.filters.count(is_mailed))"
         )
         bare = (
             "from django.conf import settings; from tests.settings import *;"

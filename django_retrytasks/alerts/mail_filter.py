@@ -39,11 +39,11 @@ def connect() -> None:
     for name in (LOGGER, *DJANGO_LOGGERS):
         for handler in _handlers(name):
             if isinstance(handler, AdminEmailHandler):
-                handler.addFilter(is_news)
+                handler.addFilter(is_mailed)
 
 
 @contextmanager
-def finishing() -> Iterator[None]:
+def about_own_task() -> Iterator[None]:
     """Mark what Django logs in the body as about a Task of ours."""
     token = _is_ours.set(True)
     try:
@@ -52,7 +52,7 @@ def finishing() -> Iterator[None]:
         _is_ours.reset(token)
 
 
-def is_news(record: logging.LogRecord) -> bool:
+def is_mailed(record: logging.LogRecord) -> bool:
     """Whether ADMINS are to be mailed a line: a logging filter.
 
     Not an error about one Task of ours that failed, nor the line of an alert, while alerts reach
