@@ -64,7 +64,7 @@ class FailureGroupChangeList(ChangeList):
         super().get_results(request)
         groups = list(self.result_list)
         self.result_list = groups
-        counted = recent.of(groups, getattr(groups[0], DATABASE_NOW)) if groups else {}
+        counted = recent.by_group(groups, getattr(groups[0], DATABASE_NOW)) if groups else {}
         for group in groups:
             setattr(group, RECENT, counted.get(group.pk, recent.NONE))
 
@@ -97,7 +97,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
         group = context["original"]
         attempts = Attempt.objects.filter(task=group.sample_id)
         sample = attempts.exclude(traceback="").last()
-        counted = recent.of([group], getattr(group, DATABASE_NOW)).get(group.pk, recent.NONE)
+        counted = recent.by_group([group], getattr(group, DATABASE_NOW)).get(group.pk, recent.NONE)
         context |= {
             "pill": _pill(group),
             "headline": words.group_headline(group),

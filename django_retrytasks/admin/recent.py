@@ -47,7 +47,7 @@ class Recent:
 NONE = Recent(hourly=[0] * HOURS, week=0)
 
 
-def of(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]:
+def by_group(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]:
     """Count for all these groups, by two queries; a group without failures in 7 days is left out.
 
     They read what failed so in 7 days of the index (failure_group, finished_at).

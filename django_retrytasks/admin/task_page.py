@@ -100,7 +100,7 @@ class Page:
     sections: Sequence[tuple[Any, Sequence[Fact]]]
 
 
-def of(task: Task) -> Page:
+def page_of(task: Task) -> Page:
     """Return the page of a Task, its latest attempts read in one query."""
     stored = Attempt.objects.filter(task=task)
     attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]

@@ -75,7 +75,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         task = context["original"]
-        context |= {"page": task_page.of(task), "links": self.get_links(task)}
+        context |= {"page": task_page.page_of(task), "links": self.get_links(task)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_links(self, task: Task) -> Sequence[tuple[str, str]]:

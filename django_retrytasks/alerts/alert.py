@@ -62,7 +62,7 @@ class Alert:
     groups: Sequence[FailureGroup] = ()
 
     @classmethod
-    def of(cls, notice: Notice, *, id: str) -> Alert:
+    def from_notice(cls, notice: Notice, *, id: str) -> Alert:
         """Return the alert of a notice, its rows as they are now.
 
         Raises:

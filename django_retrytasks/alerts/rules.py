@@ -45,7 +45,7 @@ def breached() -> Iterator[FailureGroup]:
     """
     for index, entry in enumerate(conf.get().ALERT_RULES):
         try:
-            found = list(Rule.of(entry).breaches())
+            found = list(Rule.from_entry(entry).breaches())
         except Exception:
             logger.exception('RETRYTASKS["ALERT_RULES"][%d] could not be looked at', index)
         else:
@@ -56,10 +56,10 @@ def check(entry: Any) -> None:
     """Check an entry of ``ALERT_RULES``, and that the function it names is a task's.
 
     Raises:
-        TypeError, ValueError: as :meth:`Rule.of`.
+        TypeError, ValueError: as :meth:`Rule.from_entry`.
         RetryTasksError: it is none.
     """
-    if name := asdict(Rule.of(entry)).get("name"):
+    if name := asdict(Rule.from_entry(entry)).get("name"):
         resolve(name)
 
 
@@ -71,7 +71,7 @@ class Rule(ABC):
     """What the entry calls it."""
 
     @classmethod
-    def of(cls, entry: Any) -> Rule:
+    def from_entry(cls, entry: Any) -> Rule:
         """Return the rule that an entry describes.
 
         Raises:

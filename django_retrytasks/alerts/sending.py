@@ -44,7 +44,7 @@ def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> Non
     found = next((one for one in conf.get().sinks if one.name == sink), None)
     if found is None:
         give_time(self, f'no "{sink}" in RETRYTASKS["ALERTS"]')
-    alert = Alert.of(Notice(**notice), id=self.request.id)
+    alert = Alert.from_notice(Notice(**notice), id=self.request.id)
     send = partial(synchronous(import_string(found.path)), alert, **found.options)
     with in_the_sites_words():
         if found.path == conf.LOG:

@@ -208,7 +208,7 @@ def check_rules() -> Found:
     from django_retrytasks.alerts.rules import Rule
 
     for index, entry in enumerate(conf.get().ALERT_RULES):
-        for status, seconds in Rule.of(entry).looks_back().items():
+        for status, seconds in Rule.from_entry(entry).looks_back().items():
             kept = conf.get().retention(status)
             if kept is not None and kept < seconds:
                 yield Error(

@@ -47,8 +47,7 @@ def tell_settled(settled: Settled) -> None:
 def _tell(task: Task, send: Callable[[], None]) -> None:
     def not_told(error: BaseException) -> None:
         # A receiver hangs, for example. Or a log handler of the site fails: send_robust logs, too.
-        words = "Task %s: sending the signals of its attempt failed
-%s"
+        words = "Task %s: sending the signals of its attempt failed\n%s"
         logger.error(words, task.pk, bare_report(error).traceback)
         sessions.tidy(sessions.in_transaction(), interrupted=True, is_own=False)
 

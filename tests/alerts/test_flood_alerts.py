@@ -98,7 +98,7 @@ class TestLetter:
         )
         FailureGroup.objects.filter(pk=alert.groups[0].pk).delete()
 
-        assert [group.pk for group in Alert.of(notice, id="1").groups] == [alert.groups[1].pk]
+        assert [group.pk for group in Alert.from_notice(notice, id="1").groups] == [alert.groups[1].pk]
 
 
 class TestPage:

@@ -95,11 +95,11 @@ class TestEntries:
     ) -> None:
         entry = {"rule": "oldest_due", "over": 300}
         make_due_for(400, tasks.succeeds.enqueue())
-        [first] = Rule.of(entry).breaches()
+        [first] = Rule.from_entry(entry).breaches()
         make_due_for(500, tasks.succeeds.enqueue())
 
-        [later] = Rule.of(entry).breaches()
-        [other] = Rule.of(entry | change).breaches()
+        [later] = Rule.from_entry(entry).breaches()
+        [other] = Rule.from_entry(entry | change).breaches()
 
         assert (later.pk, later.message) == (first.pk, first.message)
         assert other.pk != first.pk
@@ -121,7 +121,7 @@ class TestCost:
         ]
         with CaptureQueriesContext(connection) as queries:
             for entry in entries:
-                list(Rule.of(entry).breaches())
+                list(Rule.from_entry(entry).breaches())
 
         # That of the pauses is small, and read whole.
         told = [query["sql"] for query in queries]

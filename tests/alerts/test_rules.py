@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 def breaches(rule: str, **options: Any) -> list[str]:
     """Return what breaks this rule, in words."""
-    return [group.message for group in Rule.of({"rule": rule, **options}).breaches()]
+    return [group.message for group in Rule.from_entry({"rule": rule, **options}).breaches()]
 
 
 class TestOldestDue:
@@ -40,7 +40,7 @@ class TestOldestDue:
         make_due_for(60, tasks.succeeds.using(queue_name="a").enqueue())
         make_due_for(5, tasks.succeeds.using(queue_name="c").enqueue())
 
-        found = list(Rule.of({"rule": "oldest_due", "over": timedelta(seconds=30)}).breaches())
+        found = list(Rule.from_entry({"rule": "oldest_due", "over": timedelta(seconds=30)}).breaches())
 
         assert [group.message.split('"')[1] for group in found] == ["a", "b"]
         assert len({group.pk for group in found}) == 2
@@ -145,7 +145,7 @@ class TestGroupGrowth:
     def test_a_group_that_grows_fast_breaks_it(self, driver: Driver) -> None:
         group = fail(driver, 4)
 
-        [found] = Rule.of({"rule": "group_growth", "over": 3}).breaches()
+        [found] = Rule.from_entry({"rule": "group_growth", "over": 3}).breaches()
 
         assert found.message == f"More than 3 Tasks failed within 60 s: ValueError in {FAILS}"
         assert found.name == FAILS

@@ -138,7 +138,7 @@ class Book:
         for entry in ours.get("ALERTS", ()):
             check(Sink.from_entry(entry))
         for entry in ours.get("ALERT_RULES", ()):
-            Rule.of(entry)
+            Rule.from_entry(entry)
         for name in ("RETRYTASKS", "TASKS"):
             if name in names:
                 setattr(self._settings, name, names[name])
