@@ -16,7 +16,7 @@ from django_retrytasks import conf
 from django_retrytasks.database import DATABASE_NOW
 from django_retrytasks.errors import tracebacks
 from django_retrytasks.models import Attempt, FailureGroup
-from django_retrytasks.values.texts import told
+from django_retrytasks.values.texts import translated
 
 from . import page, recent, words
 from .group_actions import GroupActions
@@ -105,7 +105,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
             "recent": counted,
             "chart": recent.chart(counted),
             "sample": sample,
-            "decision": told(sample.decision) if sample else "",
+            "decision": translated(sample.decision) if sample else "",
             "own_traceback": tracebacks.own_part(sample.traceback) if sample else "",
             "history": page.history_of(group),
             "sections": [

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from django_retrytasks.models import Operation
 from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import permission_for
-from django_retrytasks.values.texts import told
+from django_retrytasks.values.texts import translated
 
 from . import page, words
 from .base import Button, log, page_url
@@ -62,7 +62,7 @@ class OperationAdmin(RowsAdmin):
         context |= {
             "pill": _pill(operation),
             "progress": _progress(operation),
-            "stopped_because": told(operation.stopped_because),
+            "stopped_because": translated(operation.stopped_because),
             "gone_through": operation.done_count + operation.skipped_count,
             "buttons": [Button(title=_("Stop"), url=url, posts=True)] if stops else [],
             "is_watched": is_watched,

@@ -20,7 +20,7 @@ from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import RetryTask, discovery, redaction
 from django_retrytasks.tasks.stored import as_stored
 from django_retrytasks.values import codec
-from django_retrytasks.values.texts import error_text, number_text, told
+from django_retrytasks.values.texts import error_text, number_text, translated
 from django_retrytasks.worker.attempt import policy_of
 
 from . import words
@@ -137,7 +137,7 @@ def _entry(attempt: Attempt) -> Entry:
     return Entry(
         attempt=attempt,
         pill=words.pill(attempt.outcome, attempt.get_outcome_display()),
-        decision=told(attempt.decision),
+        decision=translated(attempt.decision),
         error=_error(attempt),
         facts=[
             *_spans(attempt),

@@ -20,7 +20,7 @@ from django_retrytasks.exceptions import Discard
 from django_retrytasks.models import Attempt, FailureGroup, Task
 from django_retrytasks.tasks import redaction
 from django_retrytasks.tasks.stored import imported
-from django_retrytasks.values.texts import error_text, span, told
+from django_retrytasks.values.texts import error_text, span, translated
 
 from .data import attempt_dict, group_dict, json_text, task_dict
 from .links import change_url, failing_url
@@ -288,7 +288,7 @@ def _reason(alert: Alert) -> Iterator[Fact]:
     if alert.task and alert.attempt and not alert.is_recovery:
         yield _("Worker"), alert.attempt.worker
         yield _("Failed at"), clock(alert.attempt.finished_at)
-        stopped = (alert.task.stop_reason, told(alert.attempt.decision))
+        stopped = (alert.task.stop_reason, translated(alert.attempt.decision))
         yield (
             pgettext("why no retry follows", "Stopped"),
             ": ".join(text for text in stopped if text),

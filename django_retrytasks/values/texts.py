@@ -33,7 +33,7 @@ PHRASES = (
 )
 
 
-def told(text: str) -> str:
+def translated(text: str) -> str:
     """Return a stored text in the current language; as it is where it is no phrase of ours.
 
     What follows a semicolon is a note for developers, and stays as it is.

@@ -21,7 +21,7 @@ from django_retrytasks.lifecycle import groups, pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
 from django_retrytasks.operators import operations
 from django_retrytasks.policy import Failure, FailureKind
-from django_retrytasks.values.texts import told
+from django_retrytasks.values.texts import translated
 from tests.admin.catalogs import COMPLETE, PLACEHOLDER, catalog, entries
 from tests.support import tasks
 from tests.support.driver import Driver
@@ -273,14 +273,14 @@ class TestStored:
         said = list(decisions())
 
         with override("de"):
-            german = [told(decision) for decision in said]
+            german = [translated(decision) for decision in said]
 
         assert [one for one, other in zip(said, german, strict=True) if one == other] == []
         assert german[0] == "Wiederholung 1 von 3 in 3.75 s"
 
     def test_what_is_no_phrase_is_told_as_it_is(self) -> None:
         with override("de"):
-            assert told("Retry-After, they said") == "Retry-After, they said"
+            assert translated("Retry-After, they said") == "Retry-After, they said"
 
     def test_of_the_log_only_the_verb_is_told(
         self, driver: Driver, admin_client: Client, languages: None, db: None
