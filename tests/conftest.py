@@ -49,6 +49,12 @@ def noted_in(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def orm_apart(settings: Any) -> None:
+    """Keep Tasks in another database than the default one."""
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": "apart"}
+
+
+@pytest.fixture
 def notified() -> Iterator[list[Any]]:
     """Collect what apprise sends to ``planted://``; what it sends to ``planted://fails`` fails."""
     calls: list[Any] = []

@@ -28,8 +28,7 @@ VERBS = {
 
 
 @pytest.fixture(autouse=True, params=["no router", "router"])
-def orm_apart(request: Any, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": "apart"}
+def _routed(orm_apart: None, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "router":
         monkeypatch.setattr(router, "routers", [ReadsElsewhere()])
         assert (router.db_for_read(Task), router.db_for_write(Task)) == ("default", "apart")

@@ -69,9 +69,6 @@ def alert(alert: Alert) -> None:
     tasks.note(str(told["in"]), alert.kind)
 
 
-# The stories: what is there before, what is done, how it has to end.
-
-
 def nothing_yet() -> Act:
     return lambda: tasks.echoes.enqueue_many([(1,), (2,)])
 

@@ -79,8 +79,6 @@ class Stage:
         self._pause_and_operations()
         self._hide_this_machine()
 
-    # ---- what has happened
-
     def fail_payments(self, count: int) -> list[Task]:
         """Have so many payments fail for good, and the sweep announce it."""
         self.outage.touch()
@@ -158,8 +156,6 @@ class Stage:
             Attempt.objects.update(traceback=changed)
         Attempt.objects.update(worker="app-1:1184:Process-2")
         Task.objects.exclude(worker="").update(worker="app-1:1184:Process-2")
-
-    # ---- where to look
 
     @property
     def group(self) -> FailureGroup:

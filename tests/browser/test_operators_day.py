@@ -40,7 +40,7 @@ def _cluster(transactional_db: None, gateway: Path, tmp_path: Path) -> Iterator[
         wait_for(is_idle)
 
 
-def log_in(page: Page, user: User) -> None:
+def fill_in_login(page: Page, user: User) -> None:
     page.goto("/admin/")
     page.get_by_label("Username").fill(user.get_username())
     page.get_by_label("Password").fill(PASSWORD)
@@ -60,7 +60,7 @@ def test_failed_payments_are_understood_and_re_driven(browse: Browse, gateway: P
     wait_for(lambda: all_are(Status.FAILED, len(ORDERS)))
     page = browse()
 
-    log_in(page, ada)
+    fill_in_login(page, ada)
     page.locator("#content").get_by_role("link", name="Tasks", exact=True).click()
     page.locator("#changelist-filter").get_by_role("link", name="Failed", exact=True).click()
     expect(page.locator("#result_list tbody tr")).to_have_count(len(ORDERS))

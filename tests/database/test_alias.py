@@ -1,7 +1,5 @@
 """Tasks in another database than the default one: that which ``Q_CLUSTER["orm"]`` names."""
 
-from typing import Any
-
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import router, transaction
@@ -14,12 +12,10 @@ from tests.support import tasks
 from tests.support.driver import KEY, received
 from tests.support.routers import ReadsElsewhere
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "apart"])
-
-
-@pytest.fixture(autouse=True)
-def orm_apart(settings: Any) -> None:
-    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "orm": "apart"}
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "apart"]),
+    pytest.mark.usefixtures("orm_apart"),
+]
 
 
 def counted(alias: str) -> tuple[int, int]:
