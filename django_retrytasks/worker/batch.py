@@ -26,8 +26,8 @@ from .pace import pace
 from .settling import settle
 from .telling import tell_settled
 
-# A worker without a Task's code, as during a deploy, gives it back at most so many times: for 1, 2, 4
-# and 8 seconds. Then the attempt runs, and fails.
+# A worker without a Task's code, as during a deploy, gives it back at most so many times: for 1,
+# 2, 4 and 8 seconds. Then the attempt runs, and fails.
 GIVE_BACKS = 4
 
 

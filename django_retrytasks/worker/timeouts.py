@@ -32,8 +32,8 @@ def call_within(
 
     Raises:
         AttemptTimedOut: inside the function, when the time is over; again every second while the
-            function swallows it; and after the function, if it returns late. Without a timer signal,
-            or outside the main thread, only awaiting is interrupted.
+            function swallows it; and after the function, if it returns late. Without a timer
+            signal, or outside the main thread, only awaiting is interrupted.
     """
     began = time.monotonic()
     with _guarded(timeout):

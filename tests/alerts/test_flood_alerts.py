@@ -98,7 +98,8 @@ class TestLetter:
         )
         FailureGroup.objects.filter(pk=alert.groups[0].pk).delete()
 
-        assert [group.pk for group in Alert.from_notice(notice, id="1").groups] == [alert.groups[1].pk]
+        left = Alert.from_notice(notice, id="1").groups
+        assert [group.pk for group in left] == [alert.groups[1].pk]
 
 
 class TestPage:

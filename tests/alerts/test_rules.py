@@ -40,7 +40,8 @@ class TestOldestDue:
         make_due_for(60, tasks.succeeds.using(queue_name="a").enqueue())
         make_due_for(5, tasks.succeeds.using(queue_name="c").enqueue())
 
-        found = list(Rule.from_entry({"rule": "oldest_due", "over": timedelta(seconds=30)}).breaches())
+        rule = Rule.from_entry({"rule": "oldest_due", "over": timedelta(seconds=30)})
+        found = list(rule.breaches())
 
         assert [group.message.split('"')[1] for group in found] == ["a", "b"]
         assert len({group.pk for group in found}) == 2
