@@ -52,7 +52,7 @@ class TestLetter:
 
         page = admin_client.get(str(alert.group_url).removeprefix(SITE)).content.decode()
 
-        assert page.count("ConnectionError · t.f.breaks_at") == 5
+        assert page.count("ConnectionError · t.s.f.breaks_at") == 5
 
     def test_is_json_that_names_its_groups(self, driver: Driver) -> None:
         alert = flood_of(driver)

@@ -95,7 +95,7 @@ class TestAdmin:
 
         for text in (
             "Open",
-            "ConnectionError · t.l.t.sends",
+            "ConnectionError · t.s.s.sends",
             "tests.support.shop.sends: ",
             "ago",
         ):
