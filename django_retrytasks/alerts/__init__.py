@@ -1,4 +1,4 @@
-"""What a site is told of failures: announcements to its code, alerts to its people."""
+"""Failures made known: announcements to the site's code, alerts to its people."""
 
 from .alert import Alert
 from .sinks import apprise, log, mail, mail_admins, webhook

@@ -1,4 +1,4 @@
-"""The Alert: what every sink is called with, and how it reads."""
+"""The Alert that every sink receives, and its text."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from .words import RATES, Fact, clock, in_brackets, iso, seconds_between
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """What every sink is called with.
+    """A message to people about a failure group; every sink receives one.
 
     Attributes:
-        id: the same however often it is sent again.
-        kind: FAILING (the first failure), STILL_FAILING, RECOVERED, or FLOOD: other groups fail,
-            more than ``ALERT_LIMIT`` lets alert one by one. Counts and times are then about these.
-        group: the FailureGroup, as it is now; of a flood that of ``ALERT_LIMIT``, a rule's.
-        task: the latest failed Task of the group; None for a rule, or once it is pruned.
-        attempt: its last attempt; None where there is no task.
-        count: failures since they began, when the alert was decided on.
-        new_count: those of them that no alert has told of before.
-        since: when they began.
-        told_at: when the alert before this one was decided on; None: there was none.
-        at: when this one was.
-        group_count: how many groups it tells of: one, unless it is about a flood.
-        groups: of a flood, those of its groups with the most new failures, five at most.
+        id: the same for each repetition.
+        kind: FAILING (the first failure), STILL_FAILING, RECOVERED, or FLOOD: more failing groups
+            than ``ALERT_LIMIT`` allows to alert one by one, all of them in the counts and times.
+        group: the FailureGroup in its current state; in a flood, the rule group of ``ALERT_LIMIT``.
+        task: the latest failed Task of the group; None for a rule, or after pruning.
+        attempt: the last attempt of the task; None without a task.
+        count: failures in the streak at the time of the decision.
+        new_count: the failures that no earlier alert has reported.
+        since: start of the streak.
+        told_at: time of the previous alert's decision; None: this is the first alert.
+        at: time of this alert's decision.
+        group_count: number of groups in the alert: 1 unless it is a flood.
+        groups: in a flood, the groups with the most new failures, at most five.
     """
 
     id: str
@@ -63,13 +63,13 @@ class Alert:
 
     @classmethod
     def from_notice(cls, notice: Notice, *, id: str) -> Alert:
-        """Return the alert of a notice, its rows as they are now.
+        """Return the alert of a notice, with the current rows.
 
         Raises:
             Discard: the group has been deleted.
         """
-        found = FailureGroup.objects.in_bulk([notice.fingerprint, *notice.groups])
-        group = found.get(notice.fingerprint)
+        groups = FailureGroup.objects.in_bulk([notice.fingerprint, *notice.groups])
+        group = groups.get(notice.fingerprint)
         if group is None:
             raise Discard("the failure group has been deleted")
         attempt = _last_attempt(notice.sample_id, group)
@@ -85,32 +85,32 @@ class Alert:
             told_at=notice.told_at,
             at=notice.at,
             group_count=notice.group_count,
-            groups=[found[pk] for pk in notice.groups if pk in found],
+            groups=[groups[pk] for pk in notice.groups if pk in groups],
         )
 
     @property
     def is_recovery(self) -> bool:
-        """Whether it tells that the failures are over."""
+        """Whether the failures are over."""
         return self.kind is NoticeKind.RECOVERED
 
     @property
     def is_regression(self) -> bool:
-        """Whether these failures began after the group had been resolved."""
+        """Whether the streak began after the group had been resolved."""
         return self.group.regressed_at is not None and self.group.regressed_at >= self.since
 
     @property
     def is_rule(self) -> bool:
-        """Whether it is about an alert rule, not about failures of one cause."""
+        """Whether the group belongs to an alert rule, not to failures of one cause."""
         return bool(self.group.kind == FailureGroup.Kind.RULE)
 
     @property
     def is_flood(self) -> bool:
-        """Whether it tells of other groups, more than ``ALERT_LIMIT`` lets alert one by one."""
+        """Whether the alert covers all groups beyond ``ALERT_LIMIT``."""
         return self.kind is NoticeKind.FLOOD
 
     @property
     def subject(self) -> str:
-        """Return what there is to tell, in one line."""
+        """Return a summary in one line."""
         if self.is_flood:
             words = _flood_subject(self)
         else:
@@ -129,12 +129,12 @@ class Alert:
 
     @property
     def span(self) -> str:
-        """Return how long the failures have gone on, such as "12 min"."""
+        """Return the duration of the streak, such as "12 min"."""
         return span(seconds_between(self.since, self.at))
 
     @property
     def rate(self) -> str:
-        """Return how fast it fails, such as "11 a minute"; "" in the first minute and once over."""
+        """Return the failure rate, such as "11 a minute"; "" in the first minute or on recovery."""
         seconds = seconds_between(self.since, self.at)
         if seconds < RATES[0][0] or self.is_recovery:
             return ""
@@ -143,54 +143,54 @@ class Alert:
 
     @property
     def facts(self) -> list[Fact]:
-        """Return what, where, when, why and how often, as labels and values for a reader."""
-        found = [*_place(self), *_reason(self), *_counts(self)]
-        return [(label, value) for label, value in found if value]
+        """Return what, where, when, why and how often, as labels and values."""
+        facts = [*_place(self), *_reason(self), *_counts(self)]
+        return [(label, value) for label, value in facts if value]
 
     @property
     def links(self) -> list[Fact]:
-        """Return the pages of the admin that it is about, as labels and URLs."""
+        """Return the related pages of the admin, as labels and URLs."""
         group = _("Failure groups") if self.is_flood else _("Failure group")
-        found = [(group, self.group_url), (_("Latest task"), self.task_url)]
-        return [(label, url) for label, url in found if url]
+        links = [(group, self.group_url), (_("Latest task"), self.task_url)]
+        return [(label, url) for label, url in links if url]
 
     @cached_property
     def arguments(self) -> list[Fact]:
-        """Return the Task's arguments, secrets hidden, as names and at most 1 KB of JSON text."""
+        """Return the Task's arguments, secrets hidden: names and at most 1 KB of JSON each."""
         task = self.task
         shown = redaction.shown_arguments(task, imported(task.name)) if task else {}
         return [(name, json_text(value)) for name, value in shown.items()]
 
     @property
     def group_url(self) -> str | None:
-        """Return the URL of the group's page in the admin; None where there is none.
+        """Return the URL of the group's page in the admin; None if there is none.
 
-        Of a flood that is the list of the groups that fail.
+        For a flood it is the list of failing groups.
         """
         return failing_url() if self.is_flood else change_url(self.group)
 
     @property
     def task_url(self) -> str | None:
-        """Return the URL of the Task's page in the admin; None where there is none."""
+        """Return the URL of the Task's page in the admin; None if there is none."""
         return change_url(self.task) if self.task else None
 
     @property
     def summary(self) -> str:
-        """Return it as plain text without subject, arguments and traceback, as for a chat."""
+        """Return the alert as plain text for a chat: no subject, arguments or traceback."""
         return _rendered("summary.txt", self)
 
     @property
     def text(self) -> str:
-        """Return all of it as plain text."""
+        """Return the whole alert as plain text."""
         return _rendered("alert.txt", self)
 
     @property
     def html(self) -> str:
-        """Return all of it as an HTML page for mail."""
+        """Return the whole alert as an HTML page for mail."""
         return _rendered("alert.html", self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it in JSON's types: times in UTC as ISO 8601, ids as str."""
+        """Return the whole alert in JSON's types: times in UTC as ISO 8601, ids as str."""
         return {
             "id": self.id,
             "kind": self.kind.value,
@@ -210,11 +210,11 @@ class Alert:
 
 
 def _last_attempt(task_id: uuid.UUID | None, group: FailureGroup) -> Attempt | None:
-    """Return the last attempt of a Task that failed as the group does: re-driven it may differ."""
+    """Return a Task's last attempt of the group's cause: a re-drive may have added others."""
     if group.kind == FailureGroup.Kind.RULE:
         return None
     attempts = Attempt.objects.select_related("task")
-    # The classes of one group are not all the same where they are made at run time.
+    # Exception classes made at run time may differ within one group.
     ended_so = Q(task__failure_group=group.pk, next_run_after=None) & ~Q(exception_class_path="")
     alike = attempts.filter(ended_so | Q(exception_class_path=group.exception_class_path))
     return alike.filter(task=task_id).last()
@@ -288,10 +288,10 @@ def _reason(alert: Alert) -> Iterator[Fact]:
     if alert.task and alert.attempt and not alert.is_recovery:
         yield _("Worker"), alert.attempt.worker
         yield _("Failed at"), clock(alert.attempt.finished_at)
-        stopped = (alert.task.stop_reason, translated(alert.attempt.decision))
+        stop = (alert.task.stop_reason, translated(alert.attempt.decision))
         yield (
             pgettext("why no retry follows", "Stopped"),
-            ": ".join(text for text in stopped if text),
+            ": ".join(text for text in stop if text),
         )
 
 
@@ -320,6 +320,6 @@ def _rendered(name: str, alert: Alert) -> str:
     try:
         return render_to_string(path, context).strip()
     except TemplateDoesNotExist:
-        # A site without Django's templates is told of its failures all the same.
+        # A site without Django's templates gets alerts too.
         ours = {"NAME": "retrytasks", "DIRS": [], "APP_DIRS": True, "OPTIONS": {}}
         return str(DjangoTemplates(ours).get_template(path).render(context)).strip()

@@ -1,4 +1,4 @@
-"""Announcements: a final failure reaches each receiver of ``task_failed`` by a Task of its own."""
+"""Announce final failures: each receiver of ``task_failed`` is called by a Task of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .sending import enqueue_alerts
 
 Failure = tuple[str, int]
 """A Task's id and the number of the attempt that failed for good."""
-# What is read of many failures at once.
+# The columns read for many failures at once.
 READ = ("name", "queue_name", "backend", "priority", "stop_reason", "failure_group")
 ANNOUNCED = (
     *("number", "finished_at"),
@@ -38,9 +38,9 @@ ANNOUNCED = (
 
 @retry_task(**POLICY)
 def announce_failures(failed: Sequence[Failure]) -> None:
-    """Enqueue one Task per failure and receiver, and per alert that is due; all or none.
+    """Enqueue one Task per failure and receiver, and one per due alert; all or none.
 
-    Run a second time, after a crash, it enqueues nothing that it has enqueued before.
+    A second run, after a crash, enqueues nothing twice.
     """
     attempts = _attempts_of(failed)
     if not attempts:
@@ -54,9 +54,9 @@ def announce_failures(failed: Sequence[Failure]) -> None:
 
 @retry_task(bind=True, **POLICY)
 def call_receiver(self: RetryTaskContext, receiver: str, task_id: str, attempt_number: int) -> None:
-    """Call the receiver of this name; it is retried alone when it raises."""
+    """Call one receiver; if it raises, it alone is retried."""
     attempt = _attempt_of(task_id, attempt_number)
-    calls = list(_called(receiver))
+    calls = list(_receivers_named(receiver))
     if not calls:
         give_time(self, f"no receiver {receiver}")
     for call in calls:
@@ -65,15 +65,15 @@ def call_receiver(self: RetryTaskContext, receiver: str, task_id: str, attempt_n
 
 @retry_task(**POLICY)
 def call_on_failure(task_id: str, attempt_number: int) -> None:
-    """Call the ``on_failure`` of a Task's function; it is retried alone when it raises."""
+    """Call the ``on_failure`` of a Task's function; if it raises, it alone is retried."""
     attempt = _attempt_of(task_id, attempt_number)
-    told = resolve(attempt.task.name).failure_receiver
-    if told is not None:
-        synchronous(told)(attempt.task, attempt)
+    receiver = resolve(attempt.task.name).failure_receiver
+    if receiver is not None:
+        synchronous(receiver)(attempt.task, attempt)
 
 
 def _calls(attempt: Attempt) -> Iterator[Task]:
-    """Yield the Tasks that tell of a failure, with the same ids however often they are made."""
+    """Yield the Tasks that announce a failure; their ids are the same each time."""
     failure = [str(attempt.task_id), attempt.number]
     for name in dict.fromkeys([*_connected(), *conf.get().ON_FAILURE]):
         yield _call(call_receiver, [name, *failure], attempt, name)
@@ -82,13 +82,13 @@ def _calls(attempt: Attempt) -> Iterator[Task]:
 
 
 def _call(to: RetryTask[..., Any], args: Sequence[Any], attempt: Attempt, receiver: str) -> Task:
-    # At the priority of the failed Task: there is one for each failure and receiver.
+    # Not the highest priority: there is one call per failure and receiver.
     pk, priority = _id_of(attempt, receiver), attempt.task.priority
     return internal_task(to.module_path, args, attempt.task, pk, priority)
 
 
 def _may_have_on_failure(task: Task) -> bool:
-    """Whether a Task's function has an ``on_failure``; or may have, where its code is not here."""
+    """Whether a Task's function has an ``on_failure``, or may have: its code is not importable."""
     try:
         return resolve(task.name).on_failure is not None
     except (NotImportable, NotATask):
@@ -96,20 +96,20 @@ def _may_have_on_failure(task: Task) -> bool:
 
 
 def _attempts_of(failed: Sequence[Failure]) -> list[Attempt]:
-    """Return the attempts of these failures, without their texts; deleted ones are left out."""
+    """Return the attempts of these failures, without texts; omit deleted ones."""
     attempts = Attempt.objects.select_related("task").only(*ANNOUNCED)
     tasks = {uuid.UUID(task_id) for task_id, _ in failed}
-    found = attempts.filter(task__in=tasks, number__in={number for _, number in failed})
-    by_failure = {(str(attempt.task_id), attempt.number): attempt for attempt in found}
+    attempts = attempts.filter(task__in=tasks, number__in={number for _, number in failed})
+    by_failure = {(str(attempt.task_id), attempt.number): attempt for attempt in attempts}
     return [by_failure[pk, number] for pk, number in failed if (pk, number) in by_failure]
 
 
 def _attempt_of(task_id: str, number: int) -> Attempt:
     attempts = Attempt.objects.select_related("task")
-    found: Attempt | None = attempts.filter(task=uuid.UUID(task_id), number=number).first()
-    if found is None:
+    attempt: Attempt | None = attempts.filter(task=uuid.UUID(task_id), number=number).first()
+    if attempt is None:
         raise Discard("the failed Task has been deleted")
-    return found
+    return attempt
 
 
 def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
@@ -118,16 +118,16 @@ def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
     return uuid7(milliseconds, hashlib.sha256(key.encode()).digest()[:10])
 
 
-def _called(receiver: str) -> Iterator[Receiver]:
-    """Yield the receivers of this name: connected ones, and one that the settings name."""
+def _receivers_named(name: str) -> Iterator[Receiver]:
+    """Yield the connected receivers of a name; else the receiver that ``ON_FAILURE`` names."""
     connected = _connected()
-    yield from connected.get(receiver, ())
-    if receiver not in connected and receiver in conf.get().ON_FAILURE:
-        yield synchronous(import_string(receiver))
+    yield from connected.get(name, ())
+    if name not in connected and name in conf.get().ON_FAILURE:
+        yield synchronous(import_string(name))
 
 
 def _connected() -> dict[str, list[Receiver]]:
-    """Return the receivers that are connected to ``task_failed``, by name."""
+    """Return the receivers connected to ``task_failed``, by name."""
     sync_receivers, async_receivers = task_failed._live_receivers(Task)
     by_name: dict[str, list[Receiver]] = {}
     for receiver in sync_receivers:

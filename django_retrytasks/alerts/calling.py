@@ -1,4 +1,4 @@
-"""Call foreign code from a Task of ours."""
+"""Call the site's code from an internal Task."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django_retrytasks.tasks.context import RetryTaskContext
 
 Receiver = Callable[..., Any]
 
-# Over a minute by the policy below.
+# More than a minute by the policy of internal Tasks.
 DEPLOY_RETRIES = 4
 
 
 def give_time(context: RetryTaskContext, lack: str) -> NoReturn:
-    """Give up on what is not here, after a minute: in a deploy this worker may be an old one."""
+    """Retry for about a minute, since an old worker may lack the code in a deploy; then discard."""
     if context.retry_count < DEPLOY_RETRIES:
         raise LookupError(f"this worker knows {lack}")
     raise Discard(f"{lack} any more")

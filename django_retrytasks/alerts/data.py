@@ -1,4 +1,4 @@
-"""Parts of an alert in JSON's types."""
+"""Convert parts of an alert to JSON's types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_retrytasks.values import codec
 
 from .words import Fact, iso
 
-# How much of an argument is shown, in bytes.
+# Bytes shown of an argument.
 ARGUMENT_LIMIT = 1024
 
 
@@ -57,10 +57,10 @@ def attempt_dict(attempt: Attempt) -> dict[str, Any]:
 
 
 def json_text(value: Any) -> str:
-    """Return an argument as JSON; what the codec would tag, such as a date, is plain text there."""
+    """Return an argument as JSON; types that the codec tags, such as dates, become plain text."""
     plain = json.loads(codec.dumps(value), object_hook=_untagged)
     return storable(json.dumps(plain, ensure_ascii=False), ARGUMENT_LIMIT)
 
 
-def _untagged(found: dict[str, Any]) -> Any:
-    return found["value"] if codec.TAG in found else found
+def _untagged(item: dict[str, Any]) -> Any:
+    return item["value"] if codec.TAG in item else item

@@ -1,4 +1,4 @@
-"""The admin's pages that an alert links to."""
+"""URLs of the admin's pages in an alert."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def failing_url() -> str | None:
 
 
 def _admin_url(page: str, *args: uuid.UUID) -> str | None:
-    # An alert without a link is better than none, whatever is wrong with a site's URLs.
+    # A site's broken URLs must not stop its alerts.
     with suppress(Exception):
         if origin := _origin():
             return origin + reverse(f"admin:retrytasks_{page}", args=args)
@@ -30,7 +30,7 @@ def _admin_url(page: str, *args: uuid.UUID) -> str | None:
 
 
 def _origin() -> str:
-    """Return where the site is reached, without a slash at the end; "" if that is not known."""
+    """Return the site's origin, without a trailing slash; "" if unknown."""
     if url := conf.get().SITE_URL:
         return url.rstrip("/")
     if not apps.is_installed("django.contrib.sites"):

@@ -1,7 +1,7 @@
-"""What there is to tell of failure groups: decided on, and noted as told, under a lock.
+"""Decide, under a lock, which failure groups alert now, and record the decision as notices.
 
-Each decision is a transaction that locks the groups it is about, so two who look at once do not
-both tell. It stores the notices as well: a crash loses none.
+Each decision locks its groups, so two processes never alert about the same failures. The same
+transaction stores the notices: a crash loses none.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from django_retrytasks.lifecycle.groups import (
 from django_retrytasks.lifecycle.rows import CHUNK
 from django_retrytasks.models import FailureGroup, Status, Task
 
-# A group has recovered when nothing failed for so long, or for ALERT_COOLDOWN if that is less.
+# A group has recovered after so long without a failure, or after ALERT_COOLDOWN if that is less.
 QUIET = timedelta(minutes=5)
-# How many groups one sweep looks at; the next one goes on.
+# Groups per sweep; the next sweep takes the rest.
 SWEEP_LIMIT = 10 * CHUNK
-# How many groups the alert about a flood names.
+# Groups that the alert about a flood names.
 NAMED = 5
 AUDIBLE = {"status": GroupStatus.OPEN, "muted_until": None}
 
 Due = tuple[FailureGroup, datetime]
-"""A locked group of which there is to be told, and the database's time."""
+"""A locked group whose alert is due, and the database's time."""
 
 
 class NoticeKind(StrEnum):
-    """What a notice says of a group."""
+    """What a notice reports about a group."""
 
     # The first failure of a streak.
     FAILING = "FAILING"
-    # It goes on failing.
+    # More failures in the streak.
     STILL_FAILING = "STILL_FAILING"
-    # It has been quiet, and a Task of its function has succeeded since.
+    # No failure for a while, and a success of its function since.
     RECOVERED = "RECOVERED"
-    # Other groups fail, more than ``ALERT_LIMIT`` lets alert one by one.
+    # More failing groups than ``ALERT_LIMIT`` allows to alert one by one.
     FLOOD = "FLOOD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What there is to tell of a group at one moment, decided and noted on its row.
+    """The decision that a group alerts, as recorded on its row.
 
-    ``count`` are the failures of the streak, ``new_count`` those not told of before;
-    ``since`` is the start of the streak, ``told_at`` the moment of the last notice, if any.
-    Of a flood these are about all its groups, of which there are ``group_count``; ``groups`` are
-    those with the most new failures.
+    ``count`` is the number of failures in the streak, ``new_count`` the unreported part of it;
+    ``since`` is the start of the streak, ``told_at`` the time of the previous notice, if any.
+    For a flood they cover all its ``group_count`` groups; ``groups`` are the groups with the most
+    new failures.
     """
 
     kind: NoticeKind
@@ -75,27 +75,29 @@ class Notice:
     groups: Sequence[uuid.UUID] = ()
 
     def as_stored(self) -> dict[str, Any]:
-        """Return its fields but for those that say nothing: a worker of an older release may not
-        know them."""
+        """Return the fields that differ from their defaults.
+
+        A worker of an older release may lack the newer fields.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         defaults = {field.name: field.default for field in fields(self)}
         return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def take_due(fingerprints: Iterable[uuid.UUID]) -> list[Notice]:
-    """Return what there is to tell of these groups now, and note that it is told.
+    """Decide which of these groups alert now; record the decision and return one Notice each.
 
-    Groups beyond ``ALERT_LIMIT`` are left to the sweep. To be called in the transaction that
-    stores the notices.
+    Groups beyond ``ALERT_LIMIT`` are left to the sweep. Call it in the transaction that stores the
+    notices.
     """
-    alone, _ = _parted(_due(fingerprints))
-    return _told(alone)
+    single, _ = _split(_due(fingerprints))
+    return _record(single)
 
 
 def take_overdue() -> list[Notice]:
-    """Do as :func:`take_due` for all groups: what failed within a cooldown is told after it.
+    """Do :func:`take_due` for all groups: failures within a cooldown alert after it.
 
-    Groups beyond ``ALERT_LIMIT`` are told of by one notice, once in a cooldown.
+    Groups beyond ``ALERT_LIMIT`` share one notice per cooldown.
     """
     overdue = (
         FailureGroup.objects.failing()
@@ -104,17 +106,17 @@ def take_overdue() -> list[Notice]:
         .filter(_is_overdue())
     )
     pks = overdue.order_by("pk").values_list("pk", flat=True)[:SWEEP_LIMIT]
-    alone, held = _parted(_due(pks))
-    return [*_told(alone), *_told_together(held)]
+    single, held = _split(_due(pks))
+    return [*_record(single), *_record_flood(held)]
 
 
 def take_recovered() -> list[Notice]:
-    """End the streaks of groups that have recovered; return what there is to tell of it.
+    """End the streaks of recovered groups; return a Notice for each group that had alerted.
 
-    A group has recovered when a Task of its function has succeeded after its last failure and
-    nothing failed since for five minutes, or for ``ALERT_COOLDOWN`` if that is less; a rule, when
-    it has not been breached for as long. A muted one has not until the mute is over, nor has one
-    of which there is still to be told. To be called in the transaction that stores the notices.
+    A group has recovered after a success of its function, and after five minutes without a
+    failure, or ``ALERT_COOLDOWN`` if that is less. A rule has recovered after as long without a
+    breach. Muted groups and groups with an overdue alert do not recover. Call it in the
+    transaction that stores the notices.
     """
     quiet = DatabaseNow() - min(QUIET, conf.get().cooldown)
     succeeded = Task.objects.filter(
@@ -123,7 +125,7 @@ def take_recovered() -> list[Notice]:
     is_over = Q(kind=FailureGroup.Kind.RULE) | Exists(succeeded)
     over = FailureGroup.objects.failing().audible().filter(is_over, last_failed_at__lte=quiet)
     over = over.exclude(_is_overdue())
-    # Found first, then locked by key: MariaDB locks what it walks over as well.
+    # Select first, then lock by key: MariaDB also locks the rows it scans.
     rows = locked(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
     ended = FailureGroup.objects.filter(pk__in=[group.pk for group, _ in rows])
     ended.update(recovered_at=DatabaseNow(), **NO_STREAK)
@@ -135,23 +137,24 @@ def take_recovered() -> list[Notice]:
 
 
 def _is_overdue() -> Q:
-    """Select what has failed since the last alert about the group, and that is a cooldown ago."""
-    untold = ~Q(streak_count=F("alerted_count"))
-    return untold & (Q(alerted_at=None) | Q(alerted_at__lte=DatabaseNow() - conf.get().cooldown))
+    """Select groups with unreported failures and no alert within the cooldown."""
+    is_unreported = ~Q(streak_count=F("alerted_count"))
+    since = DatabaseNow() - conf.get().cooldown
+    return is_unreported & (Q(alerted_at=None) | Q(alerted_at__lte=since))
 
 
 def _due(fingerprints: Iterable[uuid.UUID]) -> list[Due]:
-    """Lock these groups; return those of which there is to be told now."""
+    """Lock these groups; return the ones whose alert is due."""
     pks, cooldown = list(fingerprints), conf.get().cooldown
     chunks = (pks[start : start + CHUNK] for start in range(0, len(pks), CHUNK))
     rows = (row for chunk in chunks for row in locked(FailureGroup.objects.filter(pk__in=chunk)))
     return [(group, now) for group, now in rows if group.alert_is_due(now, cooldown)]
 
 
-def _told(due: Iterable[Due]) -> list[Notice]:
+def _record(due: Iterable[Due]) -> list[Notice]:
     for group, now in due:
-        told = {"alerted_count": group.streak_count, "alerted_at": now}
-        FailureGroup.objects.filter(pk=group.pk).update(**told, **AUDIBLE)
+        alerted = {"alerted_count": group.streak_count, "alerted_at": now}
+        FailureGroup.objects.filter(pk=group.pk).update(**alerted, **AUDIBLE)
     return [_notice(group, now) for group, now in due]
 
 
@@ -161,34 +164,33 @@ def _notice(group: FailureGroup, now: datetime) -> Notice:
         fingerprint=group.pk,
         sample_id=group.sample_id,
         count=group.streak_count,
-        new_count=_new(group),
+        new_count=_unreported_count(group),
         since=group.streak_started_at or now,
         told_at=group.alerted_at,
         at=now,
     )
 
 
-def _new(group: FailureGroup) -> int:
-    """Return how many failures no alert has told of."""
+def _unreported_count(group: FailureGroup) -> int:
     return int(group.streak_count - group.alerted_count)
 
 
-# Note [At most so many letters]
-# A notice of a group's own sets its ``alerted_at``. So the groups with one within the cooldown are
-# those told of one by one, and one less than ALERT_LIMIT of them may be: the last letter is the
-# flood's. It has a group of its own, stored while there is a flood, whose ``alerted_at`` is that of
-# the last such letter. A group that the flood told of has ``alerted_count`` raised alone. So it is
-# not told of again unless it fails again, and recovers unheard (``was_reported_in_flood``).
+# Note [At most ALERT_LIMIT alerts]
+# A group's own alert sets its ``alerted_at``. So counting the groups with an ``alerted_at`` within
+# the cooldown counts the single alerts. At most ALERT_LIMIT - 1 are allowed: the last alert is the
+# flood's. The flood has a group of its own, stored while the flood lasts; its ``alerted_at`` is the
+# time of the last flood alert. A flood alert raises only ``alerted_count`` of its groups. So they
+# alert again only if they fail again, and recover silently (``was_reported_in_flood``).
 
 
-def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
-    """Part due groups into those to tell of one by one and those beyond ``ALERT_LIMIT``."""
+def _split(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
+    """Split due groups into single alerts and groups beyond ``ALERT_LIMIT``."""
     limit, cooldown = conf.get().ALERT_LIMIT, conf.get().cooldown
     if limit is None:
         return due, []
     known = [(group, now) for group, now in due if group.was_alerted(now, cooldown)]
     new = [(group, now) for group, now in due if not group.was_alerted(now, cooldown)]
-    new.sort(key=lambda each: _new(each[0]), reverse=True)
+    new.sort(key=lambda each: _unreported_count(each[0]), reverse=True)
     if not new or not _room(limit):
         return known, new
     _wait_for_turn()
@@ -197,16 +199,16 @@ def _parted(due: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
 
 
 def _room(limit: int) -> int:
-    """Return how many more groups may be told of one by one now."""
+    """Return how many more groups may alert one by one now."""
     alerted = FailureGroup.objects.exclude(pk=FailureGroup.FLOOD)
     alerted = alerted.filter(alerted_at__gt=DatabaseNow() - conf.get().cooldown)
     return max(0, limit - 1 - alerted[:limit].count())
 
 
 def _wait_for_turn() -> None:
-    """Let one transaction at a time look for room; the next one when this one is over.
+    """Let one transaction at a time count the room, by a lock on the flood's group.
 
-    The flood's group is the lock. Where it is there for that alone it is seen by no one.
+    Without a flood the group is deleted before the commit, so nobody sees it.
     """
     ensure_stored(_flood())
     unused = FailureGroup.objects.filter(pk=FailureGroup.FLOOD, failure_count=0)
@@ -217,14 +219,14 @@ def _flood() -> FailureGroup:
     return FailureGroup(
         fingerprint=FailureGroup.FLOOD,
         kind=FailureGroup.Kind.RULE,
-        message=_("More failure groups than ALERT_LIMIT lets alert one by one"),
+        message=_("More failure groups than ALERT_LIMIT allows to alert one by one"),
         first_seen_at=DatabaseNow(),
         last_seen_at=DatabaseNow(),
     )
 
 
-def _told_together(held: Sequence[Due]) -> list[Notice]:
-    """Return one notice of all these groups, if it is due, and note that they are told of."""
+def _record_flood(held: Sequence[Due]) -> list[Notice]:
+    """Record these groups as reported and return one Notice for all; [] if none is due."""
     if not held:
         return []
     count_breach(_flood())
@@ -235,7 +237,7 @@ def _told_together(held: Sequence[Due]) -> list[Notice]:
     for start in range(0, len(pks), CHUNK):
         chunk = FailureGroup.objects.filter(pk__in=pks[start : start + CHUNK])
         chunk.update(alerted_count=F("streak_count"), **AUDIBLE)
-    _told([(flood, now)])
+    _record([(flood, now)])
     return [_notice_of_flood(flood, [group for group, _ in held], now)]
 
 
@@ -245,7 +247,7 @@ def _notice_of_flood(flood: FailureGroup, held: Sequence[FailureGroup], now: dat
         fingerprint=flood.pk,
         sample_id=held[0].sample_id,
         count=sum(group.streak_count for group in held),
-        new_count=sum(map(_new, held)),
+        new_count=sum(map(_unreported_count, held)),
         since=min(group.streak_started_at or now for group in held),
         told_at=flood.alerted_at,
         at=now,

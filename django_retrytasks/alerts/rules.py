@@ -1,7 +1,7 @@
-"""Alert rules: what to alert about besides final failures.
+"""Alert rules: conditions that alert besides final failures.
 
-Each looks at its rows by seeks and capped counts in an index, so a sweep costs the same however
-many there are. Times are the database's.
+Rules read rows by index seeks and capped counts, so the cost of a sweep does not grow with the
+number of Tasks. Times are the database's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from django_retrytasks.values.texts import number_text
 
 logger = logging.getLogger("django_retrytasks")
 NAMESPACE = uuid.UUID("104f3fdc-8e0c-4fc7-9fd9-81aba1863bf2")
-# The latest so many Tasks of a status are counted, and none that ended before.
+# Counts per status cover only the latest so many Tasks.
 COUNT_LIMIT = 10_000
 
 as_name = partial(checked.as_text, least=1, most=NAME_LENGTH)
@@ -39,25 +39,25 @@ as_queue_name = partial(checked.as_text, least=1, most=QUEUE_NAME_LENGTH)
 
 
 def breached() -> Iterator[FailureGroup]:
-    """Yield a group, not yet stored, for each breach of a rule in ``ALERT_RULES``.
+    """Yield an unsaved group for each breach of a rule in ``ALERT_RULES``.
 
-    A rule that cannot be looked at is logged, and the others are looked at all the same.
+    A rule whose evaluation fails is logged and skipped.
     """
     for index, entry in enumerate(conf.get().ALERT_RULES):
         try:
-            found = list(Rule.from_entry(entry).breaches())
+            breaches = list(Rule.from_entry(entry).breaches())
         except Exception:
-            logger.exception('RETRYTASKS["ALERT_RULES"][%d] could not be looked at', index)
+            logger.exception('RETRYTASKS["ALERT_RULES"][%d] could not be evaluated', index)
         else:
-            yield from found
+            yield from breaches
 
 
 def check(entry: Any) -> None:
-    """Check an entry of ``ALERT_RULES``, and that the function it names is a task's.
+    """Check an entry of ``ALERT_RULES``, and the task it names, if any.
 
     Raises:
         TypeError, ValueError: as :meth:`Rule.from_entry`.
-        RetryTasksError: it is none.
+        RetryTasksError: the name leads to no task.
     """
     if name := asdict(Rule.from_entry(entry)).get("name"):
         resolve(name)
@@ -65,18 +65,19 @@ def check(entry: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(ABC):
-    """One entry of ``ALERT_RULES``, its values checked when it is made; durations in seconds."""
+    """One entry of ``ALERT_RULES``, checked on creation; durations in seconds."""
 
     rule: ClassVar[str]
-    """What the entry calls it."""
+    """The rule's name in an entry."""
 
     @classmethod
     def from_entry(cls, entry: Any) -> Rule:
         """Return the rule that an entry describes.
 
         Raises:
-            TypeError: it is no dict, a key is unknown or missing, or a value of a wrong type.
-            ValueError: there is no such rule, or a value is out of its range.
+            TypeError: the entry is no dict, a key is unknown or missing, or a value has a wrong
+                type.
+            ValueError: the rule is unknown, or a value is out of range.
         """
         options = dict(checked.as_mapping("a rule", entry))
         kind = _kind_of(options.pop("rule", None))
@@ -94,18 +95,18 @@ class Rule(ABC):
 
     @abstractmethod
     def breaches(self) -> Iterator[FailureGroup]:
-        """Yield a group, not yet stored, for each thing that breaks this rule now."""
+        """Yield an unsaved group for each current breach of this rule."""
 
     def looks_back(self) -> Mapping[Status, float]:
-        """Return for how many seconds finished Tasks must be kept for it, by status."""
+        """Return, by status, the seconds for which this rule needs finished Tasks."""
         return {}
 
-    def _breach(self, message: str, *, name: str = "", of: str = "") -> FailureGroup:
-        """Return the group of a breach; ``of`` is what broke the rule, where that may vary.
+    def _breach(self, message: str, *, name: str = "", culprit: str = "") -> FailureGroup:
+        """Return the group of a breach; ``culprit`` tells apart several breaches of one rule.
 
-        The limits are part of its identity, so what its message says of them stays true.
+        The limits are part of the group's identity, so its message stays true when they change.
         """
-        identity = json.dumps([self.rule, asdict(self), of])
+        identity = json.dumps([self.rule, asdict(self), culprit])
         return FailureGroup(
             fingerprint=uuid.uuid5(NAMESPACE, identity),
             kind=FailureGroup.Kind.RULE,
@@ -123,20 +124,20 @@ class OldestDue(Rule):
     queue_name: str | None = checked.option(checked.or_none(as_queue_name), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
-        """Yield a group for each queue that is late."""
+        """Yield a group for each late queue."""
         late = {name for (name, _), lag in survey().lags.items() if lag > self.over}
         for queue_name in sorted(late & {self.queue_name} if self.queue_name else late):
             text = _('The oldest due Task of queue "%(queue)s" has waited for more than %(over)s s')
             values = {"queue": queue_name, "over": number_text(self.over)}
-            yield self._breach(text % values, of=queue_name)
+            yield self._breach(text % values, culprit=queue_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRate(Rule):
-    """More than the share ``over`` of the Tasks that finished ``within`` the last seconds failed.
+    """More than a share ``over`` of the Tasks finished in the last ``within`` seconds failed.
 
-    Where 10,000 Tasks or more failed, or succeeded (of the function ``name``, if given), it looks
-    at the time that the latest 10,000 took. Silent while fewer than ``least`` finished.
+    The period is shorter if 10,000 Tasks failed in it, or 10,000 of ``name`` succeeded: it then
+    begins with the latest 10,000. No breach while fewer than ``least`` finished.
     """
 
     rule = "failure_rate"
@@ -156,12 +157,12 @@ class FailureRate(Rule):
             yield self._breach(text % values + self._scope(), name=self.name or "")
 
     def looks_back(self) -> Mapping[Status, float]:
-        """Return ``within`` for both."""
+        """Return ``within`` for failed and succeeded Tasks."""
         return dict.fromkeys((Status.FAILED, Status.SUCCEEDED), self.within)
 
     def _counts(self) -> tuple[int, int]:
-        """Return how many Tasks failed and how many succeeded, in one and the same time."""
-        # No index has the names of what failed.
+        """Return the counts of failed and succeeded Tasks in the same period."""
+        # No index of failed Tasks has their names.
         failed = _finished(Status.FAILED, self.within)
         succeeded = _finished(Status.SUCCEEDED, self.within, **_given(name=self.name))
         starts = filter(None, map(_start_of_latest, (failed, succeeded)))
@@ -178,9 +179,9 @@ class FailureRate(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupGrowth(Rule):
-    """More than ``over`` Tasks of one failure group failed ``within`` the last seconds.
+    """More than ``over`` Tasks of one failure group failed in the last ``within`` seconds.
 
-    Counted among the latest 10,000 that failed. Muted and resolved groups are left out.
+    Counts the latest 10,000 failed Tasks. Ignores muted and resolved groups.
     """
 
     rule = "group_growth"
@@ -188,7 +189,7 @@ class GroupGrowth(Rule):
     within: float = checked.option(checked.as_positive_seconds, 60.0)
 
     def breaches(self) -> Iterator[FailureGroup]:
-        """Yield a group for each failure group that grew so fast."""
+        """Yield a group for each failure group above the limit."""
         latest = _finished(Status.FAILED, self.within).order_by("-finished_at")[:COUNT_LIMIT]
         counts = Counter(latest.values_list("failure_group", flat=True))
         grown = [pk for pk, count in counts.items() if count > self.over]
@@ -199,16 +200,16 @@ class GroupGrowth(Rule):
                 self.over,
             )
             values = {"over": self.over, "within": number_text(self.within), "group": group}
-            yield self._breach(text % values, name=group.name, of=str(group.pk))
+            yield self._breach(text % values, name=group.name, culprit=str(group.pk))
 
     def looks_back(self) -> Mapping[Status, float]:
-        """Return ``within`` for the failed ones."""
+        """Return ``within`` for failed Tasks."""
         return {Status.FAILED: self.within}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence(Rule):
-    """No Task of the function ``name`` has succeeded ``within`` the last seconds, or ever."""
+    """No Task of the function ``name`` has succeeded in the last ``within`` seconds."""
 
     rule = "silence"
     name: str = checked.option(as_name)
@@ -222,7 +223,7 @@ class Silence(Rule):
             yield self._breach(text % values, name=self.name)
 
     def looks_back(self) -> Mapping[Status, float]:
-        """Return ``within`` for the succeeded ones."""
+        """Return ``within`` for succeeded Tasks."""
         return {Status.SUCCEEDED: self.within}
 
 
@@ -232,15 +233,15 @@ RULES: dict[str, type[Rule]] = {
 
 
 def _kind_of(rule: object) -> type[Rule]:
-    found = RULES.get(rule) if isinstance(rule, str) else None
-    if found is None:
+    kind = RULES.get(rule) if isinstance(rule, str) else None
+    if kind is None:
         hint = checked.nearest(str(rule or ""), RULES)
         raise ValueError(f'"rule" names no rule: {rule!r}. {hint}')
-    return found
+    return kind
 
 
 def _finished(status: Status, within: float, **values: str) -> TaskQuerySet:
-    """Return the Tasks, internal ones aside, that reached this status within the last seconds."""
+    """Return the site's Tasks that reached this status in the last ``within`` seconds."""
     start = DatabaseNow() - timedelta(seconds=within)
     # Not internal=False: Django before 6.1 writes NOT internal, and SQLite then uses no index.
     return Task.objects.filter(
@@ -253,11 +254,11 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _start_of_latest(finished: TaskQuerySet) -> datetime | None:
-    """Return when the first of the latest 10,000 of these ended; None if there are fewer."""
+    """Return the end of the 10,000th latest Task; None if there are fewer."""
     moments = finished.order_by("-finished_at").values_list("finished_at", flat=True)
     return moments[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
 
 
 def _audible(pks: list[uuid.UUID]) -> FailureGroupQuerySet:
-    """Return groups but for those that are resolved, or muted still."""
+    """Return these groups without resolved and muted ones."""
     return FailureGroup.objects.audible().filter(pk__in=pks).order_by("pk")

@@ -1,4 +1,4 @@
-"""Send alerts, each to each sink by a Task of its own."""
+"""Send alerts: one Task per alert and sink."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .words import in_the_sites_words
 
 
 def review() -> None:
-    """Tell of what time alone makes due: failures within a cooldown, recoveries, breached rules.
+    """Enqueue the alerts that time makes due: end of a cooldown, recoveries, breached rules.
 
     Called by the sweep.
     """
-    with in_the_sites_words():  # a breach's message is stored, as is that of a flood below
+    with in_the_sites_words():  # the messages of breaches and floods are stored
         breaches = list(rules.breached())
     for group in breaches:
         groups.count_breach(group)
@@ -40,17 +40,17 @@ def review() -> None:
 
 @retry_task(bind=True, **POLICY)
 def send_alert(self: RetryTaskContext, sink: str, notice: dict[str, Any]) -> None:
-    """Send one alert to one sink; it is retried alone when it raises."""
-    found = next((one for one in conf.get().sinks if one.name == sink), None)
-    if found is None:
+    """Send one alert to one sink; if the sink raises, it alone is retried."""
+    target = next((entry for entry in conf.get().sinks if entry.name == sink), None)
+    if target is None:
         give_time(self, f'no "{sink}" in RETRYTASKS["ALERTS"]')
     alert = Alert.from_notice(Notice(**notice), id=self.request.id)
-    send = partial(synchronous(import_string(found.path)), alert, **found.options)
+    send = partial(synchronous(import_string(target.path)), alert, **target.options)
     with in_the_sites_words():
-        if found.path == conf.LOG:
+        if target.path == conf.LOG:
             send()
         else:
-            backend_of(self.row).send_alert(found.name, alert, send)
+            backend_of(self.row).send_alert(target.name, alert, send)
 
 
 def enqueue_alerts(due: Sequence[Notice]) -> None:

@@ -1,7 +1,7 @@
-"""Final failures in Sentry: one event for each, made by its SDK from the live exception.
+"""Send final failures to Sentry: one event each, made by the SDK from the live exception.
 
-The worker makes the event once the failure is stored; a thread of the SDK's own sends it. Imported
-only where ``sentry_sdk`` is in use.
+The worker makes the event after the failure is stored; a thread of the SDK sends it. Imported only
+where ``sentry_sdk`` is in use.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ if TYPE_CHECKING:
 
 __all__ = ["capture_attempt", "capture_failure", "connect"]
 
-# No argument gets into these, and Sentry refuses an event in which they are not as they should be.
+# These keys hold no argument, and Sentry refuses an event in which they are malformed.
 PROTOCOL = frozenset({"event_id", "timestamp", "level", "fingerprint", "modules"})
-# Local variables are freed with the failed call. The stack of the moment is not the attempt's. A
-# text cut by the SDK may end in half a secret.
+# Local variables must be freed with the failed call. The current stack is not the attempt's. A text
+# cut by the SDK may end in half a secret.
 OPTIONS = {"include_local_variables": False, "add_full_stack": False, "max_value_length": None}
 
 logger = logging.getLogger(LOGGER)
 
 
 def connect() -> None:
-    """Have each final failure sent to Sentry, once, unless ``RETRYTASKS["SENTRY"]`` is False.
+    """Send each final failure to Sentry once, unless ``RETRYTASKS["SENTRY"]`` is False.
 
-    Called when Django starts. Where Sentry is initialised later than in the settings, call it
-    after that; before, and with a ``sentry_sdk`` older than 2.0, it does nothing.
+    Called when Django starts. A site that initialises Sentry later than in its settings calls it
+    after that. It does nothing before, nor with a ``sentry_sdk`` older than 2.0.
     """
     if not hasattr(sentry_sdk, "is_initialized"):  # new in 2.0
         return
@@ -72,13 +72,13 @@ def connect() -> None:
 
 
 def capture_failure(*, task: Task, attempt: Attempt, exception: BaseException, **_: Any) -> None:
-    """Send a final failure, and nothing of a retried one; a receiver of ``attempt_failed``."""
+    """Send a final failure, ignore retried ones: a receiver of ``attempt_failed``."""
     if task.status == Status.FAILED:
         _capture(task, attempt, exception, level="error", fingerprint=[str(task.failure_group_id)])
 
 
 def capture_attempt(*, task: Task, attempt: Attempt, exception: BaseException, **_: Any) -> None:
-    """Send a failed attempt that is to be retried; for a site to connect to ``attempt_failed``."""
+    """Send a failed attempt that will be retried; a site may connect it to ``attempt_failed``."""
     if task.status != Status.FAILED:
         path, origin = known_class_path(exception), origin_of(exception, task.name)
         cause = fingerprint(task.name, path, origin, attempt.exception_message)
@@ -86,26 +86,26 @@ def capture_attempt(*, task: Task, attempt: Attempt, exception: BaseException, *
 
 
 def _capture(task: Task, attempt: Attempt, exception: BaseException, **details: Any) -> None:
-    """Have the SDK make an event and queue it; an error is logged, by its class alone."""
+    """Have the SDK make and queue an event; log an error by its class only."""
     try:
         if not (sentry_sdk.is_initialized() and backend_of(task).sends_alerts):
             return
-        event, hint = _made(exception, attempt.exception_class_path)
-        # Read anew: the function may have changed what it was given.
+        event, hint = _event_of(exception, attempt.exception_class_path)
+        # Read again: the function may have changed its arguments.
         stored = Task.objects.get(pk=task.pk)
         definition = imported(task.name)
         arguments, secrets = shown_arguments(stored, definition), secrets_of(stored, definition)
-        # With what the site says of every event, and not of what this process was at just before.
+        # Fresh scopes keep the site's global data, without data of what this process did before.
         with use_isolation_scope(Scope()), use_scope(Scope()) as scope:
-            scope.add_event_processor(partial(_cleaned, secrets=secrets))
+            scope.add_event_processor(partial(_clean_event, secrets=secrets))
             sentry_sdk.capture_event(event | _described(task, attempt, arguments) | details, hint)
         _flush_at_end_of(os.getpid())
     except Exception as error:
         logger.warning("Task %s: no event for Sentry: %s", task.pk, class_path(type(error)))
 
 
-def _made(exception: BaseException, path: str) -> tuple[Any, Any]:
-    """Have the SDK describe an exception; one that resists is told by its class's path alone."""
+def _event_of(exception: BaseException, path: str) -> tuple[Any, Any]:
+    """Have the SDK describe an exception; if that fails, describe its class's path only."""
     options = sentry_sdk.get_client().options | OPTIONS
     try:
         if len(list(linked(exception))) < LINK_LIMIT:
@@ -118,11 +118,11 @@ def _made(exception: BaseException, path: str) -> tuple[Any, Any]:
 
 
 def _described(task: Task, attempt: Attempt, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what an event tells of its Task and its attempt."""
+    """Return the parts of an event that describe its Task and attempt."""
     tags = {"task": task.name, "queue_name": task.queue_name, "stop_reason": task.stop_reason}
     about = {"id": str(task.pk), "worker": attempt.worker, "retry_count": attempt.retry_count}
     about["arguments"] = {name: safe_str(value) for name, value in arguments.items()}
-    # So that the events of one Task are found together.
+    # Groups the events of one Task in Sentry.
     trace = {"trace_id": task.pk.hex, "span_id": os.urandom(8).hex()}
     return {
         "transaction": task.name,
@@ -131,24 +131,24 @@ def _described(task: Task, attempt: Attempt, arguments: dict[str, Any]) -> dict[
     }
 
 
-def _cleaned(event: Any, hint: Hint, *, secrets: list[str]) -> Any:
-    """Take secrets and local variables out of an event: the last of its processors."""
+def _clean_event(event: Any, hint: Hint, *, secrets: list[str]) -> Any:
+    """Remove secrets and local variables from an event, as its last processor."""
     try:
         for frame in iter_event_frames(event):
             frame.pop("vars", None)
         trace = event["contexts"].pop("trace")
-        said = {key: event[key] for key in event.keys() - PROTOCOL}
+        content = {key: event[key] for key in event.keys() - PROTOCOL}
         texts: dict[str, str] = {}
-        _mapped(said, lambda text: texts.setdefault(text, text))
-        cleaned = event | _mapped(said, _cleaner(texts, secrets))
+        _mapped(content, lambda text: texts.setdefault(text, text))
+        cleaned = event | _mapped(content, _cleaner(texts, secrets))
         cleaned["contexts"]["trace"] = trace
-    except BaseException:  # where a processor raises, the SDK sends the event as it was
+    except BaseException:  # if a processor raises, the SDK sends the event uncleaned
         return None
     return cleaned
 
 
 def _mapped(value: Any, clean: Callable[[str], str]) -> Any:
-    """Return a part of an event with all its texts cleaned; a number becomes one if it must."""
+    """Clean all texts in a part of an event; a number with a secret becomes a text."""
     match value:
         case None | bool():
             return value
@@ -163,18 +163,18 @@ def _mapped(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _cleaner(texts: Iterable[str], secrets: list[str]) -> Callable[[str], str]:
-    """Return what cuts these texts to 4 KB and takes secrets out of them.
+    """Return a function that cuts these texts to 4 KB and removes secrets.
 
-    Those that need no cut are cleaned as one: each search goes through all secrets.
+    Texts that need no cut are joined and cleaned in one pass, for each pass tries all secrets.
     """
     whole = [t for t in texts if storable(t, MESSAGE_LIMIT) == t and not CUT.search(t)]
     cleaned = without("\0\0".join(whole), secrets).split("\0\0")  # a storable text has no NUL
-    found = dict(zip(whole, cleaned, strict=True))
-    return lambda text: found.get(text) or without(storable(text, MESSAGE_LIMIT), secrets)
+    by_text = dict(zip(whole, cleaned, strict=True))
+    return lambda text: by_text.get(text) or without(storable(text, MESSAGE_LIMIT), secrets)
 
 
 def _fit_to_send(event: Event, hint: Hint) -> Event | None:
-    """Drop an event made of a line of our log that repeats another; show no local variables."""
+    """Drop events from our log that repeat an alert; remove local variables from the others."""
     record = hint.get("log_record")
     if record is None or record.name != LOGGER:
         return event
@@ -187,8 +187,8 @@ def _fit_to_send(event: Event, hint: Hint) -> Event | None:
 
 @cache
 def _flush_at_end_of(pid: int) -> None:
-    """Have a process wait for its events when it ends, at most Sentry's ``shutdown_timeout``.
+    """Make a process wait for its events at exit, at most Sentry's ``shutdown_timeout``.
 
-    A worker is a process of ``multiprocessing``, in which ``atexit`` does nothing.
+    Workers are ``multiprocessing`` processes, in which ``atexit`` does nothing.
     """
     Finalize(None, sentry_sdk.flush, exitpriority=0)

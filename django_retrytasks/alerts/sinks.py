@@ -1,4 +1,4 @@
-"""The sinks: what tells a human of an alert."""
+"""The sinks: functions that send an alert to people."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FORMS = ("json", "text")
 
 
 def check(sink: conf.Sink) -> None:
-    """Check an entry of ALERTS, as far as that can be done without sending.
+    """Check an entry of ALERTS without sending.
 
     Raises:
-        ImportError: it leads nowhere, or to what needs a library that is not installed.
-        TypeError, ValueError: it leads to no callable, or to one that does not take its options.
-            The message shows neither a URL nor a secret.
+        ImportError: the path leads nowhere, or the sink needs a library that is not installed.
+        TypeError, ValueError: the path leads to no callable, or the options do not fit it. The
+            message shows neither a URL nor a secret.
     """
     call = import_string(sink.path)
     bound = inspect.signature(call).bind(None, **sink.options)
@@ -38,7 +38,7 @@ def check(sink: conf.Sink) -> None:
 
 
 def log(alert: Alert) -> None:
-    """Log an alert in English: at ERROR, or INFO when it tells of a recovery."""
+    """Log an alert in English, at ERROR, or at INFO for a recovery."""
     level = logging.INFO if alert.is_recovery else logging.ERROR
     with override(None):
         logger.log(level, "Alert: %s", alert.subject)
@@ -67,14 +67,14 @@ def webhook(
     """Post an alert.
 
     Args:
-        url: http or https. It is never shown, for it may hold a secret.
-        secret: signs it after the Standard Webhooks specification: "whsec_" and a key in base64;
-            None: it is not signed.
-        form: "json" posts ``alert.as_dict()``, "text" ``{"text": ...}``, as Slack takes it.
-        timeout: for all of it, seconds or timedelta.
+        url: http or https; never shown, for it may hold a secret.
+        secret: "whsec_" and a key in base64, which signs the post after the Standard Webhooks
+            specification; None: unsigned.
+        form: "json" posts ``alert.as_dict()``, "text" ``{"text": ...}``, as Slack expects.
+        timeout: for the whole post, seconds or timedelta.
 
     Raises:
-        NotDelivered: the receiver was not reached in time, or answered with no 2xx status.
+        NotDelivered: the receiver was not reached in time, or answered without a 2xx status.
     """
     receiver = _receiver(url=url, secret=secret, form=form, timeout=timeout)
     chat_text = chats.for_slack(f"{alert.subject}\n{alert.summary}")
@@ -82,13 +82,13 @@ def webhook(
 
 
 def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
-    """Send an alert by the library apprise, which knows over a hundred services.
+    """Send an alert through the library apprise to over a hundred services.
 
     Args:
-        urls: of apprise's own kind. Where one fails, all are sent to again.
+        urls: in apprise's own format. If one fails, a retry sends to all again.
 
     Raises:
-        NotDelivered: one of them failed. The logger ``apprise`` says why.
+        NotDelivered: a URL failed. The logger ``apprise`` has the cause.
     """
     sent = _services(urls=urls).notify(
         title=chats.quiet(alert.subject),
@@ -97,7 +97,7 @@ def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
         body_format="text",
     )
     if not sent:
-        raise NotDelivered("apprise did not deliver to all urls: see the logger apprise for why")
+        raise NotDelivered("apprise did not deliver to all urls: the logger apprise has the cause")
 
 
 def _recipients(*, to: Sequence[str]) -> Sequence[str]:
@@ -117,20 +117,20 @@ def _services(*, urls: Sequence[str]) -> Any:
         fix = "pip install 'django-retrytasks[apprise]'"
         raise ImportError(f"apprise is not installed: {fix}") from None
     services = Apprise()
-    given = as_list("urls", urls, least=1)
-    # Silenced: it logs a URL that it cannot read as it is.
-    its_logger = logging.getLogger("apprise")
-    was, its_logger.disabled = its_logger.disabled, True
+    entries = as_list("urls", urls, least=1)
+    # Silenced: apprise logs unreadable URLs, secrets included.
+    log_of_apprise = logging.getLogger("apprise")
+    was_disabled, log_of_apprise.disabled = log_of_apprise.disabled, True
     try:
-        refused = [index for index, url in enumerate(given) if not services.add(url)]
+        refused = [index for index, url in enumerate(entries) if not services.add(url)]
     finally:
-        its_logger.disabled = was
+        log_of_apprise.disabled = was_disabled
     if refused:
         raise ValueError(f"apprise cannot read urls[{refused[0]}]")
     return services
 
 
-# What reads a sink's options, and raises an error where they are wrong.
+# Functions that check a sink's options and raise on a wrong value.
 _READERS: Mapping[Any, Callable[..., Any]] = {
     mail: _recipients,
     webhook: _receiver,

@@ -1,4 +1,4 @@
-"""Posting JSON to a URL that may itself be a secret, signed after Standard Webhooks."""
+"""Post JSON, signed after Standard Webhooks, to a URL that may itself be a secret."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 from django_retrytasks.values import checked
 
-# A URL as it is sent has no spaces, and everything but ASCII in it is percent-encoded.
+# A URL ready to send: no spaces, non-ASCII characters percent-encoded.
 SENT = re.compile(r"[!-~]+")
-# What a secret of Standard Webhooks begins with; its key follows in base64, as this makes one.
+# Secrets of Standard Webhooks are this prefix and a key in base64; COMMAND makes one.
 KEY_PREFIX = "whsec_"
 COMMAND = (
     "python -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
@@ -31,12 +31,12 @@ COMMAND = (
 
 
 class NotDelivered(Exception):
-    """Raised when a receiver did not take what was sent, which is then to be sent again.
+    """Raised when a receiver did not accept an alert, so that sending is retried.
 
-    Names the receiver's host only: the rest of its address may be a secret.
+    The message names only the receiver's host: the rest of its URL may be a secret.
 
     Attributes:
-        retry_after: what the receiver asks to wait, as its Retry-After header has it; or None.
+        retry_after: the receiver's Retry-After header, or None.
     """
 
     def __init__(self, problem: str, retry_after: str | None = None) -> None:
@@ -45,7 +45,7 @@ class NotDelivered(Exception):
 
 
 def as_target(name: str, value: Any) -> str:
-    """Return a URL to post to; the ValueError for all else does not show it."""
+    """Return a URL to post to; raise a ValueError without the value for anything else."""
     parts = checked.http_parts(value)
     if parts and SENT.fullmatch(value) and "@" not in parts.netloc:
         return str(value)
@@ -55,7 +55,7 @@ def as_target(name: str, value: Any) -> str:
 
 
 def as_secret(name: str, value: Any) -> str:
-    """Return a text that holds a key; the ValueError for all else does not show it."""
+    """Return a valid secret; raise a ValueError without the value for anything else."""
     if not _key(value):
         raise ValueError(
             f'{name} must be a text, "whsec_" and a key in base64; None: not signed. '
@@ -71,11 +71,11 @@ class Webhook:
 
     Attributes:
         url: http or https.
-        secret: the key that signs, in base64 after "whsec_"; None: unsigned.
+        secret: "whsec_" and the signing key in base64; None: unsigned.
         timeout: for a whole post, seconds or timedelta; kept as float seconds.
 
     Raises:
-        TypeError, ValueError: one of them is wrong. The message shows neither URL nor secret.
+        TypeError, ValueError: an attribute is wrong. The message shows neither URL nor secret.
     """
 
     url: str = checked.option(as_target, repr=False)
@@ -86,13 +86,13 @@ class Webhook:
         checked.check_options(self)
 
     def post(self, id: str, content: Any) -> None:
-        """Post ``content`` as JSON: by the proxies of the environment, following no redirect.
+        """Post ``content`` as JSON, through the environment's proxies, without following redirects.
 
         Args:
-            id: the same however often it is posted.
+            id: the same for each repetition.
 
         Raises:
-            NotDelivered: the receiver was not reached in time, or answered with no 2xx status.
+            NotDelivered: the receiver was not reached in time, or answered without a 2xx status.
         """
         body, seconds = json.dumps(content).encode(), self.timeout
         request = Request(self.url, body, self._headers(id, body))  # noqa: S310, it is checked
@@ -100,7 +100,7 @@ class Webhook:
         try:
             status, retry_after = _within(seconds, partial(_answer, request, seconds))
         except (OSError, HTTPException, ValueError) as error:
-            # Not chained: some of these quote the URL.
+            # Not chained: some of these errors quote the URL.
             raise NotDelivered(f"{host} was not reached: {_cause(error)}") from None
         if not 200 <= status < 300:
             raise NotDelivered(f"{host} answered with status {status}", retry_after)
@@ -120,20 +120,20 @@ class Webhook:
 
 
 def _key(secret: Any) -> bytes:
-    """Return the key of a signature; b"" if the secret holds none."""
+    """Return the signing key in a secret; b"" if there is none."""
     if not (isinstance(secret, str) and secret.startswith(KEY_PREFIX)):
         return b""
     key = secret.removeprefix(KEY_PREFIX)
     with suppress(ValueError):
-        # Some write base64 without its padding.
+        # Some senders omit the padding.
         return b64decode(key + "=" * (-len(key) % 4), validate=True)
     return b""
 
 
 def _answer(request: Request, seconds: float) -> tuple[int, str | None]:
-    """Return the status and the Retry-After header of the answer, whose body is not read."""
+    """Return the response's status and Retry-After header; leave its body unread."""
     opener = OpenerDirector()
-    # Neither the handler of redirects nor that of errors: whatever the status, it is the answer.
+    # No handlers for redirects and errors: every status is a response.
     for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler()):
         opener.add_handler(handler)
     with opener.open(request, timeout=seconds) as response:
@@ -141,9 +141,9 @@ def _answer(request: Request, seconds: float) -> tuple[int, str | None]:
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return what ``call`` returns, or raise TimeoutError and leave it to itself.
+    """Return the result of ``call``; after ``seconds`` raise TimeoutError and abandon the call.
 
-    urllib's own timeout is for each read, and looking up a host's name has none.
+    urllib's own timeout applies to each read, and not to the DNS lookup.
     """
     future: Future[Any] = Future()
 
@@ -158,7 +158,7 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """Return why it failed, in the system's words or as a class's name."""
+    """Return the system's error message, or the error's class name."""
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         error = error.reason
     return getattr(error, "strerror", None) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Parts of an alert in words, in the site's language and time zone."""
+"""Put parts of an alert into words, in the site's language and time zone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import override
 
 from django_retrytasks.values.moments import as_instant
 
-# The seconds over which a rate is told, the shortest first, and the words.
+# The periods of a rate in seconds, the shortest first, and the words.
 RATES = (
     (60, _("%(count)d a minute")),
     (3_600, _("%(count)d an hour")),
@@ -27,7 +27,7 @@ Fact = tuple[Any, Any]
 
 @contextmanager
 def in_the_sites_words() -> Iterator[None]:
-    """Use the site's language and time zone, whatever is active in this process."""
+    """Activate the site's language and time zone in the body."""
     with override(settings.LANGUAGE_CODE), timezone.override(timezone.get_default_timezone()):
         yield
 
@@ -37,7 +37,7 @@ def in_brackets(text: str) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """Return a stored moment in the site's time zone, with its name."""
+    """Return a stored time in the site's time zone, with the zone's name; "" for None."""
     zone = timezone.get_default_timezone()
     return f"{as_instant(at).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if at else ""
 

@@ -1,4 +1,4 @@
-"""The letter and the pages that tell of many causes at once."""
+"""The alert and the pages about many causes at once."""
 
 from __future__ import annotations
 

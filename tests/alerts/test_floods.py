@@ -1,4 +1,4 @@
-"""Many causes at once: at most so many letters, and nothing that nobody is told of."""
+"""Many causes at once: few alerts, and no failure unreported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 
 class TestLimit:
-    def test_three_hundred_causes_are_ten_letters(self, driver: Driver, settings: Any) -> None:
+    def test_three_hundred_causes_are_ten_alerts(self, driver: Driver, settings: Any) -> None:
         settings.RETRYTASKS = {"ALERTS": [HEAR]}
 
         for start in range(0, 300, 100):

@@ -1,4 +1,4 @@
-"""What ADMINS are mailed of failures: the alerts, and not Django's letter for each of them."""
+"""Mail to ADMINS about failures: the alerts, without Django's mail for each failure."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CONTRACT = ContractTask.__module__.rpartition(".")[0]
 HERE = "tests.alerts.test_mail_filter"
 MAIL_ADMINS = "django_retrytasks.alerts.mail_admins"
 NOBODY = (
-    "ADMINS is empty, and alerts are mailed to nobody else: final failures are told to the log "
-    'alone. Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] is for the log alone.'
+    "ADMINS is empty, and no other sink is set: only the log reports final failures. "
+    'Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] means the log only.'
 )
 Listen = Callable[[str], None]
 

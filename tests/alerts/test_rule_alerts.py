@@ -180,7 +180,7 @@ class TestAlerts:
         sweep(driver)
 
         [line] = [one for one in caplog.records if "ALERT_RULES" in one.getMessage()]
-        assert line.getMessage() == 'RETRYTASKS["ALERT_RULES"][0] could not be looked at'
+        assert line.getMessage() == 'RETRYTASKS["ALERT_RULES"][0] could not be evaluated'
         assert line.exc_info is not None
         assert str(line.exc_info[1]) == 'failure_rate needs "over"'
         assert len(alerts()) == 1

@@ -121,7 +121,7 @@ class TestApprise:
 
         fail(driver)
 
-        message = "apprise did not deliver to all urls: see the logger apprise for why"
+        message = "apprise did not deliver to all urls: the logger apprise has the cause"
         assert sent_to(self.NAME) == [("FAILED", message)] * 21
         assert len(notified) == 2 * 21
 

@@ -974,10 +974,9 @@ class TestMail:
     def test_W014_alerts_would_be_mailed_to_nobody(self) -> None:
         assert found("W014") == [
             Warning(
-                "ADMINS is empty, and alerts are mailed to nobody else: final failures are told "
-                "to the log alone.",
-                hint='Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] is for the log '
-                "alone.",
+                "ADMINS is empty, and no other sink is set: only the log reports final failures.",
+                hint='Set ADMINS, or name another sink in RETRYTASKS["ALERTS"]; [] means the log '
+                "only.",
                 id="retrytasks.W014",
             )
         ]

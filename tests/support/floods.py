@@ -19,7 +19,7 @@ from tests.support.shop import shop_is_down as shop_is_down
 HERE = "tests.support.floods"
 SINKS = "django_retrytasks.alerts"
 SITE = "https://shop.example"
-REASON = "More failure groups than ALERT_LIMIT lets alert one by one"
+REASON = "More failure groups than ALERT_LIMIT allows to alert one by one"
 
 
 @retry_task(max_retries=0)
