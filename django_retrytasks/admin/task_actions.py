@@ -81,7 +81,7 @@ class TaskActions(RowsAdmin):
         if "search" in asked and self._defines("get_search_results"):
             name = type(self).__name__
             raise ValueError(f"{name}.get_search_results searches otherwise than an operation can")
-        return selections.among(self.get_selection(request), asked)
+        return selections.intersection(self.get_selection(request), asked)
 
     def _defines(self, name: str) -> bool:
         """Whether a class of the site's has a method in place of ours, or beside it."""

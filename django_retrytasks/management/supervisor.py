@@ -65,13 +65,13 @@ class Progress:
         self._claims: frozenset[Held] = frozenset()
         self._since = self._written_at = now
         self._was_writable = True
-        self._has_rung = False
+        self._has_woken = False
 
     def note(self, look: Look | None, now: float) -> None:
         """Take a look into account; None: the database did not answer, which is no stall."""
         if look is None or self._is_at_work(look) or not self._had_a_chance(look, now):
             self._since = now
-            self._has_rung = False
+            self._has_woken = False
         self._claims = look.claims if look else frozenset()
         self._was_writable = look is None or look.is_writable
         if self._was_writable:
@@ -82,11 +82,11 @@ class Progress:
         idle = now - self._since
         return look is not None and min(look.lag, idle) > self._max_stall
 
-    def needs_ring(self, now: float) -> bool:
+    def needs_wakeups(self, now: float) -> bool:
         """Whether half the time is over: true once, for wake-ups may have been lost."""
-        if self._has_rung or now - self._since <= self._max_stall / 2:
+        if self._has_woken or now - self._since <= self._max_stall / 2:
             return False
-        self._has_rung = True
+        self._has_woken = True
         return True
 
     def _is_at_work(self, look: Look) -> bool:
@@ -213,7 +213,7 @@ class Supervisor:
 
     def _start(self) -> Cluster:
         # What an earlier cluster had at hand is hidden from this one for Q_CLUSTER["retry"].
-        self._ring()
+        self._write_wakeups()
         cluster = Cluster(self._key)
         logger.info("Cluster started: key=%s pid=%s", self._key, cluster.pid)
         return cluster
@@ -232,8 +232,8 @@ class Supervisor:
             progress.note(look, now)
             if progress.is_frozen(look, now):
                 return True
-            if progress.needs_ring(now):
-                self._ring()
+            if progress.needs_wakeups(now):
+                self._write_wakeups()
             next_look = now + self._max_stall / 20
         return False
 
@@ -260,7 +260,7 @@ class Supervisor:
             return False
         return time.monotonic() - began < AT_ONCE
 
-    def _ring(self) -> None:
+    def _write_wakeups(self) -> None:
         try:
             lifecycle.wake_for_due(self._key)
         except Error as error:

@@ -51,6 +51,6 @@ def has_function(path: str) -> bool:
     return True
 
 
-def has_tasks(**of: str) -> bool:
+def has_tasks(**fields: str) -> bool:
     """Tell whether a Task is stored of this ``queue_name``, or of this ``name``."""
-    return bool(Task.objects.filter(**of).exists())
+    return bool(Task.objects.filter(**fields).exists())

@@ -56,7 +56,7 @@ def internal_of(selection: Selection) -> str:
     return selection.get("internal") or ("all" if named else "no")
 
 
-def among(here: Selection, asked: Selection) -> Selection:
+def intersection(here: Selection, asked: Selection) -> Selection:
     """Return the selection of the Tasks asked for that are among those that there are here.
 
     Args:
@@ -87,13 +87,13 @@ def as_of_now(selection: Selection) -> Selection:
     _refuse(selection)
     fixed = dict(selection)
     if "search" in fixed:
-        name, term, found = _searched(Task.objects.all(), fixed["search"])
+        name, term, found = _search(Task.objects.all(), fixed["search"])
         if found is None:
             raise ValueError(f"nothing is found by {fixed['search']!r}")
         fixed["search"] = f"{name}: {term}"
         if name == "error" and "failure_group" not in fixed:
             del fixed["search"]
-            fixed["failure_group"] = ",".join(map(str, _groups_telling(term)))
+            fixed["failure_group"] = ",".join(map(str, _groups_matching(term)))
     if "within" in fixed:
         starts = [_start_of(fixed.pop("within"))]
         starts += [_moment_of(fixed["since"])] if "since" in fixed else []
@@ -167,11 +167,11 @@ def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     if not value.strip():
         raise ValueError("search for what?")
-    _, _, found = _searched(rows, value)
+    _, _, found = _search(rows, value)
     return rows.none() if found is None else found
 
 
-def _searched(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | None]:
+def _search(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | None]:
     """Return what finds Tasks, by which term, and those it finds: the first of `SEARCHES` to do so.
 
     One at a time, each by an index: of all at once, a database would read every row. ``value`` may
@@ -212,11 +212,11 @@ def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
 
 def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
-    groups = _groups_telling(term)
+    groups = _groups_matching(term)
     return rows.filter(failure_group__in=groups) if groups else None
 
 
-def _groups_telling(term: str) -> list[uuid.UUID]:
+def _groups_matching(term: str) -> list[uuid.UUID]:
     """Return the failure groups, of the latest, with this in their exception's name or message."""
     latest = FailureGroup.objects.order_by("-last_seen_at")
     told = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]

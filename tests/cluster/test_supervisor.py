@@ -121,12 +121,12 @@ class TestProgress:
         assert min(now for now in frozen if frozen[now]) == 141
 
     def test_bell_is_rung_once_when_half_the_time_is_over(self, progress: Progress) -> None:
-        rung = [now for now in (101, 104, 106, 108) if progress.needs_ring(now)]
+        woken = [now for now in (101, 104, 106, 108) if progress.needs_wakeups(now)]
 
         progress.note(look(0), 109)
-        rung += [now for now in (110, 115, 116) if progress.needs_ring(now)]
+        woken += [now for now in (110, 115, 116) if progress.needs_wakeups(now)]
 
-        assert rung == [106, 115]
+        assert woken == [106, 115]
 
 
 class TestOptions:

@@ -137,7 +137,7 @@ class TestSearch:
         assert found(str(key)) == {one}
         assert found("7" * 150) == {other}
 
-    def test_a_colon_may_belong_to_what_is_searched(self) -> None:
+    def test_a_colon_may_belong_to_what_is_search(self) -> None:
         one = tasks.ships.enqueue("order: 7").id
 
         assert found("order: 7") == {one}
@@ -197,7 +197,7 @@ class TestAmong:
         ],
     )
     def test_is_what_both_select(self, here: Any, asked: Any, both: Any) -> None:
-        assert selections.among(here, asked) == both
+        assert selections.intersection(here, asked) == both
 
     @pytest.mark.parametrize(
         ("here", "asked"),
@@ -209,7 +209,7 @@ class TestAmong:
     )
     def test_what_contradicts_is_refused(self, here: Any, asked: Any) -> None:
         with pytest.raises(ValueError, match=r"^here (name|internal) is "):
-            selections.among(here, asked)
+            selections.intersection(here, asked)
 
 
 def keyed_by(name: str, function: Any) -> RetryTask[..., Any]:
