@@ -1,6 +1,6 @@
-"""System checks: what in a site's settings loses Tasks, delays them or costs speed.
+"""System checks: settings of a site that lose, delay or slow Tasks.
 
-Every id has its section in docs/reference/checks.md.
+Each id has a section in docs/reference/checks.md.
 """
 
 from . import cluster, databases, settings, tasks

@@ -26,16 +26,16 @@ from .common import (
 )
 
 ORM_BROKER = "django_q.brokers.orm.ORM"
-# The values with which the guard's float32 timer comes to exactly 0 (django-q2 1.11 cluster.py).
+# With these values the guard's float32 timer reaches exactly 0 (django-q2 1.11 cluster.py).
 GUARD_CYCLES = (0.25, 0.5, 1)
 
 
 @register(TAG)
 def check_apps(**kwargs: Any) -> Found:
-    """Check that django-q2 is installed. It may stand before this app or after it."""
+    """Check that django-q2 is installed, before or after this app."""
     if not apps.is_installed("django_q"):
         yield Error(
-            '"django_q" is not in INSTALLED_APPS: there is no cluster to run Tasks.',
+            '"django_q" is not in INSTALLED_APPS: no cluster runs Tasks.',
             hint='Add "django_q" to INSTALLED_APPS and run manage.py migrate.',
             id="retrytasks.E001",
         )
@@ -43,19 +43,19 @@ def check_apps(**kwargs: Any) -> Found:
 
 @registered
 def check_broker() -> Found:
-    """Check that every cluster takes its wake-ups from the database they are written to."""
+    """Check that every cluster reads its wake-ups from the database they are written to."""
     alias = q_cluster().get("orm")
     for cluster in clusters("orm", "broker_class", "iron_mq", "sqs"):
         if key := _other_broker(cluster.config):
             yield Error(
-                f'{cluster.setting}["{key}"] makes django-q2 use another broker than its ORM '
-                "broker, but wake-ups are rows of its database table.",
+                f'{cluster.setting}["{key}"] replaces the ORM broker of django-q2, but '
+                "only that broker reads wake-ups.",
                 hint=f'Remove "{key}" from {cluster.setting} and set "orm" instead.',
                 id="retrytasks.E003",
             )
         elif not cluster.config.get("orm"):
             yield Error(
-                f'{cluster.setting}["orm"] is not set: no cluster would look for Tasks.',
+                f'{cluster.setting}["orm"] is not set: no cluster looks for Tasks.',
                 hint=f'Set {cluster.setting}["orm"] to the alias of the database that keeps your '
                 'Tasks, such as "default".',
                 id="retrytasks.E002",
@@ -63,7 +63,7 @@ def check_broker() -> Found:
         elif alias and cluster.config["orm"] != alias:
             yield Error(
                 f'{cluster.setting}["orm"] is "{cluster.config["orm"]}", but Q_CLUSTER["orm"] is '
-                f'"{alias}": this cluster would look for Tasks where there are none.',
+                f'"{alias}": this cluster looks for Tasks in the wrong database.',
                 hint=f'Remove "orm" from {cluster.setting}.',
                 id="retrytasks.E005",
             )
@@ -85,7 +85,7 @@ def check_cluster() -> Found:
 
 @register(Tags.database)
 def check_sweep(databases: Sequence[str] | None = None, **kwargs: Any) -> Found:
-    """Check that the sweep is scheduled; only where ``--database`` names its database."""
+    """Check that the sweep is scheduled, if ``--database`` names its database."""
     alias = q_cluster().get("orm") or DEFAULT_DB_ALIAS
     if alias not in (databases or ()) or not is_migrated(alias):
         return
@@ -95,14 +95,14 @@ def check_sweep(databases: Sequence[str] | None = None, **kwargs: Any) -> Found:
         yield Warning(
             f'The schedule "{sweep_schedule.SWEEP_NAME}" is missing or switched off: lost wake-ups '
             "are not replaced, and old Tasks are not pruned.",
-            hint="Run manage.py migrate, which makes it; if it is there, set its repeats to -1 in "
-            "the admin.",
+            hint="Run manage.py migrate to create it. If it exists, set its repeats to -1 in the "
+            "admin.",
             id="retrytasks.W012",
         )
 
 
 def _other_broker(config: Mapping[str, Any]) -> str | None:
-    """Return the key that makes django-q2 use another broker, in its own order of choice."""
+    """Return the key that selects another broker, in django-q2's order of precedence."""
     if path := config.get("broker_class"):
         return None if _is_orm_broker(path) else "broker_class"
     if config.get("iron_mq"):
@@ -112,10 +112,10 @@ def _other_broker(config: Mapping[str, Any]) -> str | None:
 
 def _is_orm_broker(path: str) -> bool:
     try:
-        found = import_string(path)
+        broker = import_string(path)
     except ImportError:
         return False
-    return isinstance(found, type) and issubclass(found, import_string(ORM_BROKER))
+    return isinstance(broker, type) and issubclass(broker, import_string(ORM_BROKER))
 
 
 def _guard(cluster: Cluster) -> Found:
@@ -123,7 +123,7 @@ def _guard(cluster: Cluster) -> Found:
     if cycle not in GUARD_CYCLES:
         yield Warning(
             f'{cluster.setting}["guard_cycle"] is {cycle}: with this value django-q2\'s guard '
-            "never ends a worker that hangs.",
+            "never ends a hanging worker.",
             hint=f'Set {cluster.setting}["guard_cycle"] to 0.25, 0.5 (the default) or 1.',
             id="retrytasks.W004",
         )
@@ -133,18 +133,18 @@ def _redelivery(cluster: Cluster) -> Found:
     timeout, retry = cluster.config.get("timeout"), cluster.config.get("retry", 60)
     if not timeout:
         yield Warning(
-            f'{cluster.setting}["timeout"] is not set: a task of django-q2\'s own that hangs holds '
-            "its worker for ever.",
+            f'{cluster.setting}["timeout"] is not set: a hanging task of django-q2\'s own '
+            "blocks its worker for ever.",
             hint=f'Set {cluster.setting}["timeout"] to the seconds such a task may take, and '
             '"retry" to more. Tasks of @retry_task have timeouts of their own.',
             id="retrytasks.W005",
         )
     elif timeout >= retry:
         yield Warning(
-            f'{cluster.setting}["timeout"] is {timeout} and "retry" {retry}: what still runs after '
-            f"{retry} s is delivered again, and a task of django-q2's own runs twice.",
-            hint=f'Set {cluster.setting}["retry"] above "timeout", with room for the time that a '
-            f"delivery waits in the cluster: {2 * timeout} or more.",
+            f'{cluster.setting}["timeout"] is {timeout} and "retry" {retry}: after {retry} s '
+            "django-q2 delivers a running task of its own again, and it runs twice.",
+            hint=f'Set {cluster.setting}["retry"] above "timeout" plus the time that a delivery '
+            f"waits in the cluster: {2 * timeout} or more.",
             id="retrytasks.W005",
         )
 
@@ -153,10 +153,10 @@ def _saving(cluster: Cluster) -> Found:
     limit = cluster.config.get("save_limit", 250)
     if limit > 0:
         yield Warning(
-            f'{cluster.setting}["save_limit"] is {limit}: for every result it saves django-q2 '
-            "locks and reads all saved ones, which makes it about three times slower.",
-            hint=f'Set {cluster.setting}["save_limit"] to 0 (save all) or, where nothing asks for '
-            "result(id) of async_task, to -1 (save none). Attempts are kept either way.",
+            f'{cluster.setting}["save_limit"] is {limit}: for every result that it saves, '
+            "django-q2 locks and reads all saved results. It is about three times slower.",
+            hint=f'Set {cluster.setting}["save_limit"] to 0 (save all) or, if your code never '
+            "calls result(id), to -1 (save none). Attempts are kept either way.",
             id="retrytasks.W006",
         )
 
@@ -165,8 +165,8 @@ def _sweeper() -> Found:
     config = q_cluster()
     if not config.get("scheduler", True):
         yield Warning(
-            'Q_CLUSTER["scheduler"] is off: no schedule runs, and the sweep only when a worker '
-            "finds it overdue, not every minute.",
+            'Q_CLUSTER["scheduler"] is off: no schedule runs. The sweep runs only when a worker '
+            "finds it overdue.",
             hint='Remove "scheduler" from Q_CLUSTER, or set it to True.',
             id="retrytasks.W007",
         )
@@ -175,7 +175,7 @@ def _sweeper() -> Found:
     if cluster_name != name:
         yield Warning(
             f'Q_CLUSTER["cluster_name"] is "{cluster_name}" and "name" "{name}": no cluster runs '
-            "schedules that name none. The sweep is one: it waits until it is overdue.",
+            "schedules without a cluster of their own. So the sweep runs only when it is overdue.",
             hint='Remove "cluster_name" from Q_CLUSTER: "name" is the cluster\'s name too.',
             id="retrytasks.W008",
         )
@@ -188,7 +188,7 @@ def _cluster_of_this_process() -> Found:
     if started and started not in known:
         yield Warning(
             f'The environment variable Q_CLUSTER_NAME is "{started}", which is not in '
-            'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for such a cluster.',
+            'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for this cluster.',
             hint=nearest(started, dict.fromkeys(known)),
             id="retrytasks.W009",
         )

@@ -1,4 +1,4 @@
-"""What the checks share: Q_CLUSTER as the site wrote it, and how a check is registered."""
+"""Shared by the checks: the site's Q_CLUSTER, and the registration of a check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django_retrytasks.backend import RetryTasksBackend
 
 
-# What imports django-q2's models is imported where it is used: without django-q2 only E001 runs.
+# Modules that import django-q2's models are imported at use: without django-q2 only E001 runs.
 
 TAG = "retrytasks"
 
@@ -24,7 +24,7 @@ Found = Iterator[CheckMessage]
 
 
 def registered(check: Callable[[], Found]) -> Callable[[], Found]:
-    """Register a check for sites that have django-q2."""
+    """Register a check that runs only with django-q2 installed."""
 
     def run(**kwargs: Any) -> Iterable[CheckMessage]:
         return check() if apps.is_installed("django_q") else ()
@@ -34,14 +34,14 @@ def registered(check: Callable[[], Found]) -> Callable[[], Found]:
 
 
 class Cluster(NamedTuple):
-    """The settings a cluster runs with."""
+    """A cluster's settings, and their name for messages."""
 
     setting: str
     config: Mapping[str, Any]
 
 
 def q_cluster() -> Mapping[str, Any]:
-    # Not from django-q2's own Conf, which is frozen when it is first imported.
+    # Not from django-q2's Conf, which is frozen at its first import.
     return getattr(settings, "Q_CLUSTER", None) or {}
 
 
@@ -54,7 +54,7 @@ def alternatives() -> Mapping[str, Any]:
 
 
 def clusters(*keys: str) -> Iterator[Cluster]:
-    """Yield the default cluster, and each in ALT_CLUSTERS that sets one of these keys itself."""
+    """Yield the default cluster, and each of ALT_CLUSTERS that sets one of these keys."""
     if is_sync():
         return
     yield Cluster("Q_CLUSTER", q_cluster())
@@ -78,7 +78,7 @@ def backend_policy(backend: RetryTasksBackend) -> RetryPolicy:
 
 
 def is_migrated(alias: str) -> bool:
-    """Tell whether the tables are there: a first migrate runs this check before it makes them."""
+    """Whether the tables exist: the first migrate runs this check before it creates them."""
     if alias not in connections or not apps.is_installed("django_q"):
         return False
     needed = {apps.get_model(m)._meta.db_table for m in ("retrytasks.Task", "django_q.Schedule")}

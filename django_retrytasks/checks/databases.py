@@ -20,7 +20,7 @@ STRICTER = ("REPEATABLE READ", "SERIALIZABLE")
 
 @registered
 def check_database() -> Found:
-    """Check the database that keeps the Tasks, and that it does keep them."""
+    """Check the database of the Tasks, and that the routers send the Tasks there."""
     alias = q_cluster().get("orm") or DEFAULT_DB_ALIAS
     if alias not in connections:
         yield Error(
@@ -45,8 +45,8 @@ def _routing(alias: str) -> Found:
             yield Error(
                 f'{_apps(labels)} written to the database "{other}", but Q_CLUSTER["orm"] names '
                 f'"{alias}".',
-                hint=f'Set Q_CLUSTER["orm"] to "{other}", or have DATABASE_ROUTERS send the apps '
-                f'django_q and retrytasks to "{alias}".',
+                hint=f'Set Q_CLUSTER["orm"] to "{other}", or route the apps django_q and '
+                f'retrytasks to "{alias}" in DATABASE_ROUTERS.',
                 id="retrytasks.E006",
             )
     models.append(apps.get_model("django_q", "OrmQ"))
@@ -55,7 +55,7 @@ def _routing(alias: str) -> Found:
         yield Error(
             f'{_apps(barred)} kept out of the database "{alias}" by allow_migrate() of '
             'DATABASE_ROUTERS, but Q_CLUSTER["orm"] names it.',
-            hint="Have allow_migrate() return True for the apps django_q and retrytasks on "
+            hint="Return True from allow_migrate() for the apps django_q and retrytasks on "
             f'"{alias}", then run manage.py migrate --database {alias}.',
             id="retrytasks.E007",
         )
@@ -66,12 +66,8 @@ def _apps(labels: Iterable[str]) -> str:
     return f"The tables of {' and '.join(named)} are"
 
 
-LEAST_SQLITE_TIMEOUT = 20
-STRICTER = ("REPEATABLE READ", "SERIALIZABLE")
-
-
 def check(alias: str) -> Found:
-    """Check the settings of the database that keeps the Tasks."""
+    """Check the settings of the database of the Tasks."""
     yield from _pool_and_age(alias)
     yield from _sqlite(alias)
     yield from _isolation(alias)
@@ -88,8 +84,8 @@ def _pool_and_age(alias: str) -> Found:
         )
     elif database["CONN_MAX_AGE"] == 0:
         yield Warning(
-            f'DATABASES["{alias}"]["CONN_MAX_AGE"] is 0: django-q2\'s processes connect anew '
-            "again and again, which makes them about four times slower.",
+            f'DATABASES["{alias}"]["CONN_MAX_AGE"] is 0: django-q2\'s processes reconnect all '
+            "the time and are about four times slower.",
             hint=f'Set DATABASES["{alias}"]["CONN_MAX_AGE"] to 600, at least where qcluster runs.',
             id="retrytasks.W003",
         )
@@ -112,7 +108,7 @@ def _sqlite(alias: str) -> Found:
     if timeout < LEAST_SQLITE_TIMEOUT:
         yield Warning(
             f'DATABASES["{alias}"]["OPTIONS"]["timeout"] is {timeout} s: a write that waits longer '
-            'for another process\'s fails with "database is locked".',
+            'for another process fails with "database is locked".',
             hint=f'Set DATABASES["{alias}"]["OPTIONS"]["timeout"] to {LEAST_SQLITE_TIMEOUT}.',
             id="retrytasks.W002",
         )
@@ -122,24 +118,25 @@ def _isolation(alias: str) -> Found:
     options = connections[alias].settings_dict["OPTIONS"]
     if "isolation_level" not in options:
         return
-    given = options["isolation_level"]
-    level = _isolation_level(connections[alias].vendor, given)
+    value = options["isolation_level"]
+    level = _isolation_level(connections[alias].vendor, value)
     if level in STRICTER:
-        said = level if given else f"None, which leaves it to the server, {level} by default"
+        shown = level if value else f"None, which leaves it to the server, {level} by default"
         yield Warning(
-            f'DATABASES["{alias}"]["OPTIONS"]["isolation_level"] is {said}: where workers claim '
-            "and settle side by side the database refuses some of them, and these try again.",
+            f'DATABASES["{alias}"]["OPTIONS"]["isolation_level"] is {shown}: the database refuses '
+            "some claims and settles of workers that run side by side, and they are tried again.",
             hint='Remove "isolation_level" from OPTIONS: Django\'s default is READ COMMITTED.',
             id="retrytasks.W016",
         )
 
 
-def _isolation_level(vendor: str, given: Any) -> str:
-    """Return the SQL words for an isolation level as Django takes it; "" for one unknown."""
+def _isolation_level(vendor: str, value: Any) -> str:
+    """Return the SQL name of Django's value for an isolation level; "" if unknown."""
     if vendor == "mysql":  # None leaves it to the server, which has this default
-        return str(given or "repeatable read").upper()
+        return str(value or "repeatable read").upper()
     if vendor == "postgresql":
         from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-        return {one.value: one.name.replace("_", " ") for one in IsolationLevel}.get(given, "")
+        names = {level.value: level.name.replace("_", " ") for level in IsolationLevel}
+        return names.get(value, "")
     return ""

@@ -1,4 +1,4 @@
-"""Checks of RETRYTASKS and TASKS: each value, and what it must fit."""
+"""Checks of the settings RETRYTASKS and TASKS."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FINAL_STATUSES = tuple(conf.DEFAULT_RETENTION)
 
 
 class Value(NamedTuple):
-    """What a key may hold: ``refuse`` takes its name and value, and raises for anything else.
+    """A key's check and hint: ``refuse`` takes name and value, and raises if the value is wrong.
 
-    What it says of ``ALERTS`` shows no value, for one may be a secret.
+    Messages about ``ALERTS`` never quote a value: it may be a secret.
     """
 
     refuse: checked.Check
@@ -37,14 +37,14 @@ class Value(NamedTuple):
 
 
 def refuse_misfit(called: Any, *args: Any, **kwargs: Any) -> None:
-    """Refuse what cannot be called with such arguments.
+    """Refuse an object that cannot be called with these arguments.
 
     Raises:
-        TypeError: it is not callable, or its parameters are others.
+        TypeError: the object is not callable, or the arguments do not fit.
     """
     if not callable(called):
         raise TypeError("it is not callable")
-    with suppress(ValueError):  # some built-in functions do not tell their parameters
+    with suppress(ValueError):  # some built-in functions have no signature
         signature(called).bind(*args, **kwargs)
 
 
@@ -74,14 +74,14 @@ def _refuse_alerts(name: str, value: Any) -> None:
 
 
 def _sink(entry: Any) -> conf.Sink:
-    given = {"sink": entry} if isinstance(entry, str) else entry
-    if not isinstance(given, Mapping):
+    options = {"sink": entry} if isinstance(entry, str) else entry
+    if not isinstance(options, Mapping):
         raise TypeError("it must be a dotted path or a dict")
-    if not isinstance(given.get("sink"), str):
+    if not isinstance(options.get("sink"), str):
         raise TypeError('"sink" must be a dotted path')
-    if not isinstance(given.get("name", ""), str):
+    if not isinstance(options.get("name", ""), str):
         raise TypeError('"name" must be a string')
-    return conf.Sink.from_entry(given)
+    return conf.Sink.from_entry(options)
 
 
 def _refuse_rules(name: str, value: Any) -> None:
@@ -95,7 +95,7 @@ def _refuse_rules(name: str, value: Any) -> None:
 def _refuse_site_url(name: str, value: Any) -> None:
     if value != "" and (checked.http_parts(value) is None or re.search(r"[\s?#]", value)):
         raise ValueError(
-            f"{name} must be an http or https URL with nothing behind its path, not {value!r}"
+            f"{name} must be an http or https URL without a query or fragment, not {value!r}"
         )
 
 
@@ -115,7 +115,7 @@ def _refuse_redact(name: str, value: Any) -> None:
 
 @contextmanager
 def _about(name: str) -> Iterator[None]:
-    """Have what the body raises say what it is about."""
+    """Prefix errors of the body with a name."""
     try:
         yield
     except Exception as error:  # what a path leads to may raise anything when imported
@@ -138,8 +138,8 @@ VALUES = {
     ),
     "ALERTS": Value(
         _refuse_alerts,
-        "Give a list of dotted paths of callables that take (alert), or of dicts of such a path "
-        'under "sink" and its options. The log is told in any case; [] is for the log alone.',
+        "Give a list of dotted paths of callables that take (alert), or of dicts with such a path "
+        'as "sink" and its options. The log always reports; [] means the log only.',
     ),
     "ALERT_COOLDOWN": Value(
         checked.as_positive_seconds,
@@ -157,7 +157,7 @@ VALUES = {
     "SENTRY": Value(checked.as_bool, "Give True or False; the default is True."),
     "RETENTION": Value(
         _refuse_retention,
-        f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None is for ever.",
+        f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None: for ever.",
     ),
     "REDACT": Value(_refuse_redact, "Give a list of regular expressions of argument names."),
 }
@@ -166,15 +166,15 @@ VALUES = {
 @registered
 def check_settings() -> Found:
     """Check the keys of RETRYTASKS and their values."""
-    given = conf.raw()
-    if not isinstance(given, Mapping):
+    values = conf.raw()
+    if not isinstance(values, Mapping):
         yield Error(
-            f"RETRYTASKS must be a dict, not {given!r}.",
+            f"RETRYTASKS must be a dict, not {values!r}.",
             hint=f"Its keys are: {', '.join(conf.NAMES)}.",
             id="retrytasks.E010",
         )
         return
-    for key, value in given.items():
+    for key, value in values.items():
         if key not in conf.NAMES:
             yield Error(
                 f'RETRYTASKS has the unknown key "{key}".',
@@ -187,7 +187,7 @@ def check_settings() -> Found:
 
 @registered
 def check_backends() -> Found:
-    """Check the policies in TASKS. Done here, for the backport checks none unless installed."""
+    """Check the policies in TASKS: the backport does so only if it is an installed app."""
     if any(check_settings()):
         return
     for backend in backends():
@@ -202,7 +202,7 @@ def check_backends() -> Found:
 
 @registered
 def check_rules() -> Found:
-    """Check that Tasks are kept for as long as the alert rules look back."""
+    """Check that the retention covers the periods of the alert rules."""
     if any(check_settings()):
         return
     from django_retrytasks.alerts.rules import Rule
@@ -215,7 +215,7 @@ def check_rules() -> Found:
                     f'RETRYTASKS["ALERT_RULES"][{index}] looks back {seconds:.15g} s, but '
                     f"{status} Tasks are kept for {kept:.15g} s.",
                     hint='Lower its "within", or raise '
-                    f'RETRYTASKS["RETENTION"]["{status}"] to as much or more.',
+                    f'RETRYTASKS["RETENTION"]["{status}"] to at least as much.',
                     id="retrytasks.E013",
                 )
 

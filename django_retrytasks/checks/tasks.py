@@ -1,4 +1,4 @@
-"""Checks of the tasks that the site defines."""
+"""Checks of the site's tasks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .settings import check_backends, check_settings, refuse_misfit
 if TYPE_CHECKING:
     from django_retrytasks.tasks import RetryTask
 
-# How alike two names of queues are that look like one name and a slip of it; 1 is the same.
+# Similarity of two queue names above which one looks misspelt; 1: equal.
 SLIP = 0.85
 
 
 @registered
 def check_tasks() -> Found:
-    """Check the tasks that the site defines, and the policies they inherit."""
+    """Check the site's tasks, and the policies they inherit."""
     if any(check_settings()) or any(check_backends()):
         return
     yield from _import_tasks()
@@ -37,15 +37,15 @@ def check_tasks() -> Found:
 
 
 def _import_tasks() -> Found:
-    """Import each app's tasks and what the site's URLs lead to; tell what does not import."""
+    """Import the tasks of each app and the site's URLs; report modules that do not import."""
     from django_retrytasks.tasks import discovery
 
     for path, problem in discovery.discover().items():
         yield Warning(
             f"{path} does not import, so its tasks are neither checked nor known to the admin: "
             f"{problem}",
-            hint="Mend it: a worker that cannot import it fails its Tasks. If the site does not "
-            "use it, silence this check.",
+            hint="Correct the module: a worker that cannot import it fails its Tasks. If the site "
+            "does not use it, silence this check.",
             id="retrytasks.W015",
         )
     if getattr(settings, "ROOT_URLCONF", None):
@@ -63,13 +63,13 @@ def _slips_of_queues() -> Found:
             f'The queue "{queue_name}" of {", ".join(users)} is served by the default cluster, '
             f'while Q_CLUSTER["ALT_CLUSTERS"] has "{meant}".',
             hint=f'Did you mean "{meant}"? If not, add "{queue_name}" to Q_CLUSTER["ALT_CLUSTERS"] '
-            "or give one of them a name less alike.",
+            "or choose a more different name.",
             id="retrytasks.W010",
         )
 
 
 def _queues() -> dict[str, list[str]]:
-    """Return the names of queues in use, each with who uses it; "default" aside."""
+    """Return the queue names in use, each with its users, without "default"."""
     from django_retrytasks.tasks.discovery import defined_tasks
     from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
 
@@ -116,9 +116,9 @@ def _search_keys_of_tasks() -> Found:
     for task in defined_tasks():
         if task.search_key and hides(task.search_key):
             yield Error(
-                f"{task.module_path}: search_key names {task.search_key!r}, which is hidden here: "
-                "its values would be stored for everybody to see.",
-                hint='Find its Tasks by another argument, or narrow RETRYTASKS["REDACT"].',
+                f"{task.module_path}: search_key names {task.search_key!r}, which is hidden: "
+                "its values would be stored and shown.",
+                hint='Choose another argument, or narrow RETRYTASKS["REDACT"].',
                 id="retrytasks.E014",
             )
 
@@ -129,7 +129,7 @@ def _refuse_on_failure(task: RetryTask[..., Any]) -> None:
 
 
 def _policies() -> Iterator[tuple[str, Mapping[str, Any], RetryPolicy]]:
-    """Yield who has a policy, the options given there, and the policy in force."""
+    """Yield each owner of a policy, the options set there, and the resulting policy."""
     from django_retrytasks.tasks import site_options, site_policy
     from django_retrytasks.tasks.discovery import defined_tasks
 

@@ -1,4 +1,4 @@
-"""The arguments of ``manage.py retrytasks``, and how their texts are read."""
+"""The arguments of ``manage.py retrytasks``, and their parsers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from django_retrytasks.broker import clusters
 
 from .listings import seconds_text
 
-# What selects Tasks, as selections.py calls it, and what it asks for.
+# Conditions of a selection, by their names in selections.py: option, metavar and help.
 SELECTED = {
-    "failure_group": ("--group", "FINGERPRINT", "Those that failed last by this cause."),
-    "name": ("--task", "PATH", "Those of this function."),
-    "queue_name": ("--queue", "NAME", "Those of this queue."),
-    "search": ("--search", "WORDS", "Those found by an id, a key, a function or an error."),
-    "error": ("--error", "CLASS", "Those whose last failure was of this class, a dotted path."),
-    "status": ("--status", "STATUS", "Those of this status."),
+    "failure_group": ("--group", "FINGERPRINT", "Tasks whose latest failure has this cause."),
+    "name": ("--task", "PATH", "Tasks of this function."),
+    "queue_name": ("--queue", "NAME", "Tasks of this queue."),
+    "search": ("--search", "WORDS", "Tasks with this id, key, function or error."),
+    "error": ("--error", "CLASS", "Tasks whose latest failure has this class, a dotted path."),
+    "status": ("--status", "STATUS", "Tasks of this status."),
 }
 
-# A cluster takes some seconds to start, and must not be taken for frozen meanwhile.
+# A cluster takes some seconds to start, and must not count as frozen meanwhile.
 LEAST_STALL = 5
 
 
 def django_options() -> CommandParser:
-    """Return a parser of Django's own options, for a subcommand to take them too.
+    """Return a parser of Django's own options, so that they may follow a subcommand.
 
-    Without defaults: those given before the subcommand hold.
+    Without defaults, so that it does not override options before the subcommand.
     """
     options = CommandParser(add_help=False)
     group = options.add_argument_group("options of every Django command")
@@ -46,15 +46,15 @@ def django_options() -> CommandParser:
 
 
 def uuid_of(text: str) -> uuid.UUID:
-    """Return the id that a text spells."""
+    """Return the id in a text."""
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no id: give a UUID, as it was shown") from None
+        raise ArgumentTypeError(f"{text!r} is no id: give a UUID") from None
 
 
 def seconds(text: str, *, least: float = 0) -> float:
-    """Return the seconds that a text spells, ``least`` or more."""
+    """Return the seconds in a text, ``least`` or more."""
     try:
         value = float(text)
     except ValueError:
@@ -67,43 +67,44 @@ def seconds(text: str, *, least: float = 0) -> float:
 
 
 def until(text: str) -> datetime:
-    """Return the moment that is so many seconds from now."""
+    """Return the time so many seconds from now."""
     return timezone.now() + timedelta(seconds=seconds(text))
 
 
 def add_path(parser: CommandParser) -> None:
-    """Add which task."""
+    """Add the path of a task."""
     parser.add_argument("path", help="Dotted path of the task, such as orders.tasks.send.")
 
 
 def add_all(parser: CommandParser) -> None:
-    """Add whether all failure groups are listed."""
-    parser.add_argument("--all", action="store_true", help="Those that are over as well.")
+    """Add the option to list all failure groups."""
+    text = "Add groups that have recovered, were resolved, or have only been retried so far."
+    parser.add_argument("--all", action="store_true", help=text)
 
 
 def add_ids(parser: CommandParser, which: str, *, takes_until: bool) -> None:
-    """Add the ids of what is changed, and until when, if that is to be asked."""
+    """Add ids, and the option for the end of a mute."""
     parser.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=which)
     if takes_until:
-        text = "Until so many seconds from now. Default: until reopened."
+        text = "Seconds until the groups alert again. Default: until reopened."
         parser.add_argument("--for", dest="until", type=until, metavar="SECONDS", help=text)
 
 
 def add_verb_arguments(parser: CommandParser, asks: Collection[str]) -> None:
-    """Add ids and what selects Tasks, and what an operator's verb asks for."""
-    text = "Id of a Task, as logs show it."
+    """Add ids, the conditions of a selection, and a verb's inputs."""
+    text = "Id of a Task, as in the log."
     parser.add_argument("ids", nargs="*", type=uuid_of, metavar="id", help=text)
     for key, (option, metavar, text) in SELECTED.items():
         parser.add_argument(option, dest=key, metavar=metavar, help=text)
-    text = "Only tell how many there are; at most 100,000 are counted."
+    text = "Only print the number of Tasks; at most 100,000 are counted."
     parser.add_argument("--dry-run", action="store_true", help=text)
-    text = "How many a minute at most. Default: no limit."
+    text = "The most Tasks a minute. Default: no limit."
     parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
     if "canary" in asks:
-        text = "How many to run first; the others only if all of these succeed. Default: 0."
+        text = "Tasks to run first; the others follow only if all of these succeed. Default: 0."
         parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
     if "countdown" in asks:
-        text = "How many seconds from now they are due."
+        text = "Seconds from now until the Tasks are due."
         parser.add_argument(
             "--for", dest="countdown", type=seconds, metavar="SECONDS", required=True, help=text
         )
@@ -112,44 +113,44 @@ def add_verb_arguments(parser: CommandParser, asks: Collection[str]) -> None:
 
 def add_reason(parser: CommandParser) -> None:
     """Add a reason."""
-    parser.add_argument("--reason", default="", help="Why, for others to read.")
+    parser.add_argument("--reason", default="", help="The reason, for other people.")
 
 
 def add_paused(parser: CommandParser) -> None:
-    """Add what is paused or resumed: a queue or a function."""
+    """Add the queue or function to pause or resume."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
     what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
 
 
 def add_pause_arguments(parser: CommandParser) -> None:
-    """Add what is paused, and why."""
+    """Add the queue or function to pause, and a reason."""
     add_paused(parser)
     add_reason(parser)
-    text = "Pause a queue or a function that is not known yet, too."
+    text = "Accept an unknown queue or function, which will exist later."
     parser.add_argument("--force", action="store_true", help=text)
 
 
 def add_health_arguments(parser: CommandParser) -> None:
-    """Add when a Task is late, and the form of the report."""
+    """Add the limit of the lag, and the format of the report."""
     parser.add_argument(
         "--max-lag",
         type=seconds,
         default=120.0,
         metavar="SECONDS",
-        help="Seconds for which a Task may have been due. Default: 120.",
+        help="The longest time for which a Task may have been due. Default: 120.",
     )
     parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
 def add_cluster_arguments(parser: CommandParser) -> None:
-    """Add which cluster is run, and how patiently."""
+    """Add the name of a cluster, and the supervisor's time limits."""
     keys = clusters.keys()
     parser.add_argument(
         "--name",
         choices=keys,
         metavar="NAME",
-        help=f"Cluster to run: {', '.join(keys)}. Default: what qcluster itself would run.",
+        help=f"Cluster to run: {', '.join(keys)}. Default: that of a plain qcluster.",
     )
     parser.add_argument(
         "--max-stall",
@@ -164,5 +165,5 @@ def add_cluster_arguments(parser: CommandParser) -> None:
         type=seconds,
         default=60.0,
         metavar="SECONDS",
-        help="Seconds that running Tasks are given to end when it stops. Default: 60.",
+        help="Seconds for running Tasks to end when the cluster stops. Default: 60.",
     )

@@ -1,4 +1,4 @@
-"""What ``manage.py retrytasks`` prints, line by line."""
+"""The output of ``manage.py retrytasks``, line by line."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
 
 
-def health_lines(found: health.Health, *, is_late: bool, as_json: bool) -> Iterable[str]:
-    """Return how the work goes, as a table or as JSON."""
+def health_lines(state: health.Health, *, is_late: bool, as_json: bool) -> Iterable[str]:
+    """Return the state of queues, claims and sweep, as a table or as JSON."""
     if as_json:
-        values = {"ok": not is_late, "lag": found.lag, **asdict(found)}
+        values = {"ok": not is_late, "lag": state.lag, **asdict(state)}
         yield from json.dumps(values, cls=DjangoJSONEncoder, indent=2).splitlines()
         return
     yield f"{'queue':<20}  {'due':>6}  {'oldest due for':>14}"
-    for queue in found.queues:
+    for queue in state.queues:
         paused = "  paused" if queue.is_paused else ""
         yield f"{queue.queue_name:<20}  {queue.due_count:>6}  {queue.lag:>12.1f} s{paused}"
-    for name in found.paused_names:
+    for name in state.paused_names:
         yield f"paused: {name}"
-    yield f"running: {found.running_count}"
-    yield f"last claim: {_moment_or_never(found.last_claim_at)}"
-    yield f"last sweep: {_moment_or_never(found.swept_at)}"
-    for fault in found.broken_schedules:
+    yield f"running: {state.running_count}"
+    yield f"last claim: {_moment_or_never(state.last_claim_at)}"
+    yield f"last sweep: {_moment_or_never(state.swept_at)}"
+    for fault in state.broken_schedules:
         yield f"cannot run, and holds up all schedules: {fault}"
 
 
@@ -53,7 +53,7 @@ def pause_lines(**options: Any) -> Iterable[str]:
 
 
 def group_lines(groups: Iterable[FailureGroup]) -> Iterable[str]:
-    """Return a heading, and a line for each failure group."""
+    """Return a heading and a line for each failure group."""
     yield f"{'fingerprint':<36}  {'status':<8}  {'failures':>8}  {'last seen':<19}  what"
     for group in groups:
         last = f"{group.last_seen_at:%Y-%m-%d %H:%M:%S}"
@@ -66,7 +66,7 @@ def _moment_or_never(at: datetime | None) -> str:
 
 
 def retry_lines(path: str, policy: RetryPolicy) -> Iterable[str]:
-    """Return what a policy gives: how many retries, and the waits before each."""
+    """Return the retries that a policy allows, and the wait before each."""
     yield f"{path}: {_summary(policy)}"
     yield from _table(policy)
     yield from _notes(policy)

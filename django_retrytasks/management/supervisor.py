@@ -1,8 +1,8 @@
-"""Run a cluster for as long as it is wanted: start it again when it ends or freezes.
+"""Keep a cluster running: start it again when it ends or freezes.
 
 A django-q2 cluster can freeze with every process alive, for instance when an idle worker is killed
-while it holds the queue's lock. So what is watched is progress: a frozen cluster is one whose due
-Tasks are not claimed although it has workers to spare.
+while it holds the queue's lock. So the supervisor watches progress: a cluster is frozen if due
+Tasks are not claimed although it has idle workers.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from django_retrytasks.models import Task
 
 logger = logging.getLogger("django_retrytasks")
 
-# Seconds, as all that follows: how often the cluster's process is looked at.
+# Times in seconds. Between two checks of the cluster's process.
 TICK = 0.2
-# A cluster that has run for so long did start; one that ends earlier is started again ever later.
+# Age of a cluster that started well. After an earlier end the pause before the next start grows.
 STEADY = 10.0
 LONGEST_PAUSE = 60.0
-# A write that takes longer was held up.
+# A slower write was blocked.
 AT_ONCE = 1.0
 
 Held = tuple[int, uuid.UUID | None]
-"""The process id of a worker and the token of the claim it holds."""
+"""A worker's process id and the token of its claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the rows say of one cluster at one moment."""
+    """The state of one cluster's rows at one moment."""
 
     lag: float
     """Seconds for which the oldest due Task of its queues has been due; 0 if none is."""
     claims: frozenset[Held]
-    """The live claims that its workers hold."""
+    """The live claims of its workers."""
     is_writable: bool = True
-    """Whether the database takes, at once, what a claim writes."""
+    """Whether the database accepts a claim's writes without delay."""
 
 
 class Progress:
-    """Whether a cluster works, going by looks at it; ``now`` is a monotonic clock's seconds."""
+    """Judge from looks whether a cluster works; ``now`` is a monotonic clock's seconds."""
 
     def __init__(self, *, workers: int, max_stall: float, lease: float, now: float) -> None:
         self._workers = workers
@@ -68,7 +68,7 @@ class Progress:
         self._has_woken = False
 
     def note(self, look: Look | None, now: float) -> None:
-        """Take a look into account; None: the database did not answer, which is no stall."""
+        """Record a look; None: the database did not answer, which is no stall."""
         if look is None or self._is_at_work(look) or not self._had_a_chance(look, now):
             self._since = now
             self._has_woken = False
@@ -78,12 +78,12 @@ class Progress:
             self._written_at = now
 
     def is_frozen(self, look: Look | None, now: float) -> bool:
-        """Whether a Task has been due for too long, and this cluster idle for as long."""
+        """Whether a Task was due, and the cluster idle, for longer than ``max_stall``."""
         idle = now - self._since
         return look is not None and min(look.lag, idle) > self._max_stall
 
     def needs_wakeups(self, now: float) -> bool:
-        """Whether half the time is over: true once, for wake-ups may have been lost."""
+        """Whether half of ``max_stall`` is over: True once per stall, as wake-ups may be lost."""
         if self._has_woken or now - self._since <= self._max_stall / 2:
             return False
         self._has_woken = True
@@ -93,10 +93,10 @@ class Progress:
         return not look.lag or self._has_new_claim(look) or self._is_full(look)
 
     def _had_a_chance(self, look: Look, now: float) -> bool:
-        """Whether the database took writes since the last look, or refuses for over a lease.
+        """Whether the database accepted writes since the last look, or refused for over a lease.
 
-        By then no worker holds an outcome that could still be settled. And it may be a frozen
-        worker of this cluster that holds the lock that keeps others from writing.
+        After a lease no worker holds an outcome that can still be settled, and the write lock may
+        be held by a frozen worker of this cluster.
         """
         if look.is_writable:
             return self._was_writable
@@ -110,7 +110,7 @@ class Progress:
 
 
 class Cluster:
-    """A ``qcluster`` in a session of its own, so that what it leaves behind can be ended."""
+    """A ``qcluster`` in a session of its own, so that all its processes can be ended."""
 
     def __init__(self, key: str) -> None:
         environment = {ENVIRONMENT_VARIABLE: settings.SETTINGS_MODULE, **os.environ}
@@ -129,14 +129,14 @@ class Cluster:
 
     @property
     def exit_code(self) -> int | None:
-        """Return how its main process ended; None: it runs.
+        """Return the exit code of its main process; None: it runs.
 
         The main process ends when its sentinel does.
         """
         return self._process.poll()
 
     def claims(self) -> frozenset[Held]:
-        """Return the live claims that its workers hold."""
+        """Return the live claims of its workers."""
         live = health.running().filter(run_after__gt=DatabaseNow())
         here = live.filter(worker__startswith=f"{socket.gethostname()}:")
         held = here.values_list("worker", "claim_token").distinct()
@@ -144,9 +144,9 @@ class Cluster:
         return frozenset(pair for pair in pairs if self._has(pair[0]))
 
     def end(self, grace: float) -> None:
-        """Let it stop gracefully within ``grace`` seconds; then end all that is left of it."""
+        """Stop it gracefully within ``grace`` seconds, then kill the remaining processes."""
         if grace and self.exit_code is None:
-            # To the main process alone: a cluster whose workers get the signal too hangs.
+            # Only the main process: a cluster hangs if its workers get the signal too.
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
@@ -156,7 +156,7 @@ class Cluster:
         self._reap()
 
     def _reap(self) -> None:
-        # Orphans become our children where we are a container's first process.
+        # Orphans become children of a container's first process, which may be this one.
         with suppress(ChildProcessError):
             while os.waitpid(-self.pid, 0):
                 pass
@@ -169,12 +169,12 @@ class Cluster:
 
 
 class Supervisor:
-    """Keeps one cluster running until the process is told to stop.
+    """Keeps one cluster running until a signal stops the process.
 
     Args:
         key: the cluster's key; one of :func:`django_retrytasks.broker.clusters.keys`.
-        max_stall: seconds for which due Tasks may wait while the cluster has workers to spare.
-        grace: seconds that a cluster is given to end its running attempts.
+        max_stall: seconds for which due Tasks may wait while the cluster has idle workers.
+        grace: seconds for a cluster to end its running attempts.
     """
 
     def __init__(self, *, key: str, max_stall: float = 60, grace: float = 60) -> None:
@@ -186,7 +186,7 @@ class Supervisor:
         self._pause = 0.0
 
     def run(self) -> None:
-        """Run the cluster until SIGTERM or SIGINT arrives, which stops it gracefully."""
+        """Run the cluster until SIGTERM or SIGINT, then stop it gracefully."""
         with self._stopped_by_signals():
             while not self._is_stopping:
                 cluster = self._start()
@@ -201,25 +201,25 @@ class Supervisor:
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
         signals = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(one, self._stop) for one in signals]
+        before = [signal.signal(number, self._stop) for number in signals]
         try:
             yield
         finally:
-            for one, handler in zip(signals, before, strict=True):
-                signal.signal(one, handler)
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._is_stopping = True
 
     def _start(self) -> Cluster:
-        # What an earlier cluster had at hand is hidden from this one for Q_CLUSTER["retry"].
+        # Wake-ups that an earlier cluster had received stay hidden for Q_CLUSTER["retry"] seconds.
         self._write_wakeups()
         cluster = Cluster(self._key)
         logger.info("Cluster started: key=%s pid=%s", self._key, cluster.pid)
         return cluster
 
     def _watch(self, cluster: Cluster) -> bool:
-        """Wait until the cluster ends or is to be ended; return whether it is frozen."""
+        """Wait until the cluster ends, freezes or should stop; return whether it is frozen."""
         workers, now = clusters.workers_of(self._key), time.monotonic()
         lease = conf.get().lease
         progress = Progress(workers=workers, max_stall=self._max_stall, lease=lease, now=now)
@@ -249,7 +249,7 @@ class Supervisor:
         return Look(lag=lag, claims=claims, is_writable=is_writable)
 
     def _can_write(self) -> bool:
-        """Write where a claim writes, leaving nothing; return whether that went through at once."""
+        """Write where a claim writes, without effect; return whether it succeeded without delay."""
         began = time.monotonic()
         try:
             with writing():
@@ -273,7 +273,7 @@ class Supervisor:
         connections[database.alias()].close()
 
     def _end(self, cluster: Cluster, is_frozen: bool) -> None:
-        """End it: at once if it is frozen and runs no Task, gracefully otherwise."""
+        """End the cluster: at once if it is frozen and runs no Task, otherwise gracefully."""
         code = cluster.exit_code
         if is_frozen:
             logger.error("Cluster frozen: key=%s pid=%s; it is replaced", self._key, cluster.pid)
@@ -296,7 +296,7 @@ class Supervisor:
 
 
 def _manage(subcommand: str) -> list[str]:
-    """Return the command line that runs another subcommand the way this process was started."""
+    """Return the command line of another subcommand, started as this process was."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     started = ["-m", spec.parent] if spec and spec.parent else [sys.argv[0]]
     return [sys.executable, *started, subcommand]

@@ -1,4 +1,4 @@
-"""A text for a terminal: it shows what others wrote, and obeys none of it."""
+"""Make foreign text safe for a terminal: control characters are shown, not obeyed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from django.core.management.base import OutputWrapper
 
-# What moves the cursor, ends the line, turns its direction, is not seen or cannot be encoded.
+# Control, formatting and surrogate characters, line and paragraph separators.
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(line: str) -> str:
-    r"""Return a line with each character that a terminal obeys escaped, such as ``\x1b``."""
+    r"""Return a line with control characters escaped, such as ``\x1b``."""
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each) in UNSEEN else each
         for each in line
@@ -20,7 +20,7 @@ def printable(line: str) -> str:
 
 
 class PrintableLines(OutputWrapper):
-    """The output of a command, to which each write is one line, made printable."""
+    """The output of a command; each write is one line and made printable."""
 
     def write(  # type: ignore[override]  # as OutputWrapper has it
         self,

@@ -1,1 +1,1 @@
-"""What operators ask for: which Tasks, and a verb for all of them."""
+"""Operators' work on Tasks: selections, verbs, operations."""

@@ -1,4 +1,4 @@
-"""The queues and the functions that there are, for an operator who names one."""
+"""The known queues and functions, for an operator who names one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from django_retrytasks.tasks.discovery import defined_tasks
 from django_retrytasks.tasks.stored import resolve
 from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME, task_backends
 
-# How many of the queues that hold Tasks are looked up.
+# Limit of the queues that are looked up from Tasks.
 QUEUES_SHOWN = 50
 
 
 def allowed_queues() -> set[str]:
-    """Return the queues that ``TASKS`` names; none where a backend of ours takes any."""
-    ours = [of.queues for of in task_backends.all() if isinstance(of, RetryTasksBackend)]
+    """Return the queues that ``TASKS`` names; none if a backend of ours accepts any queue."""
+    backends = (b for b in task_backends.all() if isinstance(b, RetryTasksBackend))
+    ours = [backend.queues for backend in backends]
     return set().union(*ours) if all(ours) else set()
 
 
 def queues_in_use() -> list[str]:
-    """Return queues that hold Tasks, and those that ``TASKS`` names."""
+    """Return the queues that hold Tasks, and the queues that ``TASKS`` names."""
     return sorted({*lanes.queue_names(QUEUES_SHOWN), *allowed_queues()})
 
 
 def known_queues() -> list[str]:
-    """Return queues in use, those of the site's tasks and those with a cluster of their own."""
+    """Return the queues in use, of the site's tasks and of ``ALT_CLUSTERS``."""
     discovery.discover()
     of_tasks = {task.queue_name for task in defined_tasks()}
     of_clusters = clusters.keys()[1:]
@@ -36,12 +37,12 @@ def known_queues() -> list[str]:
 
 
 def has_queue(name: str) -> bool:
-    """Tell whether a queue is known, or holds a Task."""
+    """Whether a queue is known or holds a Task."""
     return name in known_queues() or has_tasks(queue_name=name)
 
 
 def has_function(path: str) -> bool:
-    """Tell whether a dotted path leads to a task, or Tasks are stored under it."""
+    """Whether a dotted path leads to a task or is the name of a stored Task."""
     if path in discovery.own_names() or has_tasks(name=path):
         return True
     try:
@@ -52,5 +53,5 @@ def has_function(path: str) -> bool:
 
 
 def has_tasks(**fields: str) -> bool:
-    """Tell whether a Task is stored of this ``queue_name``, or of this ``name``."""
+    """Whether a Task with this ``queue_name`` or ``name`` is stored."""
     return bool(Task.objects.filter(**fields).exists())

@@ -1,6 +1,6 @@
 """Operations: an operator's verb for many Tasks, in chunks, by an internal Task.
 
-A chunk and how far it came are written in one transaction, so a crash neither repeats nor skips.
+One transaction writes a chunk and the progress, so a crash neither repeats nor skips a Task.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from django_retrytasks.values.ids import as_id
 from . import selections, verbs
 from .selections import Selection
 
-# So many Tasks of a selection are counted.
+# Tasks of a selection are counted up to this number.
 MATCH_LIMIT = 100_000
-# So many Tasks are changed in one transaction.
+# Tasks per transaction.
 CHUNK = 500
-# Seconds for which one attempt of the internal Task goes on.
+# Seconds per attempt of the internal Task.
 RUN_TIME = 20.0
-# Seconds between two looks at a canary.
+# Seconds between two checks of a canary.
 PAUSE = 2.0
-# Seconds between two chunks where there is a rate.
+# Seconds between two chunks at a rate.
 RATE_PAUSE = 10.0
 PROGRESS = ("cursor", "canary_ids", "done_count", "skipped_count")
 
@@ -39,7 +39,7 @@ def matching(verb: str, selection: Selection) -> TaskQuerySet:
     """Return the Tasks of a selection that a verb would change.
 
     Raises:
-        ValueError: there is no such verb, or selection; the message names what is wrong.
+        ValueError: the verb is unknown or the selection invalid; the message names the error.
     """
     statuses = verbs.find(verb).act.changes
     return selections.select(Task.objects.all(), selection).filter(status__in=statuses)
@@ -60,22 +60,22 @@ def start(
     by: str = "",
     reason: str = "",
 ) -> Operation:
-    """Have a verb done to all Tasks of a selection that were enqueued until now.
+    """Start an operation: a verb for all Tasks of a selection enqueued until now.
 
     Args:
-        verb: the name of one, such as "REDRIVE".
+        verb: the name of a verb, such as "REDRIVE".
         selection: which Tasks.
-        countdown: seconds to snooze for; None with other verbs.
-        per_minute: Tasks a minute at most, from 1; None: no limit.
-        canary: Tasks to re-drive first, the others only if all of these succeed; 0: none.
+        countdown: seconds to snooze; None with other verbs.
+        per_minute: the most Tasks a minute, from 1; None: no limit.
+        canary: Tasks to run first; the others follow only if all of these succeed; 0: none.
         by: who starts it.
         reason: why, in words.
 
     Raises:
-        ValueError: a verb, a selection or a number that cannot be.
+        ValueError: an invalid verb, selection or number.
         TypeError: a number of a wrong type; ``countdown`` missing, or given to another verb.
     """
-    _refuse(verb, countdown, per_minute, canary)
+    _refuse_options(verb, countdown, per_minute, canary)
     selection = selections.as_of_now(selection)
     operation = Operation(
         verb=verb,
@@ -93,7 +93,7 @@ def start(
 
 
 def _store(operation: Operation) -> None:
-    """Store an operation, and the internal Task that goes through the Tasks there are now."""
+    """Store an operation and its internal Task, for the Tasks that exist now."""
     newest = Task.objects.order_by("-pk").values_list("pk", flat=True)
     with writing():
         operation.newest = newest.first() or uuid.UUID(int=0)
@@ -103,7 +103,7 @@ def _store(operation: Operation) -> None:
 
 
 def stop(operation_id: uuid.UUID, because: str) -> bool:
-    """Stop an operation: what is done stays done. Returns whether it was running."""
+    """Stop an operation; finished changes stay. Return whether it was running."""
     pk = as_id(operation_id)
     with writing():
         operation = _running(pk)
@@ -114,7 +114,7 @@ def stop(operation_id: uuid.UUID, because: str) -> bool:
 
 @retry_task(bind=True, **POLICY)
 def run_operation(self: RetryTaskContext, operation_id: str) -> None:
-    """Go on with an operation, until it is over or has to wait."""
+    """Continue an operation until it is over or has to wait."""
     until = time.monotonic() + RUN_TIME
     while time.monotonic() < until:
         with writing():
@@ -127,7 +127,7 @@ def run_operation(self: RetryTaskContext, operation_id: str) -> None:
 
 
 def _step(pk: uuid.UUID) -> float | None:
-    """Do a chunk; return the seconds to wait before the next, None when it is over."""
+    """Do a chunk; return the seconds to wait before the next chunk; None: it is over."""
     operation = _running(pk)
     if operation is None:
         return None
@@ -137,7 +137,7 @@ def _step(pk: uuid.UUID) -> float | None:
     try:
         _refuse_failed(canary)
         ids = _next_ids(operation)
-    except ValueError as error:  # the canary's, or a verb or a selection of another version
+    except ValueError as error:  # a failed canary; a verb or selection of another version
         _finish(operation, Operation.Status.STOPPED, str(error))
         return None
     if not ids:
@@ -167,7 +167,7 @@ def _size(operation: Operation) -> int:
 
 
 def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
-    """Do the verb, and note how far it came; return the seconds to wait."""
+    """Do the verb and store the progress; return the seconds to wait."""
     options = {} if operation.countdown is None else {"countdown": operation.countdown}
     done = verbs.find(operation.verb).act(ids, **options)
     is_canary = operation.canary > 0 and not operation.cursor
@@ -189,12 +189,14 @@ def _finish(operation: Operation, status: str, because: str = "") -> None:
     Operation.objects.filter(pk=operation.pk).update(**values)
 
 
-def _refuse(verb: str, countdown: float | None, per_minute: int | None, canary: int) -> None:
+def _refuse_options(
+    verb: str, countdown: float | None, per_minute: int | None, canary: int
+) -> None:
     asks = verbs.find(verb).asks
     if countdown is None and "countdown" in asks:
         raise TypeError(f"{verb} needs a countdown")
-    for option, given in (("countdown", countdown is not None), ("canary", canary)):
-        if given and option not in asks:
+    for option, is_set in (("countdown", countdown is not None), ("canary", canary)):
+        if is_set and option not in asks:
             raise TypeError(f"{verb} takes no {option}")
     if countdown is not None:
         as_seconds("countdown", countdown)

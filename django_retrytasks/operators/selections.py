@@ -1,6 +1,6 @@
-"""Which Tasks: what may be asked of them, by names that are plain text.
+"""Selections of Tasks: conditions by name, as plain text.
 
-One definition for the filters of the admin, for the command and for operations, which store it.
+The admin's filters, the command and operations share this definition; operations store it.
 """
 
 from __future__ import annotations
@@ -18,56 +18,56 @@ from django_retrytasks.values.checked import nearest
 from django_retrytasks.values.ids import uuid7
 
 Selection = Mapping[str, str]
-"""What is asked, by the names in `NARROWS`."""
+"""Conditions by the names in `NARROWS`."""
 
-# What narrows nothing.
+# The condition that holds for every Task.
 ANY = ("internal", "all")
-# How many failure groups, the latest, to look through for a search.
+# A search reads so many failure groups, the latest.
 GROUPS = 1000
-# How many functions to look through for a search.
+# A search reads so many functions.
 FUNCTIONS = 500
-# How long a Task that is not run may have been due until it is called stuck.
+# A Task is stuck when it has been due for longer.
 STUCK_AFTER = timedelta(minutes=5)
 WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
-    """Return those of the Tasks for which all of it holds.
+    """Return the Tasks for which all conditions hold.
 
-    Internal Tasks are left out unless :func:`internal_of` tells otherwise.
+    Internal Tasks are included as :func:`internal_of` says.
 
     Raises:
-        ValueError: an unknown name, or a value that cannot be; the message names it.
+        ValueError: an unknown name or an invalid value; the message names it.
     """
-    asked = {**selection, "internal": internal_of(selection)}
-    _refuse(asked)
-    for name, value in asked.items():
+    conditions = {**selection, "internal": internal_of(selection)}
+    _refuse_invalid(conditions)
+    for name, value in conditions.items():
         rows = NARROWS[name](rows, value)
     return rows
 
 
 def internal_of(selection: Selection) -> str:
-    """Return "no" where internal Tasks are left out, "yes" where they alone are meant, or "all".
+    """Return "no" (without internal Tasks), "yes" (only internal Tasks) or "all".
 
-    Whoever asks by name or by a search means all that has it: the Tasks of one function are
-    internal all or none, and to look at each would be to read each row.
+    A name or a search selects "all": a function's Tasks are either all internal or none, and
+    checking each of them would read each row.
     """
-    named = selection.get("name") or selection.get("search")
-    return selection.get("internal") or ("all" if named else "no")
+    is_named = selection.get("name") or selection.get("search")
+    return selection.get("internal") or ("all" if is_named else "no")
 
 
 def intersection(here: Selection, asked: Selection) -> Selection:
-    """Return the selection of the Tasks asked for that are among those that there are here.
+    """Return the intersection of two selections.
 
     Args:
-        here: what narrows; internal Tasks are among them unless it says otherwise.
+        here: the limits; includes internal Tasks by default.
         asked: as :func:`select` takes it.
 
     Raises:
-        ValueError: the two ask for different values by one name, which no selection can say.
+        ValueError: both have a condition of one name with different values.
     """
     full = {**asked, "internal": internal_of(asked)}
-    narrow, wide = ({n: v for n, v in of.items() if (n, v) != ANY} for of in (full, here))
+    narrow, wide = ({n: v for n, v in each.items() if (n, v) != ANY} for each in (full, here))
     for name in narrow.keys() & wide.keys():
         if narrow[name] != wide[name]:
             raise ValueError(f"here {name} is {wide[name]!r}, not {narrow[name]!r}")
@@ -77,19 +77,20 @@ def intersection(here: Selection, asked: Selection) -> Selection:
 
 
 def as_of_now(selection: Selection) -> Selection:
-    """Return a selection that stays as it is while time passes.
+    """Replace relative conditions by absolute ones, so that the selection does not change in time.
 
-    "within" is told by "since", what a search finds by is named, and an error by its groups.
+    "within" becomes "since", a bare search gets the kind that matched, an error search becomes its
+    failure groups.
 
     Raises:
-        ValueError: a value that cannot be, or a search that finds nothing.
+        ValueError: an invalid value, or a search without a match.
     """
-    _refuse(selection)
+    _refuse_invalid(selection)
     fixed = dict(selection)
     if "search" in fixed:
         name, term, found = _search(Task.objects.all(), fixed["search"])
         if found is None:
-            raise ValueError(f"nothing is found by {fixed['search']!r}")
+            raise ValueError(f"no Task matches {fixed['search']!r}")
         fixed["search"] = f"{name}: {term}"
         if name == "error" and "failure_group" not in fixed:
             del fixed["search"]
@@ -101,10 +102,10 @@ def as_of_now(selection: Selection) -> Selection:
     return fixed
 
 
-def _refuse(selection: Selection) -> None:
+def _refuse_invalid(selection: Selection) -> None:
     for name, value in selection.items():
         if name not in NARROWS:
-            raise ValueError(f"nothing is known of {name!r}. {nearest(name, NARROWS)}")
+            raise ValueError(f"unknown condition {name!r}. {nearest(name, NARROWS)}")
         if "\0" in value:  # PostgreSQL stores no such text
             raise ValueError(f"{name} holds a NUL character: {value!r}")
 
@@ -117,13 +118,13 @@ def _by_status(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     try:
-        return rows.filter(failure_group__in=[uuid.UUID(one) for one in value.split(",")])
+        return rows.filter(failure_group__in=[uuid.UUID(pk) for pk in value.split(",")])
     except ValueError:
         raise ValueError(f"{value!r} is no fingerprint of a failure group") from None
 
 
 def _by_error(rows: TaskQuerySet, value: str) -> TaskQuerySet:
-    # Looked up first: joined, or as a subquery, PostgreSQL reads the Tasks of all groups.
+    # A query of its own: with a join or a subquery PostgreSQL reads the Tasks of all groups.
     groups = FailureGroup.objects.filter(exception_class_path=value)
     return rows.filter(failure_group__in=list(groups.values_list("pk", flat=True)))
 
@@ -136,12 +137,12 @@ def _by_retried(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_stuck(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     if value != "yes":
-        raise ValueError(f"stuck can only be asked for by yes, not by {value!r}")
+        raise ValueError(f"stuck can only be yes, not {value!r}")
     return rows.filter(run_after__lt=DatabaseNow() - STUCK_AFTER)
 
 
 def _enqueued_since(rows: TaskQuerySet, at: datetime) -> TaskQuerySet:
-    # By the key, which begins with the moment: no index holds enqueued_at.
+    # By the primary key, which begins with the time: no index holds enqueued_at.
     first = uuid7(max(0, int(at.timestamp() * 1000)), bytes(10))
     return rows.filter(pk__gte=first)
 
@@ -166,21 +167,21 @@ def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     if not value.strip():
-        raise ValueError("search for what?")
+        raise ValueError("the search is empty")
     _, _, found = _search(rows, value)
     return rows.none() if found is None else found
 
 
 def _search(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | None]:
-    """Return what finds Tasks, by which term, and those it finds: the first of `SEARCHES` to do so.
+    """Return the kind of the first search that matches, its term and its Tasks.
 
-    One at a time, each by an index: of all at once, a database would read every row. ``value`` may
-    name one of them, as in "error: timeout".
+    One kind at a time, each by an index: a database would read every row for all at once.
+    ``value`` may name the kind, as in "error: timeout". ("", term, None): no match.
     """
-    named, _, term = value.partition(":")
-    is_named = named.strip() in SEARCHES
+    kind, _, term = value.partition(":")
+    is_named = kind.strip() in SEARCHES
     term = (term if is_named else value).strip()
-    for name in [named.strip()] if is_named else SEARCHES:
+    for name in [kind.strip()] if is_named else SEARCHES:
         found = SEARCHES[name](rows, term) if term else None
         if found is not None:
             return name, term, found
@@ -196,15 +197,15 @@ def _of_id(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
 
 def _of_search_key(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
-    # The second condition is the index's own.
+    # The index requires the second condition.
     keyed = {"search_key": as_search_key(term), "search_key__gt": ""}
     return rows.filter(**keyed) if Task.objects.filter(**keyed).exists() else None
 
 
 def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
-    """Return Tasks of functions of whose path, or a part of it, this is the beginning.
+    """Return the Tasks of functions whose path, or a part of it, begins with the term.
 
-    The functions are few and found by seeks; where they are not few, only the first are looked at.
+    Looks at the first 500 functions, by index seeks.
     """
     functions = distinct(Task.objects.all(), "name", FUNCTIONS)
     names = [name for name in functions if f".{term}" in f".{name}"]
@@ -217,10 +218,10 @@ def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
 
 def _groups_matching(term: str) -> list[uuid.UUID]:
-    """Return the failure groups, of the latest, with this in their exception's name or message."""
+    """Return the latest failure groups with the term in their exception's name or message."""
     latest = FailureGroup.objects.order_by("-last_seen_at")
-    told = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]
-    return [pk for pk, *texts in told if any(term.lower() in text.lower() for text in texts)]
+    rows = latest.values_list("pk", "exception_class_path", "message")[:GROUPS]
+    return [pk for pk, *texts in rows if any(term.lower() in text.lower() for text in texts)]
 
 
 SEARCHES = {"id": _of_id, "key": _of_search_key, "function": _of_function, "error": _of_error}

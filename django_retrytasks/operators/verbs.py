@@ -1,8 +1,8 @@
-"""An operator's verbs: all that is known of each, in one table.
+"""An operator's verbs, in one table.
 
-The command, the admin's actions, buttons and pages, its permission methods and operations derive
-from `VERBS`. A new verb is an entry here, whose act is in `lifecycle`; its name, and the permission
-to do it, are also in `models`, whose migrations hold both.
+The command, the admin's actions, buttons, pages and permission methods, and operations derive from
+`VERBS`. A new verb needs an entry here, an act in `lifecycle`, and its name and permission in
+`models`, whose migrations hold both.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from django_retrytasks.models import Operation
 from django_retrytasks.values.checked import nearest
 
 Option = Literal["arguments", "canary", "countdown"]
-"""What a verb may ask for besides a reason."""
+"""Inputs of a verb besides a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """What an operator may have done to Tasks: one, several, or all of a selection."""
+    """An operator's change of Tasks: one, several, or a selection."""
 
     name: Operation.VerbName
     act: lifecycle.Act[...]
     meaning: Any
-    """What it does, for whoever is asked to confirm it."""
+    """What it does, on the page that asks for confirmation."""
     report: Any
-    """What it has done, with "count"."""
+    """What it has done, with a "count"."""
     asks: tuple[Option, ...] = ()
 
     @property
     def slug(self) -> str:
-        """Return its name as methods and URLs have it."""
+        """Return its name in methods and URLs."""
         return self.name.lower()
 
     @property
     def label(self) -> Any:
-        """Return its name for people, translated where it is shown."""
+        """Return its name for people, translated lazily."""
         return self.name.label
 
     @property
     def permission(self) -> str:
-        """Return the permission to do it."""
+        """Return the permission that it needs."""
         return permission_for(self.name)
 
 
 def permission_for(name: str) -> str:
-    """Return the permission to do the verb of a name."""
+    """Return the permission that a verb needs."""
     return f"retrytasks.{name.lower()}_task"
 
 
@@ -59,7 +59,7 @@ def find(name: str) -> Verb:
     """Return the verb of a name.
 
     Raises:
-        ValueError: there is none; a later version may have it.
+        ValueError: the name is unknown here; a later version may have it.
     """
     if name not in VERBS:
         raise ValueError(f"there is no verb {name!r}. {nearest(name, VERBS)}")
@@ -74,14 +74,14 @@ VERBS: Final = _by_name(
     Verb(
         name=Operation.VerbName.REDRIVE,
         act=lifecycle.redrive,
-        meaning=_("Failed Tasks run again, their ids and attempts kept, their retries anew."),
+        meaning=_("Failed Tasks run again: they keep ids and attempts, and get all retries anew."),
         report=ngettext_lazy("%(count)d Task re-driven.", "%(count)d Tasks re-driven.", "count"),
         asks=("arguments", "canary"),
     ),
     Verb(
         name=Operation.VerbName.RUN_NOW,
         act=lifecycle.run_now,
-        meaning=_("Waiting Tasks run at once, not when their countdown is over."),
+        meaning=_("Waiting Tasks run at once, without waiting for their countdown."),
         report=ngettext_lazy("%(count)d Task made due.", "%(count)d Tasks made due.", "count"),
         asks=("canary",),
     ),
@@ -95,15 +95,15 @@ VERBS: Final = _by_name(
     Verb(
         name=Operation.VerbName.DISCARD,
         act=lifecycle.discard,
-        meaning=_("Tasks that wait or have failed are dropped."),
+        meaning=_("Waiting and failed Tasks are dropped."),
         report=ngettext_lazy("%(count)d Task discarded.", "%(count)d Tasks discarded.", "count"),
     ),
     Verb(
         name=Operation.VerbName.CANCEL,
         act=lifecycle.cancel,
         meaning=_(
-            "Tasks that wait or run are dropped. A function that runs is not interrupted; what "
-            "comes of it is refused."
+            "Waiting and running Tasks are dropped. A running function is not interrupted, but its "
+            "outcome is refused."
         ),
         report=ngettext_lazy("%(count)d Task cancelled.", "%(count)d Tasks cancelled.", "count"),
     ),

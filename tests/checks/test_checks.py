@@ -142,8 +142,7 @@ class TestApps:
         output = site("check", "--tag", "retrytasks")
 
         assert (
-            '?: (retrytasks.E001) "django_q" is not in INSTALLED_APPS: there is no cluster to run '
-            "Tasks.\n"
+            '?: (retrytasks.E001) "django_q" is not in INSTALLED_APPS: no cluster runs Tasks.\n'
             '\tHINT: Add "django_q" to INSTALLED_APPS and run manage.py migrate.\n' in output
         )
         assert output.count("retrytasks.") == 1
@@ -166,7 +165,7 @@ class TestBroker:
         with q_cluster(orm=None):
             assert found("E002") == [
                 Error(
-                    'Q_CLUSTER["orm"] is not set: no cluster would look for Tasks.',
+                    'Q_CLUSTER["orm"] is not set: no cluster looks for Tasks.',
                     hint='Set Q_CLUSTER["orm"] to the alias of the database that keeps your Tasks, '
                     'such as "default".',
                     id="retrytasks.E002",
@@ -194,8 +193,8 @@ class TestBroker:
         with q_cluster(**{key: value}):
             assert found("E003") == [
                 Error(
-                    f'Q_CLUSTER["{key}"] makes django-q2 use another broker than its ORM broker, '
-                    "but wake-ups are rows of its database table.",
+                    f'Q_CLUSTER["{key}"] replaces the ORM broker of django-q2, but only that '
+                    "broker reads wake-ups.",
                     hint=f'Remove "{key}" from Q_CLUSTER and set "orm" instead.',
                     id="retrytasks.E003",
                 )
@@ -218,7 +217,7 @@ class TestBroker:
             assert found("E005") == [
                 Error(
                     f'{SLOW}["orm"] is "replica", but Q_CLUSTER["orm"] is "default": this cluster '
-                    "would look for Tasks where there are none.",
+                    "looks for Tasks in the wrong database.",
                     hint=f'Remove "orm" from {SLOW}.',
                     id="retrytasks.E005",
                 )
@@ -249,8 +248,8 @@ class TestDatabase:
                 Error(
                     'The tables of django_q and retrytasks are written to the database "default", '
                     'but Q_CLUSTER["orm"] names "tasks".',
-                    hint='Set Q_CLUSTER["orm"] to "default", or have DATABASE_ROUTERS send the '
-                    'apps django_q and retrytasks to "tasks".',
+                    hint='Set Q_CLUSTER["orm"] to "default", or route the apps django_q and '
+                    'retrytasks to "tasks" in DATABASE_ROUTERS.',
                     id="retrytasks.E006",
                 )
             ]
@@ -261,7 +260,7 @@ class TestDatabase:
             Error(
                 'The tables of django_q are kept out of the database "default" by allow_migrate() '
                 'of DATABASE_ROUTERS, but Q_CLUSTER["orm"] names it.',
-                hint="Have allow_migrate() return True for the apps django_q and retrytasks on "
+                hint="Return True from allow_migrate() for the apps django_q and retrytasks on "
                 '"default", then run manage.py migrate --database default.',
                 id="retrytasks.E007",
             )
@@ -314,8 +313,8 @@ class TestDatabase:
 
         assert found("W003") == [
             Warning(
-                'DATABASES["tasks"]["CONN_MAX_AGE"] is 0: django-q2\'s processes connect anew '
-                "again and again, which makes them about four times slower.",
+                'DATABASES["tasks"]["CONN_MAX_AGE"] is 0: django-q2\'s processes reconnect '
+                "all the time and are about four times slower.",
                 hint='Set DATABASES["tasks"]["CONN_MAX_AGE"] to 600, at least where qcluster runs.',
                 id="retrytasks.W003",
             )
@@ -346,8 +345,9 @@ class TestDatabase:
 
         assert found("W016") == [
             Warning(
-                f'DATABASES["tasks"]["OPTIONS"]["isolation_level"] is {said}: where workers claim '
-                "and settle side by side the database refuses some of them, and these try again.",
+                f'DATABASES["tasks"]["OPTIONS"]["isolation_level"] is {said}: the database '
+                "refuses some claims and settles of workers that run side by side, and they are "
+                "tried again.",
                 hint='Remove "isolation_level" from OPTIONS: Django\'s default is READ COMMITTED.',
                 id="retrytasks.W016",
             )
@@ -380,7 +380,7 @@ class TestCluster:
             assert found("W004") == [
                 Warning(
                     'Q_CLUSTER["guard_cycle"] is 0.3: with this value django-q2\'s guard never '
-                    "ends a worker that hangs.",
+                    "ends a hanging worker.",
                     hint='Set Q_CLUSTER["guard_cycle"] to 0.25, 0.5 (the default) or 1.',
                     id="retrytasks.W004",
                 )
@@ -401,8 +401,8 @@ class TestCluster:
         with q_cluster(timeout=None):
             assert found("W005") == [
                 Warning(
-                    'Q_CLUSTER["timeout"] is not set: a task of django-q2\'s own that hangs holds '
-                    "its worker for ever.",
+                    'Q_CLUSTER["timeout"] is not set: a hanging task of django-q2\'s own '
+                    "blocks its worker for ever.",
                     hint='Set Q_CLUSTER["timeout"] to the seconds such a task may take, and '
                     '"retry" to more. Tasks of @retry_task have timeouts of their own.',
                     id="retrytasks.W005",
@@ -416,10 +416,10 @@ class TestCluster:
         with q_cluster(timeout=90, retry=retry):
             assert found("W005") == [
                 Warning(
-                    f'Q_CLUSTER["timeout"] is 90 and "retry" {shown}: what still runs after '
-                    f"{shown} s is delivered again, and a task of django-q2's own runs twice.",
-                    hint='Set Q_CLUSTER["retry"] above "timeout", with room for the time that a '
-                    "delivery waits in the cluster: 180 or more.",
+                    f'Q_CLUSTER["timeout"] is 90 and "retry" {shown}: after {shown} s '
+                    "django-q2 delivers a running task of its own again, and it runs twice.",
+                    hint='Set Q_CLUSTER["retry"] above "timeout" plus the time that a delivery '
+                    "waits in the cluster: 180 or more.",
                     id="retrytasks.W005",
                 )
             ]
@@ -433,10 +433,10 @@ class TestCluster:
         with q_cluster(save_limit=given):
             assert found("W006") == [
                 Warning(
-                    f'Q_CLUSTER["save_limit"] is {shown}: for every result it saves django-q2 '
-                    "locks and reads all saved ones, which makes it about three times slower.",
-                    hint='Set Q_CLUSTER["save_limit"] to 0 (save all) or, where nothing asks for '
-                    "result(id) of async_task, to -1 (save none). Attempts are kept either way.",
+                    f'Q_CLUSTER["save_limit"] is {shown}: for every result that it saves, '
+                    "django-q2 locks and reads all saved results. It is about three times slower.",
+                    hint='Set Q_CLUSTER["save_limit"] to 0 (save all) or, if your code never calls '
+                    "result(id), to -1 (save none). Attempts are kept either way.",
                     id="retrytasks.W006",
                 )
             ]
@@ -450,8 +450,8 @@ class TestCluster:
         with q_cluster(scheduler=False):
             assert found("W007") == [
                 Warning(
-                    'Q_CLUSTER["scheduler"] is off: no schedule runs, and the sweep only when a '
-                    "worker finds it overdue, not every minute.",
+                    'Q_CLUSTER["scheduler"] is off: no schedule runs. The sweep runs only when '
+                    "a worker finds it overdue.",
                     hint='Remove "scheduler" from Q_CLUSTER, or set it to True.',
                     id="retrytasks.W007",
                 )
@@ -462,7 +462,8 @@ class TestCluster:
             assert found("W008") == [
                 Warning(
                     'Q_CLUSTER["cluster_name"] is "main" and "name" "shop": no cluster runs '
-                    "schedules that name none. The sweep is one: it waits until it is overdue.",
+                    "schedules without a cluster of their own. So the sweep runs only when it is "
+                    "overdue.",
                     hint='Remove "cluster_name" from Q_CLUSTER: "name" is the cluster\'s name too.',
                     id="retrytasks.W008",
                 )
@@ -476,7 +477,7 @@ class TestCluster:
         assert found("W009") == [
             Warning(
                 'The environment variable Q_CLUSTER_NAME is "slwo", which is not in '
-                'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for such a cluster.',
+                'Q_CLUSTER["ALT_CLUSTERS"]: no wake-up is written for this cluster.',
                 hint='Did you mean "slow"?',
                 id="retrytasks.W009",
             )
@@ -564,16 +565,16 @@ class TestSettings:
              'Did you mean "over"?'),
             ("ALERT_RULES", [{"rule": "silence", "name": f"{HERE}.alert", "within": 60}],
              f"[0]: {HERE}.alert is no task but a function: decorate it with @retry_task"),
-            ("SITE_URL", None, " must be an http or https URL with nothing behind its path, not "
+            ("SITE_URL", None, " must be an http or https URL without a query or fragment, not "
              "None"),
-            ("SITE_URL", "shop.example", " must be an http or https URL with nothing behind its "
-             "path, not 'shop.example'"),
-            ("SITE_URL", "https://shop.example/?a=1", " must be an http or https URL with nothing "
-             "behind its path, not 'https://shop.example/?a=1'"),
-            ("SITE_URL", "https:///admin", " must be an http or https URL with nothing behind its "
-             "path, not 'https:///admin'"),
-            ("SITE_URL", "https://shop.example:x", " must be an http or https URL with nothing "
-             "behind its path, not 'https://shop.example:x'"),
+            ("SITE_URL", "shop.example", " must be an http or https URL without a query or "
+             "fragment, not 'shop.example'"),
+            ("SITE_URL", "https://shop.example/?a=1", " must be an http or https URL without a "
+             "query or fragment, not 'https://shop.example/?a=1'"),
+            ("SITE_URL", "https:///admin", " must be an http or https URL without a query or "
+             "fragment, not 'https:///admin'"),
+            ("SITE_URL", "https://shop.example:x", " must be an http or https URL without a query "
+             "or fragment, not 'https://shop.example:x'"),
             ("SENTRY", "no", " must be True or False, not 'no'"),
             ("RETENTION", [], " must be a dict, not []"),
             ("RETENTION", {"RUNNING": 60}, ': "RUNNING" is no final status'),
@@ -592,9 +593,9 @@ class TestSettings:
             "SLICE": "Give seconds or a timedelta, above 0; the default is 1.",
             "ON_FAILURE": "Give a list of dotted paths of callables that take (task, attempt, "
             "**kwargs).",
-            "ALERTS": "Give a list of dotted paths of callables that take (alert), or of dicts of "
-            'such a path under "sink" and its options. The log is told in any case; [] is for the '
-            "log alone.",
+            "ALERTS": "Give a list of dotted paths of callables that take (alert), or of dicts "
+            'with such a path as "sink" and its options. The log always reports; [] means the log '
+            "only.",
             "ALERT_COOLDOWN": "Give seconds or a timedelta, above 0; the default is 3600.",
             "ALERT_LIMIT": "Give a whole number, 1 or more, or None for no limit; the default is "
             "10.",
@@ -603,7 +604,7 @@ class TestSettings:
             "SITE_URL": 'Give a URL such as "https://shop.example", or "" if there is none.',
             "SENTRY": "Give True or False; the default is True.",
             "RETENTION": "Give a dict of SUCCEEDED, FAILED, DISCARDED to seconds or a timedelta; "
-            "None is for ever.",
+            "None: for ever.",
             "REDACT": "Give a list of regular expressions of argument names.",
         }
 
@@ -660,8 +661,8 @@ class TestSearchKeys:
         with override_settings(RETRYTASKS={"REDACT": ["^ord"]}):
             assert [(one.msg, one.id) for one in found("E014")] == [
                 (
-                    "tests.support.tasks.ships: search_key names 'order', which is hidden here: "
-                    "its values would be stored for everybody to see.",
+                    "tests.support.tasks.ships: search_key names 'order', which is hidden: "
+                    "its values would be stored and shown.",
                     "retrytasks.E014",
                 )
             ]
@@ -791,7 +792,7 @@ class TestQueues:
                     f'The queue "{queue_name}" of tests.checks.test_checks.send is served by the '
                     'default cluster, while Q_CLUSTER["ALT_CLUSTERS"] has "slow".',
                     hint=f'Did you mean "slow"? If not, add "{queue_name}" to '
-                    'Q_CLUSTER["ALT_CLUSTERS"] or give one of them a name less alike.',
+                    'Q_CLUSTER["ALT_CLUSTERS"] or choose a more different name.',
                     id="retrytasks.W010",
                 )
             ]
@@ -852,7 +853,7 @@ class TestSweep:
     missing = Warning(
         'The schedule "django-retrytasks sweep" is missing or switched off: lost wake-ups are not '
         "replaced, and old Tasks are not pruned.",
-        hint="Run manage.py migrate, which makes it; if it is there, set its repeats to -1 in the "
+        hint="Run manage.py migrate to create it. If it exists, set its repeats to -1 in the "
         "admin.",
         id="retrytasks.W012",
     )

@@ -120,7 +120,7 @@ class TestProgress:
 
         assert min(now for now in frozen if frozen[now]) == 141
 
-    def test_bell_is_rung_once_when_half_the_time_is_over(self, progress: Progress) -> None:
+    def test_wakeups_are_written_once_when_half_the_time_is_over(self, progress: Progress) -> None:
         woken = [now for now in (101, 104, 106, 108) if progress.needs_wakeups(now)]
 
         progress.note(look(0), 109)

@@ -292,7 +292,7 @@ class TestCommand:
         assert "server moves\n" in listed
         assert f"task {ECHOES}, since 20" in listed
 
-        assert told("resume", "--queue", "mail") == "mail goes on\n"
+        assert told("resume", "--queue", "mail") == "mail is resumed\n"
         with pytest.raises(CommandError, match="mail was not paused"):
             told("resume", "--queue", "mail")
 

@@ -161,7 +161,7 @@ class TestUsage:
 
     @pytest.mark.parametrize("words", [("redrive",), ("discard",)])
     def test_an_id_or_a_selection_is_required(self, words: tuple[str, ...]) -> None:
-        with pytest.raises(CommandError, match="give ids, or what selects Tasks"):
+        with pytest.raises(CommandError, match="give either ids or a selection"):
             run(*words)
 
     @pytest.mark.parametrize("words", [("mute",), ("resolve",), ("stop",)])

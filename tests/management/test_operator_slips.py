@@ -57,8 +57,8 @@ class TestNames:
             run("pause", "--queue", "leters")
 
         assert str(refused.value) == (
-            'there is no queue leters. Did you mean "letters"? Give --force for one that is to '
-            "come."
+            'there is no queue leters. Did you mean "letters"? Give --force for a queue that will '
+            "exist later."
         )
         assert not Pause.objects.exists()
 
@@ -75,9 +75,9 @@ class TestNames:
     @pytest.mark.parametrize(
         "words", [("--queue", "nope"), ("--task", "orders.tasks.to_come")], ids=["queue", "task"]
     )
-    def test_force_pauses_one_that_is_to_come(self, words: tuple[str, ...]) -> None:
+    def test_force_pauses_a_name_that_will_exist_later(self, words: tuple[str, ...]) -> None:
         assert run("pause", *words, "--force") == f"{words[1]} is paused\n"
-        assert run("resume", *words) == f"{words[1]} goes on\n"
+        assert run("resume", *words) == f"{words[1]} is resumed\n"
 
     @pytest.mark.parametrize(
         "words",

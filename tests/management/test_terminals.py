@@ -76,7 +76,7 @@ class TestTheCommand:
                 ["pause", "--force", "--task", f"tasks.{EVIL}"],
                 [f"tasks.{SHOWN} was paused already"],
             ),
-            (["resume", "--queue", f"queue {EVIL}"], [f"queue {SHOWN} goes on"]),
+            (["resume", "--queue", f"queue {EVIL}"], [f"queue {SHOWN} is resumed"]),
         ],
     )
     def test_shows_names_and_reasons_as_text(self, words: list[str], told: list[str]) -> None:

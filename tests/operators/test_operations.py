@@ -130,7 +130,7 @@ class TestStart:
             ({"per_minute": 0}, "per_minute must be from 1"),
             ({"canary": -1}, "canary must be from 0"),
             ({"verb": VERB.DISCARD, "canary": 1}, "DISCARD takes no canary"),
-            ({"selection": {"naem": "x"}}, "nothing is known of 'naem'. Did you mean \"name\"?"),
+            ({"selection": {"naem": "x"}}, "unknown condition 'naem'. Did you mean \"name\"?"),
             ({"selection": {"status": "FALED"}}, 'Did you mean "FAILED"?'),
             ({"selection": {"failure_group": "x"}}, "'x' is no fingerprint"),
         ],
@@ -261,7 +261,7 @@ class TestCommand:
 
         assert told("redrive", "--search", "key: A-7", "--dry-run") == "1 would be re-driven\n"
         for words in ("", " ", "key:"):
-            with pytest.raises(CommandError, match=f"nothing is found by '{words}'"):
+            with pytest.raises(CommandError, match=f"no Task matches '{words}'"):
                 told("redrive", "--search", words)
         assert not Operation.objects.exists()
         assert driver.row(task).status == Status.FAILED
@@ -299,7 +299,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("args", [[], [str(uuid.uuid4()), "--task", "x"]])
     def test_ids_or_a_selection(self, args: list[str]) -> None:
-        with pytest.raises(CommandError, match="give ids, or what selects Tasks"):
+        with pytest.raises(CommandError, match="give either ids or a selection"):
             told("redrive", *args)
 
     def test_a_wrong_selection_is_told(self) -> None:

@@ -122,12 +122,12 @@ class TestSearch:
         tasks.ships.enqueue("A-7")
 
         assert found(term) == set()
-        with pytest.raises(ValueError, match=f"nothing is found by '{term}'"):
+        with pytest.raises(ValueError, match=f"no Task matches '{term}'"):
             selections.as_of_now({"search": term})
 
     @pytest.mark.parametrize("term", ["", " "])
     def test_for_nothing_is_no_search(self, term: str) -> None:
-        with pytest.raises(ValueError, match="search for what"):
+        with pytest.raises(ValueError, match="the search is empty"):
             found(term)
 
     def test_a_key_may_look_like_an_id_and_be_longer_than_is_kept(self) -> None:

@@ -1,6 +1,6 @@
-"""``manage.py retrytasks``: what an operator asks of the Tasks, and of the cluster.
+"""``manage.py retrytasks``: an operator's command for Tasks and the cluster.
 
-Each subcommand is a function of its options that returns the lines to print.
+Each subcommand is a function of its options and returns the lines to print.
 """
 
 from __future__ import annotations
@@ -43,54 +43,54 @@ Lines = Iterable[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of failure groups, or operations, by ids; ``skips`` says which are left alone."""
+    """A change of failure groups or operations by ids; ``skips`` says which ids are skipped."""
 
     help: str
     act: Callable[..., int]
     done: str
     skips: str = "no such group"
-    ids: str = "Fingerprint of a failure group, as the subcommand failures shows it."
+    ids: str = "Fingerprint of a failure group, as listed by failures."
 
 
 CHANGES = {
     "mute": Change(
-        help="Have failure groups alert no more; their failures are counted all the same.",
+        help="Stop the alerts of failure groups; their failures are still counted.",
         act=groups.mute,
         done="muted",
     ),
     "resolve": Change(
-        help="Take failure groups for mended; one that fails again is opened, as a regression.",
+        help="Mark failure groups as fixed; the next failure opens a group again, as a regression.",
         act=groups.resolve,
         done="resolved",
     ),
     "reopen": Change(
-        help="Have muted or resolved failure groups alert again.", act=groups.reopen, done="opened"
+        help="Let muted or resolved failure groups alert again.", act=groups.reopen, done="opened"
     ),
     "stop": Change(
-        help="Stop operations: what is done stays done.",
+        help="Stop operations; finished changes stay.",
         act=lambda ids: sum(operations.stop(pk, f"by {getuser()}") for pk in ids),
         done="stopped",
         skips="over already, or no such operation",
-        ids="Id of an operation, as the subcommand operations shows it.",
+        ids="Id of an operation, as listed by operations.",
     ),
 }
 
-SCHEDULE = "Show when a task is retried: the least and the most seconds before each retry."
-SWEEP = "Run the sweep now: ring for due Tasks, delete old finished ones, send alerts."
-PAUSE = "Have the due Tasks of a queue or of a function wait, uncharged, until it is resumed."
-RESUME = "Have a paused queue or function go on."
-PAUSES = "List what is paused, since when, by whom and why."
-OPERATIONS = "List the operations: what was done to many Tasks, and how far it is."
-FAILURES = "List the failure groups: those that fail still, or all, the latest failure first."
-HEALTH = "Tell how the work goes; exit with 1 if a Task has been due for too long."
-CLUSTER = "Run qcluster; run it again when it ends, or freezes while Tasks are due."
+SCHEDULE = "Show the retries of a task: the shortest and the longest wait before each, in seconds."
+SWEEP = "Run the sweep now: write missing wake-ups, delete old finished Tasks, send alerts."
+PAUSE = "Make the due Tasks of a queue or a function wait, without spending retries, until resume."
+RESUME = "End the pause of a queue or a function."
+PAUSES = "List the pauses: since when, by whom and why."
+OPERATIONS = "List the operations and their progress, the latest first."
+FAILURES = "List the failing failure groups, the latest failure first."
+HEALTH = "Report the state of queues, claims and sweep; exit with 1 if a Task is due for too long."
+CLUSTER = "Run qcluster; start it again when it ends, or freezes while Tasks are due."
 
 
 class Command(BaseCommand):
     help = (
-        "Preview a task's retries, run the sweep, re-drive, hurry, put off or drop Tasks, one or "
-        "many, pause queues and functions, list, mute or resolve failure groups, tell how the work "
-        "goes, run a cluster."
+        "Show a task's retries; run the sweep; re-drive, run, snooze, discard or cancel Tasks, one "
+        "or many; pause queues and functions; list, mute or resolve failure groups; report the "
+        "state of the queues; run a cluster."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -107,7 +107,7 @@ class Command(BaseCommand):
 
         arguments.add_path(add("schedule", SCHEDULE, _schedule))
         add("sweep", SWEEP, _sweep)
-        with override(None):  # in English, whatever the site's language
+        with override(None):  # in English, as the rest of the command
             for verb in VERBS.values():
                 name, do = verb.slug.replace("_", "-"), partial(_change_tasks, verb)
                 arguments.add_verb_arguments(add(name, str(verb.meaning), do), verb.asks)
@@ -156,15 +156,15 @@ def _failures(**options: Any) -> Lines:
 
 def _health(max_lag: float, **options: Any) -> Lines:
     try:
-        found = health.check()
+        state = health.check()
     except Error as error:
         if lacks_schema(error):
             raise
         raise CommandError(f"the database does not answer: {error}") from error
-    is_late = found.lag > max_lag
-    yield from listings.health_lines(found, is_late=is_late, as_json=options["json"])
+    is_late = state.lag > max_lag
+    yield from listings.health_lines(state, is_late=is_late, as_json=options["json"])
     if is_late:
-        lag, most = seconds_text(found.lag), seconds_text(max_lag)
+        lag, most = seconds_text(state.lag), seconds_text(max_lag)
         raise CommandError(f"a Task has been due for {lag} s, more than {most} s")
 
 
@@ -185,13 +185,13 @@ def _pause(queue: str, task: str, force: bool, reason: str, **options: Any) -> L
 def _resume(queue: str, task: str, **options: Any) -> Lines:
     if not pauses.resume(queue_name=queue, name=task):
         raise CommandError(f"{queue or task} was not paused{_nearest_paused(queue, task)}")
-    return [f"{queue or task} goes on"]
+    return [f"{queue or task} is resumed"]
 
 
 def _change_tasks(verb: Verb, ids: Iterable[uuid.UUID], **options: Any) -> Lines:
     selection = {key: options[key] for key in arguments.SELECTED if options[key] is not None}
     if bool(selection) == bool(ids):
-        raise CommandError("give ids, or what selects Tasks, such as --group; one of the two")
+        raise CommandError("give either ids or a selection, such as --group")
     wait = {"countdown": options["countdown"]} if "countdown" in verb.asks else {}
     try:
         if ids:
@@ -214,9 +214,9 @@ def _change(change: Change, ids: Iterable[uuid.UUID], **options: Any) -> Lines:
 def _changed(
     act: Callable[..., int], ids: Iterable[uuid.UUID], word: str, skips: str, **options: Any
 ) -> Lines:
-    asked = set(ids)
-    done = act(asked, **options)
-    skipped = len(asked) - done
+    distinct = set(ids)
+    done = act(distinct, **options)
+    skipped = len(distinct) - done
     report = f"{done} {word}, {skipped} skipped" + (f" ({skips})" if skipped else "")
     if not done:
         raise CommandError(report)
@@ -232,7 +232,8 @@ def _refuse_unknown(queue: str, task: str) -> None:
         return
     near = nearest(queue or task, known)
     raise CommandError(
-        f"there is no {kind} {queue or task}. {near} Give --force for one that is to come."
+        f"there is no {kind} {queue or task}. {near} "
+        f"Give --force for a {kind} that will exist later."
     )
 
 
