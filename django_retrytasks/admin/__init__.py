@@ -1,6 +1,6 @@
-"""Tasks, their attempts and failure groups in the admin.
+"""The admin of Tasks, attempts, failure groups, operations and pauses.
 
-A site with an admin of its own registers them there: ``site.register(Task, TaskAdmin)`` and
+A site with its own admin site registers the classes there: ``site.register(Task, TaskAdmin)`` and
 ``site.register(FailureGroup, FailureGroupAdmin)``.
 """
 

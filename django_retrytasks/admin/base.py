@@ -1,4 +1,4 @@
-"""What actions share: buttons, the log, addresses, and what a request chose."""
+"""Shared by the actions: buttons, the log, URLs, and the chosen ids of a request."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import override
 
-# What Django's admin calls the list's query, where another page is to lead back to it.
+# Django's parameter for the list's query, by which a page leads back to the list.
 FILTERS = "_changelist_filters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """A link to a page that asks first; or, if it ``posts``, what is done at once."""
+    """A link to a page that asks for confirmation; if it ``posts``, an action without one."""
 
     title: Any
     url: str
@@ -32,13 +32,13 @@ class Button:
 def log(
     request: HttpRequest, rows: Sequence[Model], what: Any, reason: str, flag: int = CHANGE
 ) -> None:
-    """Write what the user does to the admin's log, an entry for each row; in plain English.
+    """Write the user's action to the admin's log, one entry per row, in English.
 
     Args:
-        rows: what it is done to, of one model.
-        what: in a word.
-        reason: as the user gave it; "" where there is none.
-        flag: as :class:`django.contrib.admin.models.LogEntry` has it.
+        rows: the changed rows, of one model.
+        what: the action in a word.
+        reason: the user's reason; "" without one.
+        flag: a flag of :class:`django.contrib.admin.models.LogEntry`.
     """
     with override(None):
         message = f"{what}: {reason}" if reason else str(what)
@@ -48,23 +48,23 @@ def log(
 
 
 def admin_of(site: admin.AdminSite, model: type[Model]) -> Any:
-    """Return what has the pages of a model on a site, None where nothing has."""
+    """Return a model's ModelAdmin on a site; None if it is not registered."""
     return site.get_model_admin(model) if site.is_registered(model) else None
 
 
 def page_url(pages: admin.ModelAdmin[Any], page: str, *args: Any) -> str:
-    """Return the address of one of the pages of a model's rows, on their site."""
+    """Return the URL of a page of a model's rows, on their admin site."""
     name = f"admin:{pages.opts.app_label}_{pages.opts.model_name}_{page}"
     return reverse(name, args=args, current_app=pages.admin_site.name)
 
 
 def list_filters_of(request: HttpRequest) -> str:
-    """Return the query of the list from which the user came."""
+    """Return the query of the list that the user came from."""
     return request.GET.get(FILTERS, request.GET.urlencode())
 
 
 def chosen_ids(request: HttpRequest) -> list[uuid.UUID]:
-    """Return the ids of the Tasks that were ticked."""
+    """Return the ids of the ticked Tasks."""
     try:
         return list(dict.fromkeys(map(uuid.UUID, request.POST.getlist(ACTION_CHECKBOX_NAME))))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The list of Tasks: which rows, how many, and what is read along with them."""
+"""The list of Tasks: its rows, their count, and their additional columns."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ else:
 LAST_ERROR = "last_error_path"
 LAST_FINISHED = "last_attempt_finished_at"
 PREVIEW = "arguments_preview"
-# A single value of these may take a megabyte.
+# A single value may take a megabyte.
 BIG_COLUMNS = ("args", "kwargs", "options", "return_value")
-# Characters of stored arguments up to which they are read, and of their preview.
+# Most characters of arguments that are read, and of their preview.
 ARGUMENTS_READ = 4000
 PREVIEW_WIDTH = 80
 COUNT_LIMIT = 10_000
 
 
 class CappedPaginator(TaskPaginator):
-    """Counts no further than to 10,001, and pages through 10,000."""
+    """Counts at most 10,001 rows, and pages through 10,000."""
 
     @cached_property
     def is_capped(self) -> bool:
@@ -51,7 +51,7 @@ class CappedPaginator(TaskPaginator):
 
     @cached_property
     def counted(self) -> int:
-        """Return how many there are, counted up to 10,001."""
+        """Return the number of rows, at most 10,001."""
         rows: Any = self.object_list
         return int(rows.order_by().values("pk")[: COUNT_LIMIT + 1].count())
 
@@ -61,7 +61,7 @@ class CappedPaginator(TaskPaginator):
 
 
 class TaskChangeList(ChangeList):
-    """The Tasks of a selection, with what is read along for the rows of a page."""
+    """The Tasks of a selection, with additional columns for the rows of a page."""
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         lookups: dict[str, Any] = super().get_filters_params(params)
@@ -70,20 +70,20 @@ class TaskChangeList(ChangeList):
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> QuerySet[Any]:
-        found: Any = super().get_queryset(request, exclude_parameters)
-        asked = known_selection_of(request)
-        internal = selections.internal_of(asked)
-        asked.pop("search", None)
+        tasks: Any = super().get_queryset(request, exclude_parameters)
+        selection = known_selection_of(request)
+        internal = selections.internal_of(selection)
+        # The admin's hook get_search_results() has done the search.
+        selection.pop("search", None)
         try:
-            # The search is done by then: get_search_results() is the admin's hook for it.
-            rows = selections.select(found, {**asked, "internal": internal})
+            rows = selections.select(tasks, {**selection, "internal": internal})
         except ValueError as error:
             raise IncorrectLookupParameters(error) from error
         narrowed: QuerySet[Any] = rows.defer(*BIG_COLUMNS)
         return narrowed
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Return the latest first: by what ended last, where all have ended."""
+        """Return the order, latest first: by the end if all Tasks have ended."""
         has_ended = known_selection_of(request).get("status") in FINAL
         return ["-finished_at", "-pk"] if has_ended else super().get_ordering(request, queryset)
 
@@ -91,45 +91,45 @@ class TaskChangeList(ChangeList):
         super().get_results(request)
         self.is_capped = getattr(self.paginator, "is_capped", False)
         if self.is_capped:
-            # The search form would tell a count that is none.
+            # The search form would show a wrong count.
             self.full_result_count = self.result_count
         shown = list(self.result_list)
-        _read_along(shown)
+        _set_columns(shown)
         self.result_list: Any = shown
 
     @cached_property
     def overview(self) -> overview.Overview:
-        """Return what stands above the list."""
-        asked = self.params.get(CHART_VAR, "")
+        """Return the overview above the list."""
+        scale = self.params.get(CHART_VAR, "")
         links = {name: self.get_query_string({CHART_VAR: name}) for name in overview.SCALES}
-        return overview.read(asked, links)
+        return overview.read(scale, links)
 
 
-def _read_along(tasks: Sequence[Task]) -> None:
-    """Set what a row tells beside its Task's own columns, read for all rows by one query."""
+def _set_columns(tasks: Sequence[Task]) -> None:
+    """Set the additional columns of each Task, read for all rows by one query."""
     attempts = Attempt.objects.filter(task=OuterRef("pk"))
     errors = attempts.exclude(exception_class_path="").order_by("-number")
     last = attempts.filter(number=OuterRef("attempt_count"))
     rows = Task.objects.filter(pk__in=[task.pk for task in tasks])
-    told = rows.alias(size=Length(F("args")) + Length(F("kwargs"))).values_list(
+    columns = rows.alias(size=Length(F("args")) + Length(F("kwargs"))).values_list(
         "pk",
         first(errors, "exception_class_path"),
         first(last, "finished_at"),
         Case(When(size__lte=ARGUMENTS_READ, then=F("args"))),
         Case(When(size__lte=ARGUMENTS_READ, then=F("kwargs"))),
     )
-    found = {pk: values for pk, *values in told}
+    by_pk = {pk: values for pk, *values in columns}
     for task in tasks:
-        error, finished_at, args, kwargs = found.get(task.pk, (None, None, None, None))
+        error, finished_at, args, kwargs = by_pk.get(task.pk, (None, None, None, None))
         setattr(task, LAST_ERROR, error or "")
         setattr(task, LAST_FINISHED, finished_at)
         setattr(task, PREVIEW, _preview(task, args, kwargs))
 
 
 def _preview(task: Task, args: Any, kwargs: Any) -> str:
-    """Return a Task's redacted arguments in a line; those that are long have not been read."""
+    """Return a Task's redacted arguments in a line; long arguments are not read."""
     if args is None or kwargs is None:
-        return gettext("many: see its page")
+        return gettext("too long: see its page")
     task.args, task.kwargs = args, kwargs
     arguments = redaction.shown_arguments(task).items()
     line = ", ".join(f"{name}={_written(value)}" for name, value in arguments)

@@ -1,4 +1,4 @@
-"""What the page shows that asks an operator whether it is to be done, and what it asks for."""
+"""The confirmation page of a verb: its preview and its form."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from django_retrytasks.values.checked import LONGEST_WAIT
 from . import words
 from .task_page import VALUE_LIMIT
 
-# Of so many Tasks the names are counted; so many names are shown.
+# Names are counted among so many Tasks; so many names are shown.
 NAMES_FROM = 10_000
 NAMES_SHOWN = 50
-# So many Tasks are proposed for a canary.
+# Suggested size of a canary.
 CANARY = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What would be changed: how many, since when, and the names with their counts."""
+    """The Tasks that would change: count, oldest, and names with counts."""
 
     count: int
     oldest: str
@@ -44,12 +44,12 @@ class Preview:
 
     @property
     def is_capped(self) -> bool:
-        """Whether there may be more than were counted."""
+        """Whether there may be more than ``count``."""
         return self.count >= operations.MATCH_LIMIT
 
     @property
     def is_of_all_names(self) -> bool:
-        """Whether the names are those of all."""
+        """Whether ``names`` covers all Tasks."""
         return self.count <= NAMES_FROM
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Preview:
 
 
 def preview_of(rows: QuerySet[Task]) -> Preview:
-    """Return what would be changed, in two queries that read 100,000 rows at most."""
+    """Return the preview of these Tasks, by two queries of at most 100,000 rows."""
     rows = rows.order_by()
     counted = rows[: operations.MATCH_LIMIT].aggregate(count=Count("pk"), oldest=Min("enqueued_at"))
     names = Counter(rows.values_list("name", flat=True)[:NAMES_FROM])
@@ -75,17 +75,17 @@ def _grouped(number: int) -> str:
 
 
 class ConfirmForm(forms.Form):
-    """The reason, and what else a verb needs.
+    """The reason, and the inputs of a verb.
 
-    A rate and a canary are asked for where it goes on in the background; a failed Task's arguments,
-    as JSON, where it is re-driven alone.
+    An operation in the background has a rate and a canary; the re-drive of a single failed Task has
+    its arguments, as JSON.
     """
 
     countdown = forms.FloatField(
         label=_("Seconds"),
         min_value=0,
         max_value=LONGEST_WAIT,
-        help_text=_("How long they are to wait from now."),
+        help_text=_("Seconds from now until the Tasks are due."),
     )
     canary = forms.IntegerField(
         label=_("Canary"),
@@ -93,28 +93,30 @@ class ConfirmForm(forms.Form):
         initial=CANARY,
         min_value=0,
         max_value=operations.CHUNK,
-        help_text=_("So many first, the others only if all of these succeed. Empty: no canary."),
+        help_text=_(
+            "Tasks to run first; the others follow only if all of these succeed. Empty: no canary."
+        ),
     )
     per_minute = forms.IntegerField(
         label=_("Per minute"),
         required=False,
         min_value=1,
         max_value=1_000_000,
-        help_text=_("So many a minute at most. Empty: no limit."),
+        help_text=_("The most Tasks a minute. Empty: no limit."),
     )
     arguments = forms.CharField(
         label=_("Arguments"),
         required=False,
         max_length=VALUE_LIMIT,
         widget=forms.Textarea(attrs={"rows": 8, "cols": 60, "spellcheck": "false"}),
-        help_text=_("As JSON. What is changed here takes the place of its own arguments."),
+        help_text=_("As JSON. Changes here replace the Task's arguments."),
     )
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-        help_text=_("Why, for others to read."),
+        help_text=_("The reason, for other people."),
     )
 
     def __init__(
@@ -129,36 +131,36 @@ class ConfirmForm(forms.Form):
         edited = task if "arguments" in verb.asks else None
         self.definition: Any = discovery.find(edited.name) if edited else None
         self.initial["arguments"] = _editable(task, self.definition)
-        asked = {"reason", *verb.asks}
+        inputs = {"reason", *verb.asks}
         if in_background:
-            asked.add("per_minute")
+            inputs.add("per_minute")
         else:
-            asked.discard("canary")
+            inputs.discard("canary")
         if not self.initial["arguments"]:
-            asked.discard("arguments")
-        for name in self.fields.keys() - asked:
+            inputs.discard("arguments")
+        for name in self.fields.keys() - inputs:
             del self.fields[name]
 
     def clean_arguments(self) -> tuple[str, str] | None:
-        """Return them encoded, None if they are as before."""
-        given = self.cleaned_data["arguments"].strip() or self.initial["arguments"]
+        """Return the arguments encoded; None if they are unchanged."""
+        text = self.cleaned_data["arguments"].strip() or self.initial["arguments"]
         try:
-            encoded = _encoded(self.definition, given)
-        except Exception as error:  # of the JSON, of a tagged type's constructor, of the signature
+            encoded = _encoded(self.definition, text)
+        except Exception as error:  # invalid JSON, a wrong tagged value, a signature that differs
             raise ValidationError(f"{type(error).__name__}: {error}") from None
         return None if encoded == _encoded(self.definition, self.initial["arguments"]) else encoded
 
     def options(self) -> dict[str, Any]:
-        """Return what was filled in, the reason apart, by the names `operations` has for it."""
-        asked = self.cleaned_data.items()
-        return {name: value for name, value in asked if value is not None and name != "reason"}
+        """Return the inputs but the reason, by the argument names of `operations.start`."""
+        inputs = self.cleaned_data.items()
+        return {name: value for name, value in inputs if value is not None and name != "reason"}
 
 
 def reason_of(request: HttpRequest) -> str:
-    """Return the reason given with a button or an action, "" where there is none.
+    """Return the reason sent with a button or an action; "" without one.
 
     Raises:
-        BadRequest: the form would refuse it too: it holds NUL, or is too long.
+        BadRequest: the reason contains NUL or is too long.
     """
     try:
         reason: str = ConfirmForm.base_fields["reason"].clean(request.POST.get("reason", ""))
@@ -168,7 +170,7 @@ def reason_of(request: HttpRequest) -> str:
 
 
 def _editable(task: Task | None, definition: RetryTask[..., Any] | None) -> str:
-    """Return a failed Task's arguments as JSON; "" where they cannot be shown, or not in full."""
+    """Return a failed Task's arguments as JSON; "" if they cannot be shown in full."""
     if task is None or definition is None or task.status != Status.FAILED:
         return ""
     are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
@@ -180,11 +182,11 @@ def _editable(task: Task | None, definition: RetryTask[..., Any] | None) -> str:
 
 
 def _encoded(definition: RetryTask[..., Any], text: str) -> tuple[str, str]:
-    """Return arguments given as JSON as they are stored.
+    """Encode arguments from JSON for storage.
 
     Raises:
-        ValueError: it is no JSON, or not an object of "args" and "kwargs".
-        TypeError: the function cannot be called with them.
+        ValueError: the text is no JSON, or no object of "args" and "kwargs".
+        TypeError: the arguments do not fit the function.
     """
     match codec.loads(text):
         case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:

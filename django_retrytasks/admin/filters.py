@@ -1,7 +1,7 @@
-"""The filters beside the list of Tasks: none of them reads the whole table for its choices.
+"""The filters beside the list of Tasks; none reads the whole table for its choices.
 
-Each is a part of a selection and has its name, so that a URL of the list is a selection. The list
-narrows by all of it at once, where it makes its queryset.
+Each filter is a condition of a selection, so the list's URL is a selection. The list applies all
+conditions at once, in its queryset.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from django_retrytasks.tasks import discovery
 from .words import short_path
 
 CHOICES_SHOWN = 50
-# Which chart stands above the list.
+# The chart above the list.
 CHART_VAR = "chart"
-# What the list's URL says of how the Tasks are shown, not of which.
-MANNERS = {
+# Parameters of the list's URL that change the display, not the selection.
+DISPLAY_VARS = {
     ALL_VAR,
     CHART_VAR,
     ERROR_FLAG,
@@ -44,36 +44,36 @@ MANNERS = {
 
 
 def selection_of(request: HttpRequest) -> Selection:
-    """Return what the list's URL selects.
+    """Return the selection in the list's URL.
 
     Raises:
-        ValueError: it narrows the list by what no selection can say; the message names it.
+        ValueError: the URL has a filter that no selection supports; the message names it.
     """
-    more = sorted(set(request.GET) - {SEARCH_VAR, *NARROWS, *MANNERS})
-    if more:
-        words = gettext("no selection can say %(names)s: filter by something else")
-        raise ValueError(words % {"names": ", ".join(more)})
+    unsupported = sorted(set(request.GET) - {SEARCH_VAR, *NARROWS, *DISPLAY_VARS})
+    if unsupported:
+        words = gettext("a selection cannot contain %(names)s: use another filter")
+        raise ValueError(words % {"names": ", ".join(unsupported)})
     return known_selection_of(request)
 
 
 def known_selection_of(request: HttpRequest) -> dict[str, str]:
-    """Return what the list's URL selects, without what no selection can say."""
-    asked = {**request.GET.dict(), "search": request.GET.get(SEARCH_VAR, "").strip()}
-    return {name: value for name, value in asked.items() if value and name in NARROWS}
+    """Return the URL's filters that a selection supports; ignore the others."""
+    filters = {**request.GET.dict(), "search": request.GET.get(SEARCH_VAR, "").strip()}
+    return {name: value for name, value in filters.items() if value and name in NARROWS}
 
 
 class SelectionFilter(admin.SimpleListFilter):
-    """A part of the selection."""
+    """A condition of the selection."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [(name, name) for name in sorted({*self.names(), *self.asked()})]
+        return [(name, name) for name in sorted({*self.names(), *self.chosen()})]
 
     def names(self) -> Iterable[str]:
-        """Return the values to choose from, where these are names."""
+        """Return the choices, for a filter whose choices are names."""
         return ()
 
-    def asked(self) -> list[str]:
-        """Return the value asked for, as a list of one, if there is one."""
+    def chosen(self) -> list[str]:
+        """Return the chosen value in a list; [] if there is none."""
         return [value] if (value := self.used_parameters.get(str(self.parameter_name))) else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -89,7 +89,7 @@ class StatusFilter(SelectionFilter):
 
 
 class NameFilter(SelectionFilter):
-    """Offer the site's own tasks known to this process, and those that failed of late."""
+    """Offer the site's tasks known to this process, and recently failed ones."""
 
     title = _("name")
     parameter_name = "name"
@@ -104,7 +104,7 @@ class NameFilter(SelectionFilter):
 
 
 class ErrorFilter(SelectionFilter):
-    """Offer the exceptions of the failure groups seen last."""
+    """Offer the exceptions of the latest failure groups."""
 
     title = _("error of its final failure")
     parameter_name = "error"
@@ -152,24 +152,24 @@ class WithinFilter(SelectionFilter):
 
 
 class SinceFilter(SelectionFilter):
-    """Not offered, only shown when a link asks for it."""
+    """Shown only when a link sets it."""
 
     title = _("enqueued since")
     parameter_name = "since"
 
 
 class FailureGroupFilter(SelectionFilter):
-    """Not offered, only shown when a link asks for it."""
+    """Shown only when a link sets it."""
 
     title = _("failure group")
     parameter_name = "failure_group"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [(value, _group_called(value)) for value in self.asked()]
+        return [(value, _group_label(value)) for value in self.chosen()]
 
 
 class InternalFilter(SelectionFilter):
-    """Hide the Tasks that announce other Tasks, unless asked for."""
+    """Hide internal Tasks by default."""
 
     title = _("internal")
     parameter_name = "internal"
@@ -178,9 +178,9 @@ class InternalFilter(SelectionFilter):
         return [("no", _("No")), ("yes", _("Yes")), ("all", _("All"))]
 
     def value(self) -> str:
-        """Return the choice in force: "no" unless another one is asked for."""
-        asked = super().value()
-        return asked if asked in ("yes", "all") else "no"
+        """Return the choice in force; "no" by default."""
+        value = super().value()
+        return value if value in ("yes", "all") else "no"
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for value, title in self.lookup_choices:
@@ -211,7 +211,7 @@ def _of_latest_groups(field: str) -> list[str]:
     return list(values[:CHOICES_SHOWN])
 
 
-def _group_called(value: str) -> str:
+def _group_label(value: str) -> str:
     with suppress(ValueError):
         groups = FailureGroup.objects.filter(pk=uuid.UUID(value))
         return str(groups.first() or value)

@@ -1,4 +1,4 @@
-"""What operators do to failure groups: mute, resolve, reopen."""
+"""The actions on failure groups: mute, resolve, reopen."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from .task_actions import TaskActions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saying:
-    """What an operator may say of failure groups, and the status that it gives them."""
+class GroupChange:
+    """A change of failure groups by an operator, and the resulting status."""
 
     label: Any
     act: Callable[[Iterable[uuid.UUID]], int]
@@ -44,38 +44,38 @@ def _mute_for(**duration: int) -> Callable[[Iterable[uuid.UUID]], int]:
     return lambda pks: groups.mute(pks, timezone.now() + timedelta(**duration))
 
 
-# By the names that methods and URLs have for them.
-SAYINGS = {
-    "mute_for_an_hour": Saying(
+# By their names in methods and URLs.
+GROUP_CHANGES = {
+    "mute_for_an_hour": GroupChange(
         label=_("Mute for an hour"), act=_mute_for(hours=1), becomes=GroupStatus.MUTED
     ),
-    "mute_for_a_day": Saying(
+    "mute_for_a_day": GroupChange(
         label=_("Mute for a day"), act=_mute_for(days=1), becomes=GroupStatus.MUTED
     ),
-    "mute": Saying(label=_("Mute until reopened"), act=groups.mute, becomes=GroupStatus.MUTED),
-    "resolve": Saying(label=_("Resolve"), act=groups.resolve, becomes=GroupStatus.RESOLVED),
-    "reopen": Saying(label=_("Reopen"), act=groups.reopen, becomes=GroupStatus.OPEN),
+    "mute": GroupChange(label=_("Mute until reopened"), act=groups.mute, becomes=GroupStatus.MUTED),
+    "resolve": GroupChange(label=_("Resolve"), act=groups.resolve, becomes=GroupStatus.RESOLVED),
+    "reopen": GroupChange(label=_("Reopen"), act=groups.reopen, becomes=GroupStatus.OPEN),
 }
 
 
 class GroupActions(RowsAdmin):
     """Mute, resolve and reopen failure groups, from the list and from a group's page.
 
-    Who may change groups may do so. A group's page also leads to the re-drive of all its Tasks.
-    Each of `SAYINGS` has an action of its name.
+    The user needs the permission to change groups. A group's page also links to the re-drive of
+    all its Tasks. Each of `GROUP_CHANGES` has an action of its name.
     """
 
-    actions = tuple(SAYINGS)
+    actions = tuple(GROUP_CHANGES)
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may say of a group that it is muted, resolved or open."""
+        """Whether the user may mute, resolve and reopen groups."""
         return request.user.has_perm("retrytasks.change_failuregroup")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         group = context["original"]
-        context["buttons"] = [*self._redrives(request, group), *self._said_of(request, group)]
+        context["buttons"] = [*self._redrives(request, group), *self._changes(request, group)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _redrives(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
@@ -89,13 +89,13 @@ class GroupActions(RowsAdmin):
         url = f"{page_url(pages, 'all', redrive.slug)}?{query}"
         return [Button(title=_("Re-drive all"), url=url)]
 
-    def _said_of(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
+    def _changes(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
         if not self.has_manage_permission(request):
             return []
         return [
-            Button(title=saying.label, url=page_url(self, "say", group.pk, word), posts=True)
-            for word, saying in SAYINGS.items()
-            if group.status != saying.becomes
+            Button(title=change.label, url=page_url(self, "say", group.pk, word), posts=True)
+            for word, change in GROUP_CHANGES.items()
+            if group.status != change.becomes
         ]
 
     def get_urls(self) -> list[Any]:
@@ -104,30 +104,32 @@ class GroupActions(RowsAdmin):
         return [own, *super().get_urls()]
 
     def _say_view(self, request: HttpRequest, pk: uuid.UUID, word: str) -> HttpResponse:
-        if word not in SAYINGS:
+        if word not in GROUP_CHANGES:
             raise Http404
         if not self.has_manage_permission(request):
             raise PermissionDenied
-        self._say(request, SAYINGS[word], self.get_queryset(request).filter(pk=pk))
+        self._apply(request, GROUP_CHANGES[word], self.get_queryset(request).filter(pk=pk))
         return HttpResponseRedirect(page_url(self, "change", pk))
 
-    def _say(self, request: HttpRequest, saying: Saying, queryset: QuerySet[FailureGroup]) -> None:
+    def _apply(
+        self, request: HttpRequest, change: GroupChange, queryset: QuerySet[FailureGroup]
+    ) -> None:
         groups, reason = list(queryset), reason_of(request)
         self.refuse_hidden(request, groups)
         with writing():
-            count = saying.act([group.pk for group in groups])
-            log(request, groups, saying.label, reason)
+            count = change.act([group.pk for group in groups])
+            log(request, groups, change.label, reason)
         text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
-def _action(saying: Saying) -> Callable[..., None]:
-    @admin.action(description=saying.label, permissions=["manage"])
+def _action(change: GroupChange) -> Callable[..., None]:
+    @admin.action(description=change.label, permissions=["manage"])
     def action(self: GroupActions, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> None:
-        self._say(request, saying, queryset)
+        self._apply(request, change, queryset)
 
     return action
 
 
-for _word, _saying in SAYINGS.items():
-    setattr(GroupActions, _word, _action(_saying))
+for _word, _change in GROUP_CHANGES.items():
+    setattr(GroupActions, _word, _action(_change))

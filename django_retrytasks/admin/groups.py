@@ -1,4 +1,4 @@
-"""Failure groups in the admin: what fails by one cause, and what somebody says of it."""
+"""The admin of failure groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from . import page, recent, words
 from .group_actions import GroupActions
 from .rows import RowsAdmin
 
-# The name under which a group of the list carries its counts of late.
+# The attribute of a group in the list that holds its recent counts.
 RECENT = "recent"
 COUNTS = ("failure_count", "failed_attempt_count", "streak_count", "alerted_count")
 TIMES = (
@@ -40,7 +40,7 @@ IDENTITY = ("name", "exception_class_path", "origin", "message", "kind", "finger
 
 
 class FailingFilter(admin.SimpleListFilter):
-    """Show the groups that fail still, unless asked for others."""
+    """Filter groups by whether they are failing."""
 
     title = _("failing")
     parameter_name = "failing"
@@ -58,7 +58,7 @@ class FailingFilter(admin.SimpleListFilter):
 
 
 class FailureGroupChangeList(ChangeList):
-    """The list of groups, what failed of late counted for all of its rows at once."""
+    """The list of groups, with the recent failures of all rows counted at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -71,7 +71,7 @@ class FailureGroupChangeList(ChangeList):
 
 @admin.register(FailureGroup)
 class FailureGroupAdmin(GroupActions, RowsAdmin):
-    """Browse failure groups; who may change them can mute, resolve and reopen them."""
+    """Browse failure groups; users with the permission can mute, resolve and reopen them."""
 
     list_display = ("state", "what", "of_late", "failure_count", "last_failed")
     list_display_links = ("what",)

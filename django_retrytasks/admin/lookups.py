@@ -1,6 +1,6 @@
-"""The parameters that the URL of a list may have: those of its own filters, and no other lookup.
+"""Restrict the lookups in a list's URL to the parameters of its own filters.
 
-By any other lookup, such as ``kwargs__regex``, a list would answer what its pages hide.
+Any other lookup, such as ``kwargs__regex``, would reveal what the pages hide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DATE_PARTS = ("year", "month", "day")
 
 
 def allows(pages: Any, lookup: str, value: Any, request: HttpRequest) -> bool:
-    """Whether a list may be narrowed so: by a filter of its own, for a popup, and by no NUL.
+    """Whether a list accepts a lookup: from its own filters or for a popup, and without NUL.
 
     Args:
         pages: the ModelAdmin.
@@ -31,32 +31,32 @@ def allows(pages: Any, lookup: str, value: Any, request: HttpRequest) -> bool:
 
 
 def parameters_of(pages: Any, request: HttpRequest) -> Iterator[str | None]:
-    """Yield the parameters that the filters and the date hierarchy of a list take."""
+    """Yield the parameters of a list's filters and date hierarchy."""
     for listed in pages.get_list_filter(request):
         if getattr(listed, "expected_parameters", None) is SimpleListFilter.expected_parameters:
-            yield listed.parameter_name  # to make one reads its choices
+            yield listed.parameter_name  # creating the filter would read its choices
         else:
-            yield from _made(pages, listed, request).expected_parameters()
+            yield from _filter_from(pages, listed, request).expected_parameters()
     if pages.date_hierarchy:
         yield from (f"{pages.date_hierarchy}__{part}" for part in DATE_PARTS)
 
 
-def _made(pages: Any, listed: Any, request: HttpRequest) -> ListFilter:
-    """Return a filter as Django's list makes it of an item of ``list_filter``."""
-    made: ListFilter
+def _filter_from(pages: Any, listed: Any, request: HttpRequest) -> ListFilter:
+    """Create the filter of an item of ``list_filter``, as Django's list does."""
+    created: ListFilter
     if callable(listed):
-        made = listed(request, {}, pages.model, pages)
-        return made
+        created = listed(request, {}, pages.model, pages)
+        return created
     make: Any = FieldListFilter.create
     field, make = listed if isinstance(listed, tuple | list) else (listed, make)
     path = None
     if not isinstance(field, Field):
         path, field = field, get_fields_from_path(pages.model, field)[-1]
-    made = make(field, request, {}, pages.model, pages, field_path=path)
-    return made
+    created = make(field, request, {}, pages.model, pages, field_path=path)
+    return created
 
 
 def _limits(model: type[Model], lookup: str, value: Any) -> bool:
-    """Whether a site's ForeignKey to these rows asks for it, by its ``limit_choices_to``."""
-    limits = (one() if callable(one) else one for one in model._meta.related_fkey_lookups)
-    return any((lookup, value) in url_params_from_lookup_dict(one).items() for one in limits)
+    """Whether ``limit_choices_to`` of a ForeignKey to these rows has the lookup."""
+    limits = (each() if callable(each) else each for each in model._meta.related_fkey_lookups)
+    return any((lookup, value) in url_params_from_lookup_dict(each).items() for each in limits)

@@ -1,4 +1,4 @@
-"""Operations in the admin: how far each is."""
+"""The admin of operations: their progress, and a button that stops them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .base import Button, log, page_url
 from .confirm import reason_of
 from .rows import RowsAdmin
 
-# Seconds between two looks at an operation that runs.
+# Seconds between two refreshes of a running operation's page.
 REFRESH = 2
 WHAT = ("verb", "countdown", "selection", "per_minute", "canary")
 WHO = ("started_by", "reason", "started_at", "finished_at", "stopped_because")
@@ -33,7 +33,7 @@ COUNTS = ("matched_count", "done_count", "skipped_count")
 
 @admin.register(Operation)
 class OperationAdmin(RowsAdmin):
-    """Watch operations, and stop those that run. Nothing else can be changed here."""
+    """Watch operations, and stop running ones."""
 
     list_display = ("state", "what", "progress", "started", "started_by", "reason")
     list_display_links = ("what",)
@@ -48,7 +48,7 @@ class OperationAdmin(RowsAdmin):
         css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
 
     def has_stop_permission(self, request: HttpRequest, operation: Operation) -> bool:
-        """Whether the user may stop an operation: who may do its verb may."""
+        """Whether the user may stop an operation: needs the permission of its verb."""
         return request.user.has_perm(permission_for(operation.verb))
 
     def render_change_form(

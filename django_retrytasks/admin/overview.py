@@ -1,6 +1,6 @@
-"""Above the list of Tasks: the numbers that matter, what has ended of late, what stands still.
+"""The overview above the list of Tasks: numbers, recently ended Tasks, pauses, a warning.
 
-Besides those of ``health.check()``, seven queries; each reads up to 10,000 rows, by an index.
+It needs seven queries besides ``health.check()``; each reads at most 10,000 rows, by an index.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from django_retrytasks.models import Pause, Status, Tally, Task, TaskQuerySet
 from . import words
 
 PAUSES_SHOWN = 20
-# Seconds for which a Task has been due, and no claim was seen, until that is said.
+# Seconds with a due Task and without a claim, after which the warning appears.
 SILENCE = 60.0
-# Units of the drawing: the bars are stretched to the room there is.
+# Units of the drawing, which is stretched to the available width.
 BAR, GAP, HEIGHT = 10, 2, 100
 SERIES = {
     "succeeded": _("Succeeded at once"),
@@ -39,7 +39,7 @@ SERIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How the time of a chart is cut: ``count`` slots of a ``unit`` each."""
+    """The time axis of a chart: ``count`` slots of one ``unit`` each."""
 
     title: Any
     unit: str
@@ -55,7 +55,7 @@ SCALES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number with its name; ``query`` leads to a list that begins with its Tasks, "" to none."""
+    """A number with its name; ``query`` links to the list of its Tasks, "" without a link."""
 
     label: str
     value: Any
@@ -64,7 +64,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A piece of a chart, in units of the drawing."""
+    """A bar of a chart, in units of the drawing."""
 
     series: str
     x: int
@@ -75,7 +75,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """An hour or a minute: when it began, its counts in the order of the series, all in words."""
+    """An hour or a minute: its start, its counts in the order of the series, and a text."""
 
     label: str
     counts: Sequence[int]
@@ -85,22 +85,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What has ended in each hour or minute."""
+    """The ended Tasks of each hour or minute."""
 
     slots: Sequence[Slot]
     width: int
     height: int
     totals: Sequence[tuple[str, str, str]]
-    """Each series' name, its title and its sum."""
+    """Name, title and sum of each series."""
     links: Sequence[tuple[str, str, bool]]
-    """Each scale's title, its URL, and whether it is shown."""
+    """Title and URL of each scale, and whether it is shown."""
     left_out_until: datetime | None
-    """The moment before which some of what ended is not counted, if there is any."""
+    """The time before which the chart lacks some ended Tasks; None: it is complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the template shows. All of it is text or escaped HTML."""
+    """The template's context: text and escaped HTML."""
 
     numbers: Sequence[Number]
     banner: str
@@ -108,43 +108,43 @@ class Overview:
     chart: Chart
 
 
-def read(asked: str, links: Mapping[str, str]) -> Overview:
-    """Read what stands above the list.
+def read(scale: str, links: Mapping[str, str]) -> Overview:
+    """Read the overview above the list.
 
     Args:
-        asked: the scale of the chart; the first of them where it is none.
+        scale: the scale of the chart; the first scale if unknown.
         links: URLs by scale.
     """
-    scale = asked if asked in SCALES else next(iter(SCALES))
-    found, beside = health.check(), _beside_health()
+    scale = scale if scale in SCALES else next(iter(SCALES))
+    state, beside = health.check(), _beside_health()
     now = beside.get("now") or timezone.now()
     pauses = Pause.objects.order_by("paused_at")
     return Overview(
-        numbers=_numbers(found, beside, now),
-        banner=_banner(found, now),
+        numbers=_numbers(state, beside, now),
+        banner=_banner(state, now),
         pauses=list(pauses[:PAUSES_SHOWN]),
         chart=_chart(SCALES[scale], now, [(SCALES[s].title, links[s], s == scale) for s in SCALES]),
     )
 
 
 def _beside_health() -> dict[str, Any]:
-    """Return the database's time and the counts that a health check lacks; {} without Tasks."""
+    """Return the database's time and the counts missing in health.check(); {} without Tasks."""
     failed = _of(Status.FAILED).filter(finished_at__gt=DatabaseNow() - timedelta(days=1))
-    asked = {
+    expressions = {
         "now": DatabaseNow(),
         "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
         "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
     }
-    return evaluate(Task.objects.all(), asked)
+    return evaluate(Task.objects.all(), expressions)
 
 
-def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
-    due = sum(queue.due_count for queue in found.queues if not queue.is_paused)
+def _numbers(state: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
+    due = sum(queue.due_count for queue in state.queues if not queue.is_paused)
     return [
         Number(label=gettext("Due now"), value=_count(due)),
-        Number(label=gettext("Oldest due"), value=words.span(found.lag) if found.lag else "-"),
+        Number(label=gettext("Oldest due"), value=words.span(state.lag) if state.lag else "-"),
         Number(
-            label=gettext("Running"), value=_count(found.running_count), query="?status=RUNNING"
+            label=gettext("Running"), value=_count(state.running_count), query="?status=RUNNING"
         ),
         Number(
             label=gettext("Retrying"),
@@ -156,23 +156,20 @@ def _numbers(found: Health, beside: Mapping[str, Any], now: datetime) -> list[Nu
             value=_count(beside.get("failed", 0)),
             query="?status=FAILED",
         ),
-        Number(label=gettext("Last claim"), value=_ago(found.last_claim_at, now)),
+        Number(label=gettext("Last claim"), value=_ago(state.last_claim_at, now)),
     ]
 
 
-def _banner(found: Health, now: datetime) -> str:
-    """Return what is to be said where Tasks are due and nobody claims; "" where all is well."""
-    seen = found.last_claim_at
-    if found.lag <= SILENCE or (seen and (now - seen).total_seconds() <= SILENCE):
+def _banner(state: Health, now: datetime) -> str:
+    """Return a warning if Tasks are due and no worker claims; otherwise ""."""
+    claimed = state.last_claim_at
+    if state.lag <= SILENCE or (claimed and (now - claimed).total_seconds() <= SILENCE):
         return ""
-    told = {"lag": words.span(found.lag)}
-    if found.running_count:
-        return (
-            gettext("Tasks have been due for %(lag)s: all workers are busy, or none claims.") % told
-        )
-    return (
-        gettext("Tasks have been due for %(lag)s and no worker claims: is qcluster running?") % told
-    )
+    if state.running_count:
+        text = gettext("Tasks have been due for %(lag)s: all workers are busy, or none claims.")
+    else:
+        text = gettext("Tasks have been due for %(lag)s and no worker claims: is qcluster running?")
+    return text % {"lag": words.span(state.lag)}
 
 
 def _count(count: int) -> str:
@@ -191,11 +188,11 @@ def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) 
     starts = _starts(scale, now)
     uncounted_since = tallies.counted_until(starts[0])
     since = _at_most(COUNT_LIMIT, uncounted_since)
-    found = [
+    ended = [
         *tallies.counted(starts[0], uncounted_since, scale.unit),
         *tallies.ended(since),
     ]
-    counts = _counts(scale, found)
+    counts = _counts(scale, ended)
     tops = [sum(counts[start, series] for series in SERIES) for start in starts]
     slots = [_slot(n, start, counts, max(1, *tops)) for n, start in enumerate(starts)]
     sums = [sum(column) for column in zip(*(slot.counts for slot in slots), strict=True)]
@@ -213,7 +210,7 @@ def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) 
 
 
 def _starts(scale: Scale, now: datetime) -> list[datetime]:
-    """Return when the slots begin, the one that holds ``now`` last."""
+    """Return the starts of the slots; the last slot contains ``now``."""
     latest = _slot_of(scale, now.astimezone(UTC) if timezone.is_aware(now) else now)
     return [latest - back * scale.width for back in reversed(range(scale.count))]
 
@@ -224,7 +221,7 @@ def _slot_of(scale: Scale, at: datetime) -> datetime:
 
 
 def _at_most(count: int, start: datetime) -> datetime:
-    """Return from when on about so many Tasks have succeeded, or failed, at most."""
+    """Return the time since which at most about ``count`` Tasks succeeded, or failed."""
     edges: list[Any] = [start]
     for status in (Status.SUCCEEDED, Status.FAILED):
         ended = _of(status).filter(finished_at__gte=start).order_by("-finished_at")
@@ -233,31 +230,31 @@ def _at_most(count: int, start: datetime) -> datetime:
     return since
 
 
-def _counts(scale: Scale, found: Iterable[Tally]) -> Counter[tuple[datetime, str]]:
-    """Return how many ended, by the start of their slot and their series."""
+def _counts(scale: Scale, ended: Iterable[Tally]) -> Counter[tuple[datetime, str]]:
+    """Return the counts by the start of the slot and the series."""
     counts: Counter[tuple[datetime, str]] = Counter()
-    for tally in found:
+    for tally in ended:
         slot = _slot_of(scale, tally.minute)
         counts.update({(slot, series): getattr(tally, f"{series}_count") for series in SERIES})
     return counts
 
 
 def _slot(n: int, start: datetime, counts: Counter[tuple[datetime, str]], top: int) -> Slot:
-    of = {series: counts[start, series] for series in SERIES}
+    by_series = {series: counts[start, series] for series in SERIES}
     label = words.as_local(start).strftime("%H:%M")
-    told = ", ".join(f"{SERIES[series]}: {count}" for series, count in of.items() if count)
+    text = ", ".join(f"{SERIES[series]}: {count}" for series, count in by_series.items() if count)
     return Slot(
         label=label,
-        counts=list(of.values()),
-        words=f"{label} {told}",
-        bars=list(_bars(n * BAR, of, top)),
+        counts=list(by_series.values()),
+        words=f"{label} {text}",
+        bars=list(_bars(n * BAR, by_series, top)),
     )
 
 
-def _bars(x: int, of: Mapping[str, int], top: int) -> Iterable[Bar]:
-    """Yield the bars of a slot, one upon the other; any count is seen, however small."""
+def _bars(x: int, counts: Mapping[str, int], top: int) -> Iterable[Bar]:
+    """Yield the stacked bars of a slot; even the smallest count is visible."""
     y = float(HEIGHT)
-    for series, count in of.items():
+    for series, count in counts.items():
         if count:
             height = max(2.0, round(HEIGHT * count / top, 1))
             y -= height
@@ -265,5 +262,5 @@ def _bars(x: int, of: Mapping[str, int], top: int) -> Iterable[Bar]:
 
 
 def _of(*statuses: Status) -> TaskQuerySet:
-    """Return the site's own Tasks in these statuses, by the index that begins so."""
+    """Return the site's Tasks of these statuses; the conditions fit an index."""
     return Task.objects.filter(internal__in=(False,), status__in=statuses)

@@ -1,4 +1,4 @@
-"""What the pages of all rows show: fields, and what operators did."""
+"""Parts of every row's page: fields, and the history of operators' actions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A labelled value; ``help`` says what it means."""
+    """A labelled value; ``help`` explains it."""
 
     label: str
     value: Any
@@ -31,7 +31,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What an operator did, in the words of the admin's log, the reason among them."""
+    """An operator's action, in the words of the admin's log, with its reason."""
 
     at: str
     by: str
@@ -39,7 +39,7 @@ class Action:
 
 
 def history_of(row: models.Model) -> list[Action]:
-    """Return what operators did to a row, the latest first, read in one query."""
+    """Return the logged actions on a row, the latest first, in one query."""
     entries = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
     )
@@ -48,20 +48,20 @@ def history_of(row: models.Model) -> list[Action]:
         Action(
             at=words.time_tag(entry.action_time),
             by=str(entry.user),
-            what=_done(entry.get_change_message()) or entry.get_action_flag_display(),
+            what=_translated(entry.get_change_message()) or entry.get_action_flag_display(),
         )
         for entry in latest
     ]
 
 
-def _done(message: str) -> str:
-    """Return a message of the log, its verb, stored in English, in the current language."""
+def _translated(message: str) -> str:
+    """Translate the verb, stored in English, of a message of the log."""
     verb = re.split("[:(]", message, maxsplit=1)[0].rstrip()
     return gettext(verb) + message.removeprefix(verb) if verb else message
 
 
 def fields_of(row: models.Model, names: Sequence[str]) -> list[Fact]:
-    """Return fields of a row, each with what its help text says of it."""
+    """Return fields of a row, each with its help text."""
     return [_field(row, name) for name in names]
 
 

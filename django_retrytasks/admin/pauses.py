@@ -1,4 +1,4 @@
-"""Pauses in the admin: pause a queue or a function, and resume it."""
+"""The admin of pauses: pause a queue or a function, and resume it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ else:
     PauseModelForm = forms.ModelForm
 PAUSED = ("queue_name", "name", "paused_at", "paused_by", "reason")
 
-# What may be meant, by the field of a pause.
+# Suggested names, by the field of a pause.
 SUGGESTED = {"queue_name": queues_in_use, "name": discovery.own_names}
 
 
 class PauseForm(PauseModelForm):
-    """Ask for a queue or a function, and why it is to wait."""
+    """Ask for a queue or a function to pause, and a reason."""
 
     class Meta:
         model = Pause
@@ -48,12 +48,12 @@ class PauseForm(PauseModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.instance._state.db = database.alias()  # where it is looked up whether it is paused
+        self.instance._state.db = database.alias()  # the database in which uniqueness is checked
         for name in self.fields.keys() & SUGGESTED:
             self.fields[name].widget.attrs["list"] = f"rt-{name}"
 
     def clean_queue_name(self) -> str:
-        """Refuse a queue that no backend has and that holds no Task."""
+        """Refuse a queue without a backend and without Tasks."""
         name: str = self.cleaned_data["queue_name"]
         allowed = allowed_queues()
         if name and allowed and name not in allowed and not has_tasks(queue_name=name):
@@ -61,7 +61,7 @@ class PauseForm(PauseModelForm):
         return name
 
     def clean_name(self) -> str:
-        """Refuse a function that is no task known here and that no Task is of."""
+        """Refuse an unknown function without Tasks."""
         name: str = self.cleaned_data["name"]
         known = discovery.own_names()
         if name and name not in known and not has_tasks(name=name):
@@ -69,16 +69,16 @@ class PauseForm(PauseModelForm):
         return name
 
     def clean(self) -> dict[str, Any] | None:
-        given = [name for name in ("queue_name", "name") if self.cleaned_data.get(name)]
-        if len(given) != 1:
-            message = _("Give a queue or a function, one of the two.")
+        filled = [name for name in ("queue_name", "name") if self.cleaned_data.get(name)]
+        if len(filled) != 1:
+            message = _("Give either a queue or a function.")
             raise ValidationError({"queue_name": message})
         return super().clean()
 
 
 @admin.register(Pause)
 class PauseAdmin(RowsAdmin):
-    """See what is paused; who may pause can pause and resume queues and functions."""
+    """List the pauses; users with the permission can pause and resume."""
 
     form = PauseForm
     list_display = ("what", "since", "paused_by", "reason")
@@ -100,8 +100,6 @@ class PauseAdmin(RowsAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_pause_permission(request)
 
-    # ---- pausing
-
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
         by = request.user.get_username()
         pauses.pause(queue_name=obj.queue_name, name=obj.name, by=by, reason=obj.reason)
@@ -112,8 +110,6 @@ class PauseAdmin(RowsAdmin):
     ) -> Any:
         reason = form.cleaned_data["reason"]
         return f"Pause: {reason}" if reason else "Pause"
-
-    # ---- resuming
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -1,4 +1,4 @@
-"""How many Tasks of a failure group failed of late, and a small chart of it."""
+"""Recent failures of a failure group: counts and a small chart."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from django_retrytasks.models import FailureGroup, Status, Task
 HOUR = timedelta(hours=1)
 HOURS = 24
 WEEK = timedelta(days=7)
-# The chart, in units of its own: the width of an hour, of its bar, and the height of the highest.
+# The chart, in its own units: the width of an hour, of its bar, and the greatest height.
 STEP, BAR, HEIGHT = 4, 3, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
-    """Tasks that failed of late, those re-driven or discarded since left out."""
+    """Recently failed Tasks, without Tasks that were re-driven or discarded since."""
 
     hourly: Sequence[int]
-    """In each of the last 24 times 60 minutes, the earliest first."""
+    """Counts of the last 24 periods of 60 minutes, the earliest first."""
     week: int
-    """In the last 7 days."""
+    """Count of the last 7 days."""
 
     @property
     def hour(self) -> int:
@@ -48,9 +48,9 @@ NONE = Recent(hourly=[0] * HOURS, week=0)
 
 
 def by_group(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, Recent]:
-    """Count for all these groups, by two queries; a group without failures in 7 days is left out.
+    """Count the failures of these groups; omit groups without a failure in 7 days.
 
-    They read what failed so in 7 days of the index (failure_group, finished_at).
+    Two queries read 7 days of the index (failure_group, finished_at).
     """
     failed: Any = Task.objects.filter(
         failure_group__in=[group.pk for group in groups], status=Status.FAILED
@@ -62,24 +62,24 @@ def by_group(groups: Sequence[FailureGroup], now: datetime) -> dict[uuid.UUID, R
 
 
 def _hourly(failed: Any, now: datetime) -> dict[uuid.UUID, list[int]]:
-    """Return by group how many failed in each of the last 24 times 60 minutes."""
+    """Return, by group, the counts of the last 24 periods of 60 minutes."""
     end = now.replace(minute=0, second=0, microsecond=0) + HOUR
-    # Moved, so that an hour of the clock ends now.
+    # Shifted, so that a clock hour ends now.
     moved = ExpressionWrapper(F("finished_at") + (end - now), output_field=DateTimeField())
     lately = failed.filter(finished_at__gt=now - HOURS * HOUR)
     hours = lately.annotate(begun=Trunc(moved, "hour", tzinfo=tallies.zone_of(now))).values_list(
         "failure_group", "begun"
     )
-    found: dict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * HOURS)
+    counts: dict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * HOURS)
     for group, begun, count in hours.annotate(count=Count("finished_at")):
-        # One may have failed since.
+        # A Task may have failed after ``now``.
         ago = max(0, (end - begun) // HOUR - 1)
-        found[group][-1 - ago] += count
-    return found
+        counts[group][-1 - ago] += count
+    return counts
 
 
 def chart(recent: Recent) -> SafeString:
-    """Return the failures of each of the last 24 hours as bars, with the same in words."""
+    """Return a bar chart of the last 24 hours, with a text for screen readers."""
     highest = max(recent.hourly)
     heights = [math.ceil(HEIGHT * count / highest) if count else 0 for count in recent.hourly]
     bars = format_html_join(

@@ -1,4 +1,4 @@
-"""What the pages of all our rows have in common."""
+"""The base class of all our admin classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 class RowsAdmin(AnyModelAdmin):
-    """Show rows, each with the time of their database. No form adds, changes or deletes any."""
+    """Show rows, each with the database's time. No form adds, changes or deletes rows."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -34,7 +34,7 @@ class RowsAdmin(AnyModelAdmin):
         return False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Whether the list's URL may ask for this; Django answers any other lookup with 400."""
+        """Whether the list's URL may contain a lookup; Django answers others with 400."""
         return lookups.allows(self, lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -43,11 +43,7 @@ class RowsAdmin(AnyModelAdmin):
         return timed
 
     def refuse_hidden(self, request: HttpRequest, rows: Iterable[Model] = ()) -> None:
-        """Refuse who may not view such rows at all, or not each of these.
-
-        Raises:
-            PermissionDenied: so it is.
-        """
+        """Raise PermissionDenied unless the user may view this model and each of these rows."""
         if not all(self.has_view_permission(request, row) for row in (None, *rows)):
             raise PermissionDenied
 
@@ -58,7 +54,7 @@ class RowsAdmin(AnyModelAdmin):
         if self.list_editable:
             yield Error(
                 f"{type(self).__name__}.list_editable is set, but no form changes these rows.",
-                hint="Remove list_editable: what changes them are the actions.",
+                hint="Remove list_editable: actions change these rows.",
                 obj=type(self),
                 id="retrytasks.E015",
             )

@@ -1,4 +1,4 @@
-"""What operators do to Tasks: each verb asks first, and is written to the admin's log."""
+"""The operators' verbs in the admin: each asks for confirmation and is logged."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
 from .rows import RowsAdmin
 
-# The verbs, as methods and URLs have them.
+# The verbs by their names in methods and URLs.
 BY_SLUG = {verb.slug: verb for verb in VERBS.values()}
-# On Django 6.1 a Task's page offers its actions by itself.
+# Since Django 6.1 a Task's page offers actions itself.
 PLACES: dict[str, Any] = (
     {"location": list(admin.ActionLocation)} if django.VERSION >= (6, 1) else {}
 )
 
 
 class TaskActions(RowsAdmin):
-    """Re-drive, run now, snooze, discard and cancel: one Task, those selected, all that match.
+    """Apply a verb to one Task, to the ticked Tasks, or to all Tasks that match the filters.
 
-    Some are changed at once. All that the list's filters match are changed by an operation, which
-    has a page of its own. Each verb of `VERBS` has an action and a permission method of its name,
-    such as ``redrive`` and ``has_redrive_permission``: :func:`_add` adds them.
+    One Task and ticked Tasks change at once; all matches change by an operation with a page of its
+    own. Each verb of `VERBS` has an action and a permission method, such as ``redrive`` and
+    ``has_redrive_permission``, added by :func:`_add`.
     """
 
     actions = tuple(BY_SLUG)
 
     def get_selection(self, request: HttpRequest) -> Selection:
-        """Return which Tasks there are for this request, as {"queue_name": "orders"}; {}: all.
+        """Return the Tasks visible to this request, such as {"queue_name": "orders"}; {}: all.
 
-        The list, the pages, the actions and the operations begun here know no others.
+        It limits the list, the pages, the actions and the operations started here.
         """
         return {}
 
@@ -70,30 +70,30 @@ class TaskActions(RowsAdmin):
         return selections.select(rows, {"internal": "all", **self.get_selection(request)})
 
     def _narrowed(self, request: HttpRequest, asked: Selection) -> Selection:
-        """Return what is asked for, of the Tasks there are here.
+        """Return the part of a selection that is visible to this request.
 
         Raises:
-            ValueError: no selection can say that; the message tells why.
+            ValueError: no selection describes that part; the message says why.
         """
         if self._defines("get_queryset") and not self._defines("get_selection"):
             name = type(self).__name__
-            raise ValueError(f"{name}.get_queryset narrows the list; let get_selection say how")
+            raise ValueError(f"{name}.get_queryset narrows the list: define get_selection instead")
         if "search" in asked and self._defines("get_search_results"):
             name = type(self).__name__
-            raise ValueError(f"{name}.get_search_results searches otherwise than an operation can")
+            raise ValueError(f"{name}.get_search_results: an operation cannot repeat this search")
         return selections.intersection(self.get_selection(request), asked)
 
     def _defines(self, name: str) -> bool:
-        """Whether a class of the site's has a method in place of ours, or beside it."""
+        """Whether a class of the site overrides or adds a method."""
         own = (cls for cls in type(self).__mro__ if cls not in TaskActions.__mro__)
         return any(name in vars(cls) for cls in own)
 
     def has_verb_permission(self, request: HttpRequest, verb: Verb) -> bool:
-        """Whether the user may do a verb; the method of each verb asks this one."""
+        """Whether the user may do a verb; each verb's own method calls this one."""
         return request.user.has_perm(verb.permission)
 
     def may(self, request: HttpRequest, verb: Verb) -> bool:
-        """Return what the permission method of a verb says, be it ours or a subclass's."""
+        """Return the answer of a verb's permission method, which a subclass may override."""
         return bool(getattr(self, f"has_{verb.slug}_permission")(request))
 
     def render_change_form(
@@ -118,7 +118,7 @@ class TaskActions(RowsAdmin):
         return [*own, *super().get_urls()]
 
     def _ask(self, request: HttpRequest, verb: Verb) -> HttpResponse | None:
-        """Answer the list, or on Django 6.1 a Task's page, where an action was chosen."""
+        """Answer an action of the list or, since Django 6.1, of a Task's page."""
         if request.POST.get("select_across", "0") != "0":
             return self._ask_for_all(request, verb)
         return self._some(request, verb, chosen_ids(request))
@@ -161,13 +161,13 @@ class TaskActions(RowsAdmin):
         data: Any = None,
         back: str = "",
     ) -> HttpResponse:
-        """Do a verb and lead back; or ask, until ``data`` is what the form takes."""
+        """Do a verb and redirect back; ask for confirmation until ``data`` is valid."""
         rows = self.get_queryset(request).filter(pk__in=ids)
         if len(ids) > 1:
             rows = rows.defer(*BIG_COLUMNS)
         self.refuse_hidden(request, rows)
-        alone = next(iter(rows), None) if len(ids) == 1 else None
-        form = ConfirmForm(data, verb=verb, task=alone)
+        single = next(iter(rows), None) if len(ids) == 1 else None
+        form = ConfirmForm(data, verb=verb, task=single)
         if form.is_valid():
             self._do(request, verb, ids, form)
             return HttpResponseRedirect(back)
@@ -179,7 +179,7 @@ class TaskActions(RowsAdmin):
         return self._confirm(request, verb, rows, form, {"ids": ids, "form_url": url})
 
     def _allowed(self, request: HttpRequest, word: str) -> Verb:
-        """Return the verb that a URL names, if the user may do it, and see what it is done to."""
+        """Return the verb in a URL; refuse a user who may not view Tasks or do the verb."""
         if word not in BY_SLUG:
             raise Http404
         verb = BY_SLUG[word]
@@ -227,7 +227,7 @@ class TaskActions(RowsAdmin):
         skipped[gettext("gone")] = len(ids) - len(changed) - skipped.total()
         done = verb.report % {"count": len(changed)}
         level = messages.WARNING if skipped.total() else messages.SUCCESS
-        self.message_user(request, f"{done} {_told(+skipped)}".strip(), level)
+        self.message_user(request, f"{done} {_skipped_text(+skipped)}".strip(), level)
 
     def _start(
         self, request: HttpRequest, verb: Verb, selection: Selection, form: ConfirmForm
@@ -245,7 +245,7 @@ class TaskActions(RowsAdmin):
 
 
 def _add(verb: Verb) -> None:
-    """Add a verb's action to TaskActions, and the method that tells who may take it."""
+    """Add a verb's action and its permission method to TaskActions."""
 
     def act(self: TaskActions, request: HttpRequest, rows: QuerySet[Task]) -> HttpResponse | None:
         return self._ask(request, verb)
@@ -263,17 +263,17 @@ for _verb in VERBS.values():
 
 
 def _what(verb: Verb, options: dict[str, Any]) -> str:
-    """Return the verb and what was asked with it, such as "Snooze (countdown 60)"."""
+    """Return the verb with its inputs, such as "Snooze (countdown 60)"."""
     with override(None):
         name = str(verb.label)
-    # Arguments are not written here: they may hold secrets.
+    # Arguments are omitted: they may hold secrets.
     numbers = [f"{key} {value:g}" for key, value in options.items() if key != "arguments"]
-    asked = ", ".join(["changed arguments"] * ("arguments" in options) + numbers)
-    return f"{name} ({asked})" if asked else name
+    inputs = ", ".join(["changed arguments"] * ("arguments" in options) + numbers)
+    return f"{name} ({inputs})" if inputs else name
 
 
-def _told(skipped: Counter[str]) -> str:
-    """Return how many were skipped, and why: the status they have."""
+def _skipped_text(skipped: Counter[str]) -> str:
+    """Return the number of skipped Tasks and their statuses; "" for none."""
     if not skipped:
         return ""
     why = ", ".join(f"{count} {status}" for status, count in skipped.items())

@@ -1,4 +1,4 @@
-"""The page of one Task: what happens next, its attempts, its arguments, its fields."""
+"""The page of one Task: its next step, attempts, arguments and fields."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PLACE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An attempt in the timeline; ``own_traceback`` has the site's own frames alone, if any."""
+    """An attempt in the timeline; ``own_traceback`` has only the site's frames, or is ""."""
 
     attempt: Attempt
     pill: str
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """A retry that the policy allows; ``is_spent`` in this drive."""
+    """A retry that the policy allows; ``is_spent``: used in this drive."""
 
     number: int
     wait: str
@@ -76,7 +76,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The retries that the policy in force gives, and what it says besides."""
+    """The retries of the policy in force, and notes about them."""
 
     retries: Sequence[Retry]
     notes: Sequence[str]
@@ -84,7 +84,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the template shows. All of it is text or escaped HTML."""
+    """The template's context: text and escaped HTML."""
 
     pill: str
     headline: str
@@ -101,7 +101,7 @@ class Page:
 
 
 def page_of(task: Task) -> Page:
-    """Return the page of a Task, its latest attempts read in one query."""
+    """Return the page of a Task; one query reads the latest attempts."""
     stored = Attempt.objects.filter(task=task)
     attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
     last = attempts[-1] if attempts else None
@@ -129,7 +129,7 @@ def page_of(task: Task) -> Page:
 def _group(task: Task) -> FailureGroup | None:
     if task.failure_group_id is None:
         return None
-    # It may have been pruned, or deleted: nothing holds it in the database.
+    # Without a foreign key the group may have been pruned or deleted.
     return FailureGroup.objects.filter(pk=task.failure_group_id).first()
 
 
@@ -155,7 +155,7 @@ def _error(attempt: Attempt) -> str:
 def _spans(attempt: Attempt) -> Iterator[Fact]:
     waited = (attempt.started_at - attempt.queued_at).total_seconds()
     ran = (attempt.finished_at - attempt.started_at).total_seconds()
-    # Less than nothing where the database's clock was set back.
+    # Negative if the database's clock was set back.
     yield Fact(label=gettext("Waited"), value=words.run_time(max(0.0, waited)))
     yield Fact(label=gettext("Run time"), value=words.run_time(max(0.0, ran)))
 
@@ -188,15 +188,15 @@ def _pretty(value: Any) -> str:
 
 
 def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> Schedule:
-    gone = (
+    warnings = (
         [] if definition else [gettext("Its code is not loaded here: this is the site's policy.")]
     )
     try:
         policy = policy_of(task, definition and as_stored(definition, task))
-    except Exception:  # of the site's own settings, or of options of an older version
+    except Exception:  # wrong settings, or options of an older version
         policy = RetryPolicy(max_retries=task.max_retries)
-        gone = [gettext("Its policy is not valid any more: this is the default one.")]
-    return Schedule(retries=list(_retries(task, policy)), notes=[*gone, *_notes(policy)])
+        warnings = [gettext("Its policy is no longer valid: this is the default policy.")]
+    return Schedule(retries=list(_retries(task, policy)), notes=[*warnings, *_notes(policy)])
 
 
 def _retries(task: Task, policy: RetryPolicy) -> Iterator[Retry]:
@@ -216,7 +216,9 @@ def _notes(policy: RetryPolicy) -> Iterator[str]:
     if policy.max_retries == 0:
         yield gettext("No retry follows a failure.")
     elif callable(policy.backoff):
-        yield gettext("Its backoff is a function: it decides each wait when an attempt has failed.")
+        yield gettext(
+            "Its backoff is a function: it decides each wait when an attempt has failed."
+        )
     elif policy.max_retries is None:
         yield gettext("Retried for ever; the first %(count)d retries are shown.") % {"count": shown}
     elif policy.max_retries > shown:
@@ -245,7 +247,7 @@ def _wakeup(task: Task) -> Fact:
     return Fact(
         label=gettext("Wake-up"),
         value=_wakeup_words(task),
-        help=_("The row that makes a cluster look for it once it is due."),
+        help=_("The row that makes a cluster look for the Task when it is due."),
     )
 
 
@@ -254,7 +256,7 @@ def _wakeup_words(task: Task) -> str:
         return NOTHING
     until, now = wakeups.waits_until(task.wakeup_id), timezone.now()
     if until is None:
-        return gettext("none is noted: the sweep writes one in time")
+        return gettext("none yet: the sweep writes one in time")
     if until <= now:
-        return gettext("waits for the next look of a cluster")
+        return gettext("waits for a cluster to look")
     return gettext("waits until %(clock)s") % {"clock": words.clock(until, now)}

@@ -1,4 +1,4 @@
-"""The list of Tasks, and one Task with its attempts."""
+"""The admin of Tasks: the list, and one Task with its attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .task_actions import TaskActions
 
 @admin.register(Task)
 class TaskAdmin(TaskActions, RowsAdmin):
-    """Browse Tasks: the list, and one Task with its attempts. Nothing can be changed here."""
+    """Browse Tasks: the list, and one Task with its attempts. No form changes them."""
 
     list_display: tuple[str, ...] = (
         "state",
@@ -42,15 +42,14 @@ class TaskAdmin(TaskActions, RowsAdmin):
     list_display_links = ("short_name",)
     list_filter = FILTERS
     paginator = CappedPaginator
-    # To draw a row takes longer than to find it.
+    # Rendering a row takes longer than finding it.
     list_per_page = 25
     ordering = ("-id",)
     search_fields = ("id", "search_key", "name")
     search_help_text = _(
-        "An id, a search key, how a function's path or name begins, or part of an error."
+        "An id, a search key, the beginning of a function's path or name, or a part of an error."
     )
-    # Each would read the whole table: the full count, the count per filter, a sort by a column
-    # without an index.
+    # The full count, a count per filter, and a sort without an index would read the whole table.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -65,11 +64,11 @@ class TaskAdmin(TaskActions, RowsAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by the first that finds any: id, search key, function, error of a final failure."""
+        """Search by id, search key, function, then error; the first kind that matches wins."""
         if not search_term.strip():
             return queryset, False
-        asked = {"internal": "all", "search": search_term}
-        return selections.select(queryset, asked), False  # type: ignore[arg-type]
+        selection = {"internal": "all", "search": search_term}
+        return selections.select(queryset, selection), False  # type: ignore[arg-type]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -79,7 +78,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_links(self, task: Task) -> Sequence[tuple[str, str]]:
-        """Return links, as labels and URLs, to show beside the headline of a Task's page."""
+        """Return labels and URLs of links beside the headline of a Task's page."""
         return []
 
     @admin.display(description=_("status"))
@@ -113,7 +112,7 @@ class TaskAdmin(TaskActions, RowsAdmin):
 
     @admin.display(description=_("duration"))
     def duration(self, task: Task) -> str:
-        """Return how long its last attempt ran, or how long it has been running."""
+        """Return the run time of the last attempt, or of the running one so far."""
         is_running = task.status == Status.RUNNING
         ended_at = getattr(task, DATABASE_NOW if is_running else LAST_FINISHED)
         if task.last_attempted_at is None or ended_at is None:

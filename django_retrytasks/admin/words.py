@@ -1,4 +1,4 @@
-"""What the admin says of a Task, or of a failure group, in a few words; all of it is escaped."""
+"""Describe Tasks and failure groups in words and escaped HTML."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from django_retrytasks.values.moments import as_instant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Where a Task stands: in the words of the list, in those of its page, and since or till when.
+    """A Task's state: words for the list, words for its page, and the time it began or ends.
 
-    ``moment`` names the Task's field that holds the time.
+    ``moment`` names the Task's field with that time.
     """
 
     short: Any
@@ -43,7 +43,7 @@ RETRIES = Phase(
 )
 PARKED = Phase(
     short=_("paused for %(span)s"),
-    long=_("paused: it was due %(span)s ago, and waits for its queue or function to be resumed"),
+    long=_("paused: due %(span)s ago, waits until its queue or function is resumed"),
     moment="queued_at",
 )
 DUE = Phase(
@@ -63,7 +63,7 @@ RUNS = Phase(
 )
 SILENT = Phase(
     short=_("lease over for %(span)s"),
-    long=_("lease over since %(clock)s: whoever claims it next records the attempt as lost"),
+    long=_("lease over since %(clock)s: the next claim records the attempt as lost"),
     moment="run_after",
 )
 FINAL = {
@@ -83,7 +83,7 @@ FINAL = {
         moment="finished_at",
     ),
 }
-# How an attempt ended, where the Task goes on after it.
+# How an attempt ended that is not the Task's last.
 ENDED = {
     Attempt.Outcome.FAILED: _("%(attempt)s failed; %(next)s"),
     Attempt.Outcome.TIMED_OUT: _("%(attempt)s timed out; %(next)s"),
@@ -95,26 +95,26 @@ ENDED = {
 
 
 def pill(value: str, label: Any) -> SafeString:
-    """Return a status or an outcome as a coloured label; its text says it as well."""
+    """Return a status or an outcome as a coloured label with a text."""
     return format_html('<span class="rt-pill rt-{}">{}</span>', value.lower(), label)
 
 
 def short_path(path: str) -> str:
-    """Return a dotted path with its modules cut to their first letters."""
+    """Return a dotted path with each module cut to its first letter."""
     *modules, name = path.split(".")
     return ".".join([*(module[:1] for module in modules), name])
 
 
 def attempts_used(task: Task) -> str:
-    """Return the attempts recorded and those there will be at most, such as "3 / 4"."""
+    """Return the number of attempts and its maximum, such as "3 / 4"."""
     most = attempts_at_most(task)
     return f"{task.attempt_count} / {'∞' if most is None else most}"
 
 
 def attempts_at_most(task: Task) -> int | None:
-    """Return the number its last attempt would have; None where it is retried for ever.
+    """Return the highest possible attempt number; None: retried for ever.
 
-    That is ``max_retries + 1``, and more after a re-drive or a snooze: numbers go on.
+    That is ``max_retries + 1``, and more after a re-drive or a snooze, since numbers continue.
     """
     if task.max_retries is None:
         return None
@@ -123,13 +123,13 @@ def attempts_at_most(task: Task) -> int | None:
 
 
 def timing(task: Task) -> SafeString:
-    """Return when it runs next, since when it runs, or when it ended."""
+    """Return when a Task runs next, how long it has been running, or when it ended."""
     phase = phase_of(task)
     return time_tag(getattr(task, phase.moment), phase.short % {"span": _span(task, phase)})
 
 
 def headline(task: Task, last: Attempt | None) -> str:
-    """Return in a sentence how the last attempt ended and what happens next."""
+    """Return a sentence about the end of the last attempt and the next step."""
     phase = phase_of(task)
     what = phase.long % _details(task, phase)
     if task.status == Status.RUNNING:
@@ -143,7 +143,7 @@ def headline(task: Task, last: Attempt | None) -> str:
 
 
 def phase_of(task: Task) -> Phase:
-    """Return where it stands by the database's clock."""
+    """Return a Task's state by the database's clock."""
     if task.is_finished:
         return FINAL[Status(task.status)]
     if task.is_parked:
@@ -157,7 +157,7 @@ def phase_of(task: Task) -> Phase:
 
 
 def group_headline(group: FailureGroup) -> str:
-    """Return in a sentence how many failed, in what time, and how long ago the last did."""
+    """Return a sentence about the failures: their number, period and age."""
     if group.last_failed_at is None:
         words = gettext("No Task failed for good; failed attempts: %(count)d, the last %(ago)s ago")
         details = {"count": group.failed_attempt_count, "ago": _since(group, group.last_seen_at)}
@@ -179,34 +179,34 @@ def group_headline(group: FailureGroup) -> str:
 
 
 def last_alert(group: FailureGroup) -> str:
-    """Return in a sentence when it last alerted, in this streak."""
+    """Return a sentence about the last alert of this streak; "" without a streak."""
     if not group.streak_count:
         return ""
     if group.was_reported_in_flood:
         words = gettext("The last alert was about many groups, when the count was %(count)d.")
         return words % {"count": group.alerted_count}
     if group.alerted_at is None:
-        return gettext("No alert has told of these failures.")
+        return gettext("No alert has reported these failures.")
     words = gettext("The last alert was %(ago)s ago, when the count was %(count)d.")
     return words % {"ago": _since(group, group.alerted_at), "count": group.alerted_count}
 
 
 def next_alert(group: FailureGroup, cooldown: timedelta) -> str:
-    """Return in a sentence when it alerts next, by the rule of ``alert_is_due``."""
+    """Return a sentence about the next alert, by the rule of ``alert_is_due``."""
     now = _now(group)
     if group.status == FailureGroup.Status.RESOLVED:
         return gettext("Resolved: the next failure opens it again, and alerts.")
     if group.is_silent(now):
         until = group.muted_until
         if until is None:
-            return gettext("Muted: it alerts no more until it is reopened.")
-        return gettext("Muted: it alerts no more until %(clock)s.") % {"clock": clock(until, now)}
+            return gettext("Muted: no alerts until it is reopened.")
+        return gettext("Muted: no alerts until %(clock)s.") % {"clock": clock(until, now)}
     if group.is_flood:
-        return gettext("It alerts once in an ALERT_COOLDOWN at most.")
+        return gettext("It alerts at most once per ALERT_COOLDOWN.")
     if group.alert_is_due(now, cooldown):
         return gettext(
-            "The next alert is due: the sweep sends it within a minute, or later one about many "
-            "groups."
+            "The next alert is due: the sweep sends it within a minute, or later in an alert about "
+            "many groups."
         )
     if group.was_reported_in_flood:
         return gettext("The next failure alerts at once, or later in an alert about many groups.")
@@ -237,7 +237,7 @@ def _since(row: Any, at: datetime) -> str:
 
 
 def time_tag(at: datetime, text: str = "") -> SafeString:
-    """Return a moment as ``<time>``: local unless told otherwise, exact UTC in its title."""
+    """Return a time as ``<time>``: in local time or with ``text``, exact UTC in its title."""
     exact = as_instant(at)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
@@ -248,19 +248,19 @@ def time_tag(at: datetime, text: str = "") -> SafeString:
 
 
 def ago(row: Any, at: datetime | None) -> SafeString:
-    """Return how long ago a past moment was, by the time read along with the row."""
+    """Return the age of a past time, by the database's time in the row."""
     if at is None:
         return SafeString("-")
     return time_tag(at, gettext("%(span)s ago") % {"span": _since(row, at)})
 
 
 def span(seconds: float) -> str:
-    """Return a duration in whole seconds, minutes, hours or days, not to be broken in two."""
+    """Return a duration in whole seconds, minutes, hours or days, with a no-break space."""
     return texts.span(seconds).replace(" ", "\u00a0")
 
 
 def run_time(seconds: float) -> str:
-    """Return how long an attempt ran, more exactly the shorter it was."""
+    """Return a run time, with a precision that suits its length."""
     if seconds < 1:
         milliseconds = number_format(1000 * seconds, 1)
         return gettext("%(milliseconds)s ms") % {"milliseconds": milliseconds}
@@ -270,19 +270,19 @@ def run_time(seconds: float) -> str:
 
 
 def clock(at: datetime, beside: datetime | None = None) -> str:
-    """Return a moment in local time, without its date if that is the same as of ``beside``."""
+    """Return a time in local time, without its date if ``beside`` has the same date."""
     local = as_local(at)
     same_day = beside is not None and local.date() == as_local(beside).date()
     return isolated(local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S"))
 
 
 def isolated(text: str) -> str:
-    """Return a name or a moment so that, where one reads from right to left, it is not turned."""
+    """Isolate a name or a time, so that right-to-left text does not reorder it."""
     return f"\u2066{text}\u2069" if get_language_bidi() else text
 
 
 def as_local(at: datetime) -> datetime:
-    """Return a stored moment in the current time zone."""
+    """Return a stored time in the current time zone."""
     return timezone.localtime(at) if timezone.is_aware(at) else at
 
 

@@ -722,7 +722,7 @@ class TestPauses:
     def test_one_of_the_two_is_asked_for(self, admin_client: Client, what: dict[str, str]) -> None:
         page = text_of(self.add(admin_client, **what))
 
-        assert "Give a queue or a function, one of the two." in page
+        assert "Give either a queue or a function." in page
         assert "Constraint" not in page
         assert not Pause.objects.exists()
 

@@ -192,13 +192,13 @@ class TestGroupPage:
             ({"alerted_at": ago(hours=2)}, "2 h ago, .* The next failure alerts at once"),
             (
                 {"alerted_at": None, "alerted_count": 0},
-                "No alert has told of these failures. The next alert is due",
+                "No alert has reported these failures. The next alert is due",
             ),
             ({"streak_count": 0, "alerted_count": 0, "alerted_at": None}, "failure alerts at once"),
-            ({"status": GROUP.MUTED}, "Muted: it alerts no more until it is reopened"),
+            ({"status": GROUP.MUTED}, "Muted: no alerts until it is reopened"),
             (
                 {"status": GROUP.MUTED, "muted_until": ago(hours=-1)},
-                r"Muted: it alerts no more until [\d: -]{8,19}\.",
+                r"Muted: no alerts until [\d: -]{8,19}\.",
             ),
             ({"status": GROUP.RESOLVED}, "the next failure opens it again, and alerts"),
         ],

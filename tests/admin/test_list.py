@@ -77,7 +77,7 @@ class TestList:
 
         assert secret == 'value={"token": "********************"}'
         assert re.fullmatch(r'value="x{72}…', cut)
-        assert long == "many: see its page"
+        assert long == "too long: see its page"
 
     @pytest.mark.parametrize(
         ("status", "values", "words"),

@@ -100,7 +100,7 @@ class TestNarrowed:
         told = operator.post(url, data, follow=True)
         forged = operator.post(f"{url}all/discard/")
 
-        assert "get_queryset narrows the list; let get_selection say how" in text_of(
+        assert "get_queryset narrows the list: define get_selection instead" in text_of(
             told.content.decode()
         )
         assert forged.status_code == 400
@@ -132,7 +132,7 @@ class TestNarrowed:
         told = operator.post(f"{url}?q=orders", data, follow=True)
         forged = operator.post(f"{url}all/discard/?search=orders")
 
-        assert "get_search_results searches otherwise" in text_of(told.content.decode())
+        assert "get_search_results: an operation cannot repeat" in text_of(told.content.decode())
         assert forged.status_code == 400
         assert not Operation.objects.exists()
 

@@ -93,10 +93,10 @@ class TestOverview:
             put(driver.task_in(Status.SUCCEEDED), finished_at=seconds_from_now(-3600 * hours))
 
         assert len(self.chart(admin_client)) == 2
-        assert "that which the sweep has not counted yet is left out" in raw(admin_client, LIST)
+        assert "are missing until the sweep has counted them" in raw(admin_client, LIST)
         tallies.take()
         assert len(self.chart(admin_client)) == 3
-        assert "that which the sweep" not in raw(admin_client, LIST)
+        assert "are missing until the sweep" not in raw(admin_client, LIST)
 
     def test_the_latest_to_end_comes_first_where_all_have_ended(
         self, driver: Driver, admin_client: Client

@@ -132,7 +132,7 @@ class TestSelection:
         assert selection_of(RequestFactory().get(LIST + query)) == selection
 
     def test_a_url_that_says_more_is_no_selection(self) -> None:
-        with pytest.raises(ValueError, match="no selection can say priority__gt: filter by"):
+        with pytest.raises(ValueError, match="a selection cannot contain priority__gt: use"):
             selection_of(RequestFactory().get(f"{LIST}?priority__gt=3&status=FAILED"))
 
     def test_a_time_window_stays_where_it_is_once_it_is_stored(self) -> None:
@@ -160,7 +160,7 @@ class TestCount:
 
         capped = raw(admin_client, LIST)
         assert "There are more than" not in exact
-        assert "There are more than 2: only the first 2 can be paged through." in capped
+        assert "There are more than 2 Tasks: only the first 2 are listed." in capped
         assert f"{LIST}?e=1" in admin_client.get(f"{LIST}?p=3")["Location"]
 
     def test_no_query_counts_without_a_limit(self, driver: Driver, admin_client: Client) -> None:

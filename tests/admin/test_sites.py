@@ -94,7 +94,7 @@ class TestSites:
             "group": (html.unescape(from_group), "/in/house/ops/retrytasks/operation/"),
         }[kind]
 
-        assert "What is changed" in raw(operator, url.replace("selected/", f"{failed.pk}/do/"))
+        assert "Affected Tasks" in raw(operator, url.replace("selected/", f"{failed.pk}/do/"))
         response = operator.post(url, ticked)
 
         assert response["Location"].startswith(leads_to)

@@ -69,7 +69,7 @@ class TestTaskPage:
         text = shown(admin_client, page_of(result))
 
         assert re.search(
-            r"What operators did [\d: -]{19} admin Discarded: not worth it "
+            r"Actions of operators [\d: -]{19} admin Discarded: not worth it "
             r"[\d: -]{19} admin Re-driven: <b>the server</b> is back Policy",
             text,
         )
@@ -78,7 +78,7 @@ class TestTaskPage:
     def test_without_actions_there_is_no_such_section(self, admin_client: Client) -> None:
         text = shown(admin_client, page_of(tasks.succeeds.enqueue()))
 
-        assert "What operators did" not in text
+        assert "Actions of operators" not in text
 
     @pytest.mark.urls(__name__)
     def test_shows_the_links_of_a_subclass_beside_the_headline(

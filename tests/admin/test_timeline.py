@@ -146,7 +146,7 @@ class TestSchedule:
 
         text = shown(admin_client, page_of(result))
 
-        assert "Its policy is not valid any more: this is the default one." in text
+        assert "Its policy is no longer valid: this is the default policy." in text
         assert "Its code is not loaded here" not in text
         assert "1 2.5 to 5 s 5 s left" in text
         assert caplog.records == []
@@ -156,7 +156,7 @@ class TestWakeUp:
     def test_of_a_task_that_is_due_waits_for_a_cluster(self, admin_client: Client) -> None:
         text = shown(admin_client, page_of(tasks.succeeds.enqueue()))
 
-        assert "Wake-up waits for the next look of a cluster " in text
+        assert "Wake-up waits for a cluster to look " in text
 
     def test_of_a_retry_waits_until_it_is_due(self, driver: Driver, admin_client: Client) -> None:
         result = tasks.echoes.using(run_after=timedelta(seconds=60)).enqueue()
@@ -170,7 +170,7 @@ class TestWakeUp:
 
         text = shown(admin_client, page_of(result))
 
-        assert "Wake-up none is noted: the sweep writes one in time" in text
+        assert "Wake-up none yet: the sweep writes one in time" in text
 
     def test_there_is_none_once_final(self, driver: Driver, admin_client: Client) -> None:
         [result] = fail(driver)

@@ -67,12 +67,12 @@ FACTS = ("Times", "Enqueued at", "Identity and place", "Queue name")
 SHOWN = {
     "task/": ("Failed in 24 h", "60 minutes", "is paused", "ValueError", "enqueued", "Discard"),
     "task/{task}/change/": ("Attempt 1", "Re-drive", "not today", "Policy", "Schedule", *FACTS),
-    "task/{task}/do/redrive/": ("What is changed", "tasks.fails_once_for_all", "Reason"),
-    "task/all/snooze/": ("Seconds", "Per minute", "goes on in the background"),
+    "task/{task}/do/redrive/": ("Affected Tasks", "tasks.fails_once_for_all", "Reason"),
+    "task/all/snooze/": ("Seconds", "Per minute", "in the background, in chunks"),
     "failuregroup/": ("ValueError", "in 1 h / 24 h / 7 d", "Mute for a day", "failing"),
     "failuregroup/{group}/change/": ("Re-drive all", "Resolve", "Latest failure", "Cause"),
     "operation/": ("0 of 1 done", "Re-drive", "ada"),
-    "operation/{operation}/change/": ("0 of 1 done", "Stop", "Keep it still", "Canary"),
+    "operation/{operation}/change/": ("0 of 1 done", "Stop", "Stop refreshing", "Canary"),
     "pause/": ("Queue slow", "ada", "Resume"),
     "pause/{pause}/change/": ("slow", "Resume", "Paused at"),
     "pause/add/": ("Queue name", "Name", "Reason", "Save"),
@@ -122,7 +122,7 @@ def test_a_verb_is_done_from_the_list(
     url = f"/{site}/retrytasks/task/"
     ticked = {"_selected_action": [rows["task"]]}
 
-    assert "What is changed" in words(admin_client.post(url, {"action": "discard", **ticked}))
+    assert "Affected Tasks" in words(admin_client.post(url, {"action": "discard", **ticked}))
     page = words(admin_client.post(f"{url}selected/discard/", ticked, follow=True))
 
     assert "1 Task discarded." in page
@@ -137,7 +137,7 @@ def test_a_capped_count_is_told(
 
     page = words(admin_client.get(f"/{site}/retrytasks/task/"))
 
-    assert "There are more than 1: only the first 1 can be paged through." in page
+    assert "There are more than 1 Tasks: only the first 1 are listed." in page
 
 
 def test_the_system_checks_find_nothing() -> None:

@@ -121,4 +121,4 @@ class TestPage:
 
         page = admin_client.get(f"/admin/retrytasks/failuregroup/{FailureGroup.FLOOD}/change/")
 
-        assert "It alerts once in an ALERT_COOLDOWN at most." in page.content.decode()
+        assert "It alerts at most once per ALERT_COOLDOWN." in page.content.decode()

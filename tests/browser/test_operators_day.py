@@ -21,7 +21,7 @@ from .stage import PASSWORD, operator
 pytestmark = pytest.mark.cluster
 
 ORDERS = [(f"2026-{1800 + n}", "19.90 EUR") for n in range(6)]
-# An operation's page looks again every 2 seconds; in milliseconds.
+# An operation's page refreshes every 2 seconds; in milliseconds.
 IN_BACKGROUND = 60_000
 
 

@@ -302,7 +302,7 @@ class TestDatabase:
         assert found("W002") == [
             Warning(
                 'DATABASES["tasks"]["OPTIONS"]["timeout"] is 5 s: a write that waits longer for '
-                'another process\'s fails with "database is locked".',
+                'another process fails with "database is locked".',
                 hint='Set DATABASES["tasks"]["OPTIONS"]["timeout"] to 20.',
                 id="retrytasks.W002",
             )
@@ -685,8 +685,8 @@ class TestAlertRules:
                 Error(
                     'RETRYTASKS["ALERT_RULES"][1] looks back 93600 s, but SUCCEEDED Tasks are kept '
                     "for 86400 s.",
-                    hint='Lower its "within", or raise RETRYTASKS["RETENTION"]["SUCCEEDED"] to as '
-                    "much or more.",
+                    hint='Lower its "within", or raise RETRYTASKS["RETENTION"]["SUCCEEDED"] to at '
+                    "least as much.",
                     id="retrytasks.E013",
                 )
             ]
