@@ -216,9 +216,7 @@ def _notes(policy: RetryPolicy) -> Iterator[str]:
     if policy.max_retries == 0:
         yield gettext("No retry follows a failure.")
     elif callable(policy.backoff):
-        yield gettext(
-            "Its backoff is a function: it decides each wait when an attempt has failed."
-        )
+        yield gettext("Its backoff is a function: it decides each wait when an attempt has failed.")
     elif policy.max_retries is None:
         yield gettext("Retried for ever; the first %(count)d retries are shown.") % {"count": shown}
     elif policy.max_retries > shown:

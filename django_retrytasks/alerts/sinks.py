@@ -101,7 +101,7 @@ def apprise(alert: Alert, *, urls: Sequence[str]) -> None:
 
 
 def _recipients(*, to: Sequence[str]) -> Sequence[str]:
-    return as_texts("to", to, of="a list of addresses, with one at least", least=1)
+    return as_texts("to", to, expected="a list of addresses, with one at least", least=1)
 
 
 def _receiver(*, form: str, **options: Any) -> Webhook:

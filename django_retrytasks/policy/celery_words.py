@@ -1,4 +1,4 @@
-"""Celery's words for what has another name here, or none, and the error for an unknown option."""
+"""Celery's option names, their replacements here, and the error for an unknown option."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from django_retrytasks.values.checked import meant
 
-# What to use in place of each of Celery's options.
+# The replacement of each of Celery's options.
 INSTEAD: Final = {
     "autoretry_for": "use 'retry_on'",
     "dont_autoretry_for": "use 'no_retry_on'",
@@ -35,7 +35,7 @@ INSTEAD: Final = {
 
 
 def unknown_option(name: str, options: Iterable[str]) -> str:
-    """Return what to say of an option that is none of these: what is meant, and all of them."""
+    """Return the error message for an unknown option: the likely option, and all options."""
     known = list(options)
     hint = f"It is Celery's: {INSTEAD[name]}." if name in INSTEAD else meant(name, known)
     return " ".join(

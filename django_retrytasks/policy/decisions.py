@@ -1,4 +1,4 @@
-"""What a policy is asked, and what it answers: a failure, and a decision."""
+"""The input and the output of a policy: a failure and a decision."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class StopReason(TextChoices):
     CRASHED = "CRASHED", _("worker lost too often")
     # Set by the policy: the function could not be imported and no retry was left.
     NOT_IMPORTABLE = "NOT_IMPORTABLE", _("function not importable")
-    # Set by the policy: the function returned what the codec cannot store.
+    # Set by the policy: the codec cannot store the return value.
     NOT_STORABLE = "NOT_STORABLE", _("return value not storable")
-    # Set by whoever settles a Discard, and by an operator's discard.
+    # Set when a Discard is settled, and by an operator's discard.
     DISCARDED = "DISCARDED", _("discarded")
 
 
@@ -47,15 +47,15 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed attempt as the policy sees it.
+    """A failed attempt, as input of a policy.
 
     Attributes:
-        exception: what was raised; for an explicit Retry its `cause`.
+        exception: the raised exception; for an explicit Retry its `cause`.
         kind: how the attempt failed.
-        retry_count: retries spent before this failure; 0 at the first.
-        crash_count: attempts lost so far, this one included.
+        retry_count: retries spent before this failure; 0 at the first attempt.
+        crash_count: attempts lost so far, including this one.
         elapsed: seconds since the Task's first start.
-        retry: the explicit Retry, None where the function raised something else.
+        retry: the explicit Retry; None: the function raised another exception.
     """
 
     exception: BaseException
@@ -71,9 +71,9 @@ class Decision:
     """What follows a failure: a retry, or the end.
 
     Attributes:
-        countdown: seconds to wait before the retry, None for the end.
-        stop_reason: why it is the end, None for a retry.
-        reason: the same in words, for the Attempt's history.
+        countdown: seconds to wait before the retry; None: no retry.
+        stop_reason: why no retry follows; None: a retry follows.
+        reason: the decision in words, for the Attempt's history.
     """
 
     countdown: float | None
@@ -82,5 +82,5 @@ class Decision:
 
     @property
     def retries(self) -> bool:
-        """Tell whether a retry follows."""
+        """Whether a retry follows."""
         return self.countdown is not None

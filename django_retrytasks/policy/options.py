@@ -1,4 +1,4 @@
-"""The options of a policy, and the checks that are its own."""
+"""The options of a policy, and the checks that only policies need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ExceptionClasses = type[BaseException] | Iterable[type[BaseException]]
 
 
 class PolicyOptions(TypedDict, total=False):
-    """The options of a RetryPolicy as decorators, settings and calls give them."""
+    """The options of a RetryPolicy, as in decorators, settings and calls."""
 
     max_retries: int | None
     max_attempts: int | None
@@ -30,7 +30,7 @@ class PolicyOptions(TypedDict, total=False):
 
 
 def as_backoff(name: str, value: object) -> float | Backoff:
-    """Return a factor as float, at least 1 and finite, or a callable as it is."""
+    """Return a factor as float, at least 1 and finite, or an unchanged callable."""
     if callable(value):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -41,7 +41,7 @@ def as_backoff(name: str, value: object) -> float | Backoff:
 
 
 def as_exception_classes(name: str, value: object) -> tuple[type[BaseException], ...]:
-    """Return exception classes, one or several, as a tuple."""
+    """Return one or several exception classes as a tuple."""
     if isinstance(value, str):
         raise TypeError(f"{name} must hold exception classes, not the name of one: {value!r}")
     classes = tuple(value) if isinstance(value, Iterable) else (value,)

@@ -1,4 +1,4 @@
-"""How long a failed call's answer asks to wait: the HTTP field Retry-After."""
+"""The wait that a failed call's response requests: the HTTP field Retry-After."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ LONGEST_RETRY_AFTER: Final = 86_400.0
 
 
 def retry_after_seconds(exception: BaseException, now: datetime) -> float | None:
-    """Return how long an exception asks to wait, in seconds from 0 to 86400.
+    """Return the wait that an exception requests, in seconds from 0 to 86400.
 
-    Read from its attribute `retry_after` (a number, timedelta, numeric string or HTTP date), else
-    from the Retry-After header of its `response.headers`, as requests and httpx have them.
-    None where there is none, or one that makes no sense.
+    Reads its attribute `retry_after` (a number, timedelta, numeric string or HTTP date), else the
+    Retry-After header of its `response.headers`, as in requests and httpx. None: no valid request.
     """
     for read in (_attribute, _header):
         with suppress(Exception):  # foreign attributes may raise anything

@@ -1,4 +1,4 @@
-"""Decide what follows a failed attempt: pure values, no clock, randomness passed in."""
+"""Decide what follows a failed attempt: a pure function; time and randomness are arguments."""
 
 from __future__ import annotations
 
@@ -30,29 +30,27 @@ class RetryPolicy:
     """The rule that decides what follows a failure.
 
     Retry n (from 1) waits `countdown * backoff ** (n - 1)` seconds, at most `max_countdown`:
-    5, 10, 20, 40, 80, 160, 320, 600, 600 … by default; with jitter, half to all of that.
+    5, 10, 20, 40, 80, 160, 320, 600, 600 … by default. With jitter it waits half to all of that.
 
     Durations are given as seconds or a timedelta and kept as float seconds.
 
     Attributes:
-        max_retries: attempts after the first, at most; 0 for none, None for ever.
+        max_retries: the most attempts after the first; 0: none; None: no limit.
             `max_attempts=n` is accepted for `max_retries=n - 1`.
         countdown: seconds before the first retry, 0 to `max_countdown`.
         backoff: the factor by which the countdown grows, at least 1; or a callable
-            `(exception, task_result) -> seconds | timedelta | None` that gives each wait, 0 to 366
-            days, exactly as it is to be (no jitter, no `max_countdown`); its None stops.
+            `(exception, task_result) -> seconds | timedelta | None` that returns each wait, 0 to
+            366 days, used exactly (no jitter, no `max_countdown`); None: no retry.
         max_countdown: the longest countdown in seconds, above 0, at most 366 days.
-        jitter: whether to wait a random part of the countdown, from half of it to all.
-        retry_on: exception classes to retry; one class or several. Of an exception group each leaf
-            counts.
-        no_retry_on: classes among those not to retry; one leaf of a group is enough.
-        retry_for: seconds since the first start within which the last retry begins; None for
-            no limit.
-        max_crashes: how often a Task's worker may be lost before the Task is failed, from 1.
-        timeout: seconds an attempt may run, above 0, at most 366 days; None for no limit.
+        jitter: whether to wait a random part of the countdown, at least half.
+        retry_on: one or several exception classes to retry; in an exception group each leaf counts.
+        no_retry_on: classes not to retry even if in `retry_on`; one leaf of a group is enough.
+        retry_for: seconds since the first start within which retries begin; None: no limit.
+        max_crashes: number of lost workers at which the Task fails, from 1.
+        timeout: seconds an attempt may run, above 0, at most 366 days; None: no limit.
 
     Raises:
-        TypeError: an unknown option, or one of a wrong type.
+        TypeError: an unknown option, or an option of a wrong type.
         ValueError: an option out of its range.
     """
 
@@ -78,7 +76,7 @@ class RetryPolicy:
             )
 
     def replace(self, **options: Unpack[PolicyOptions]) -> RetryPolicy:
-        """Return this policy with some options changed, checked anew."""
+        """Return this policy with some options changed, checked again."""
         changes: dict[str, Any] = policy_options(options, owner="RetryPolicy")
         return dataclasses.replace(self, **changes)
 
@@ -94,9 +92,9 @@ class RetryPolicy:
 
         Args:
             failure: the failed attempt.
-            now: the aware time from which an `eta` or a Retry-After date is counted.
-            random: gives floats from 0 up to, not including, 1.
-            task_result: handed to a callable backoff.
+            now: the aware time that an `eta` or a Retry-After date is compared with.
+            random: returns floats from 0 up to, not including, 1.
+            task_result: argument of a callable backoff.
         """
         decision = self._decide(failure, now, random, task_result)
         if failure.retry is None or not failure.retry.mistake:
@@ -118,9 +116,9 @@ class RetryPolicy:
         return _retried(failure, self._limit(failure), wait)
 
     def countdown_for(self, retry_number: int, random: Random) -> float:
-        """Return the seconds to wait before a retry, counted from 1, jitter included.
+        """Return the seconds to wait before a retry, counted from 1, with jitter.
 
-        With a callable backoff: the `countdown` it falls back to.
+        With a callable backoff: the `countdown`, its fallback.
         """
         base = self.base_countdown(retry_number)
         return _jittered(base, random) if self.jitter else base
@@ -137,7 +135,7 @@ class RetryPolicy:
     def schedule(self) -> list[tuple[int, float, float]]:
         """Return (retry number, least, most seconds) for the first 25 retries at most.
 
-        Empty with a callable backoff, whose answers depend on the failure.
+        Empty with a callable backoff, whose waits depend on the failure.
         """
         if callable(self.backoff):
             return []
@@ -186,42 +184,42 @@ class RetryPolicy:
     def _wait(
         self, failure: Failure, now: datetime, random: Random, task_result: Any
     ) -> _Wait | None:
-        """Return the wait before the next retry, None where a callable backoff stops."""
-        asked = _asked_wait(failure.retry, now)
-        if asked is not None:
-            return asked
+        """Return the wait before the next retry; None: a callable backoff stops."""
+        explicit = _explicit_wait(failure.retry, now)
+        if explicit is not None:
+            return explicit
         wait = self._own_wait(failure, random, task_result)
-        return None if wait is None else _no_sooner_than_asked(wait, failure.exception, now)
+        return None if wait is None else _at_least_retry_after(wait, failure.exception, now)
 
     def _own_wait(self, failure: Failure, random: Random, task_result: Any) -> _Wait | None:
-        plain = self.countdown_for(failure.retry_count + 1, random)
+        countdown = self.countdown_for(failure.retry_count + 1, random)
         if not callable(self.backoff):
-            return _Wait(plain)
+            return _Wait(countdown)
         try:
             answer = self.backoff(failure.exception, task_result)
         except Exception as error:  # foreign code must not cost the Task its retry
-            return _Wait(plain, f"countdown, as backoff raised {type(error).__name__}")
+            return _Wait(countdown, f"countdown, as backoff raised {type(error).__name__}")
         try:
             seconds = checked.or_none(checked.as_seconds)("the answer of backoff", answer)
             return None if seconds is None else _Wait(seconds)
         except (TypeError, ValueError) as error:
-            return _Wait(plain, f"countdown, as {error}")
+            return _Wait(countdown, f"countdown, as {error}")
 
 
 def policy_options(
     options: Mapping[str, Any], *, owner: str, beside: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return options as RetryPolicy keeps them: by the names of its attributes, each checked.
+    """Return checked options by the names of RetryPolicy's attributes.
 
-    `max_attempts=n` becomes `max_retries=n - 1`, its None stays None.
+    `max_attempts=n` becomes `max_retries=n - 1`; None stays None.
 
     Args:
-        options: what a decorator, a call or a setting gives.
-        owner: what an error names, such as the function's name.
-        beside: the owner's further options, for the error that lists all.
+        options: the options of a decorator, a call or a setting.
+        owner: name for errors, such as the function's name.
+        beside: the owner's further options, for the error that lists all options.
 
     Raises:
-        TypeError: an unknown option, one of a wrong type, or `max_attempts` beside `max_retries`.
+        TypeError: an unknown option, a wrong type, or `max_attempts` beside `max_retries`.
         ValueError: an option out of its range.
     """
     for name in options:
@@ -254,9 +252,9 @@ def _stopped(stop_reason: StopReason, reason: str) -> Decision:
 
 
 def _retried(failure: Failure, limit: int | None, wait: _Wait) -> Decision:
-    of = "(no limit)" if limit is None else f"of {limit}"
+    limited = "(no limit)" if limit is None else f"of {limit}"
     note = f" ({wait.note})" if wait.note else ""
-    reason = f"retry {failure.retry_count + 1} {of} in {number_text(wait.seconds)} s{note}"
+    reason = f"retry {failure.retry_count + 1} {limited} in {number_text(wait.seconds)} s{note}"
     return Decision(countdown=wait.seconds, stop_reason=None, reason=reason)
 
 
@@ -264,7 +262,7 @@ def _jittered(base: float, random: Random) -> float:
     return base / 2 + random() * base / 2
 
 
-def _asked_wait(retry: Retry | None, now: datetime) -> _Wait | None:
+def _explicit_wait(retry: Retry | None, now: datetime) -> _Wait | None:
     if retry is None:
         return None
     if retry.eta is not None:
@@ -272,7 +270,7 @@ def _asked_wait(retry: Retry | None, now: datetime) -> _Wait | None:
     return None if retry.countdown is None else _Wait(retry.countdown)
 
 
-def _no_sooner_than_asked(wait: _Wait, exception: BaseException, now: datetime) -> _Wait:
+def _at_least_retry_after(wait: _Wait, exception: BaseException, now: datetime) -> _Wait:
     seconds = retry_after_seconds(exception, now)
     if seconds is None or seconds <= wait.seconds:
         return wait

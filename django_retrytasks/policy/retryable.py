@@ -1,4 +1,4 @@
-"""Tell whether an exception is of the classes that a policy retries; of a group, its leaves are."""
+"""Decide by its class whether an exception is retried; in a group, the leaves decide."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ Classes = tuple[type[BaseException], ...]
 def why_not_retryable(
     exception: BaseException, retry_on: Classes, no_retry_on: Classes, *, always: bool = False
 ) -> str:
-    """Return in words why an exception is not retried; "" if it is.
+    """Return why an exception is not retried, in words; "" if it is retried.
 
-    A group is not retried if one leaf is in ``no_retry_on``, and otherwise only if every leaf is in
-    ``retry_on``, or if ``retry_on`` names the group's own class. Leaves that steer (Retry, Snooze,
-    Discard) do not count beside others. A CancelledError that the function raised counts as an
-    Exception does.
+    A group with a leaf in ``no_retry_on`` is not retried. Any other group is retried if every leaf
+    is in ``retry_on``, or if ``retry_on`` names the group's own class. Retry, Snooze and Discard
+    are ignored beside other leaves. A CancelledError from the function counts as an Exception.
 
     Args:
-        exception: what was raised.
+        exception: the raised exception.
         retry_on: classes to retry.
-        no_retry_on: classes not to retry, whatever ``retry_on`` says.
-        always: whether all but ``no_retry_on`` is retried.
+        no_retry_on: classes not to retry; overrides ``retry_on``.
+        always: whether to retry everything but ``no_retry_on``.
     """
     counted = [leaf for leaf in leaves(exception) if not is_a(leaf, STEERING)] or [exception]
-    for one in (exception, *counted):
-        if _is_in(one, no_retry_on):
-            return f"{type(one).__name__} is in no_retry_on"
+    for error in (exception, *counted):
+        if _is_in(error, no_retry_on):
+            return f"{type(error).__name__} is in no_retry_on"
     if always or _names_group(exception, retry_on):
         return ""
-    strange = next((one for one in counted if not _is_in(one, retry_on)), None)
-    return "" if strange is None else f"{type(strange).__name__} is not in retry_on"
+    unlisted = next((error for error in counted if not _is_in(error, retry_on)), None)
+    return "" if unlisted is None else f"{type(unlisted).__name__} is not in retry_on"
 
 
 def _is_in(exception: BaseException, classes: Classes) -> bool:

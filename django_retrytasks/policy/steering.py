@@ -1,4 +1,4 @@
-"""Tell whether an exception steers its Task: a Retry, Snooze or Discard, alone or in a group."""
+"""Find the Retry, Snooze or Discard by which an exception steers its Task."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ __all__ = ["STEERING", "Steering", "steering_of"]
 
 Steering = Retry | Snooze | Discard
 
-# Where a group holds several kinds, the one that gives up least counts.
+# In a group of several kinds the first one here counts: it gives up least.
 STEERING: Final[tuple[type[Steering], ...]] = (Retry, Snooze, Discard)
 
 
 def steering_of(error: BaseException) -> Steering | None:
-    """Return the exception that says what follows; None where the policy says it.
+    """Return the exception that steers; None: the policy decides.
 
-    A group steers only if each of its leaves does. A Retry gives way to the Retry, Snooze or
-    Discard that it was made from, as a broad ``except Exception`` makes it.
+    A group steers only if each leaf does. A Retry whose cause is a Retry, Snooze or Discard, as
+    after a broad ``except Exception``, gives way to its cause.
     """
-    found = [_first_raised(leaf) for leaf in leaves(error)]
-    steering = [one for one in found if is_a(one, STEERING)]
-    if len(steering) < len(found):
+    raised = [_first_raised(leaf) for leaf in leaves(error)]
+    steering = [each for each in raised if is_a(each, STEERING)]
+    if len(steering) < len(raised):
         return None
-    return next(one for kind in STEERING for one in steering if is_a(one, kind))
+    return next(each for kind in STEERING for each in steering if is_a(each, kind))
 
 
 def _first_raised(error: BaseException) -> BaseException:

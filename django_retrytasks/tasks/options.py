@@ -42,7 +42,7 @@ BESIDE_POLICY = (
 CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
 APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
 
-as_parameters = partial(as_texts, of="a list of parameter names")
+as_parameters = partial(as_texts, expected="a list of parameter names")
 
 
 def as_receiver(name: str, value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Plain values: checked, named, encoded and put into words. No database, no settings."""
+"""Plain values: checks, names, encoding and words. No database, no settings."""

@@ -1,7 +1,7 @@
-"""Options: values that are checked, and named in the error with what they may be.
+"""Checked options: an error names the option and its allowed values.
 
-A check is a function of an option's name and value. It returns the value as it is kept, or raises
-TypeError for another type and ValueError for a value out of its range.
+A check is a function of an option's name and value. It returns the value to keep, or raises
+TypeError for a wrong type and ValueError for a value out of its range.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def as_seconds(
     """Return a duration as float seconds.
 
     Args:
-        name: what to call the duration in an error.
+        name: the duration's name in an error.
         value: seconds (int, float; no bool) or a timedelta.
-        above_zero: whether 0 is too little.
+        above_zero: whether to refuse 0.
         least: the smallest value allowed, in seconds.
         most: the largest value allowed, in seconds.
 
@@ -69,7 +69,7 @@ as_positive_seconds = partial(as_seconds, above_zero=True)
 
 
 def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
-    """Return a whole number from `least` to `most`, 2147483647 unless told.
+    """Return a whole number from `least` to `most`, by default 2147483647.
 
     Raises:
         TypeError: `value` is no int, or a bool.
@@ -97,7 +97,7 @@ def as_share(name: str, value: object) -> float:
 
 
 def as_bool(name: str, value: object) -> bool:
-    """Return True or False; a TypeError for all else."""
+    """Return True or False; raise TypeError for anything else."""
     if not isinstance(value, bool):
         raise _other_type(name, "True or False", value)
     return value
@@ -119,28 +119,28 @@ def as_text(name: str, value: object, *, least: int = 0, most: int = LARGEST_COU
 
 
 def as_texts(
-    name: str, value: Any, *, of: str = "a list of strings", least: int = 0
+    name: str, value: Any, *, expected: str = "a list of strings", least: int = 0
 ) -> tuple[str, ...]:
-    """Return a list or tuple of texts as a tuple; a TypeError for all else, such as one text.
+    """Return a list or tuple of texts as a tuple; raise TypeError for all else, even a str.
 
     Args:
-        of: what the error says it must be.
-        least: how many it has at least.
+        expected: description of the value for the error.
+        least: the smallest number of texts.
     """
     if isinstance(value, str):
-        of += f" such as [{value!r}]"
+        expected += f" such as [{value!r}]"
     is_list = isinstance(value, list | tuple) and len(value) >= least
     if not is_list or not all(isinstance(item, str) for item in value):
-        raise _other_type(name, of, value)
+        raise _other_type(name, expected, value)
     return tuple(value)
 
 
 def as_list(name: str, value: object, *, least: int = 0) -> Sequence[Any]:
-    """Return a list or tuple of at least so many items. No error shows one: it may be a secret.
+    """Return a list or tuple of at least `least` items. Errors show no item: it may be a secret.
 
     Raises:
-        TypeError: `value` is neither.
-        ValueError: it has too few items.
+        TypeError: `value` is no list or tuple.
+        ValueError: `value` has too few items.
     """
     if not isinstance(value, list | tuple):
         raise TypeError(f"{name} must be a list, not a {type(value).__name__}")
@@ -150,14 +150,14 @@ def as_list(name: str, value: object, *, least: int = 0) -> Sequence[Any]:
 
 
 def as_mapping(name: str, value: object) -> Mapping[str, Any]:
-    """Return a mapping; a TypeError for all else."""
+    """Return a mapping; raise TypeError for anything else."""
     if isinstance(value, Mapping):
         return value
     raise _other_type(name, "a dict", value)
 
 
 def http_parts(value: object) -> SplitResult | None:
-    """Return the parts of an http or https URL that names a host; None for all else."""
+    """Return the parts of an http or https URL with a host; None for anything else."""
     with suppress(ValueError):
         parts = urlsplit(value) if isinstance(value, str) else None
         if parts and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
@@ -166,7 +166,7 @@ def http_parts(value: object) -> SplitResult | None:
 
 
 def or_none(check: Check) -> Check:
-    """Return a check that lets None pass."""
+    """Return a check that also accepts None."""
     return lambda name, value: None if value is None else check(name, value)
 
 
@@ -175,44 +175,44 @@ def _other_type(name: str, wanted: str, value: object) -> TypeError:
 
 
 def option(check: Check, default: Any = MISSING, **how: Any) -> Any:
-    """Declare a field of a dataclass whose values are checked.
+    """Declare a checked field of a dataclass.
 
     Args:
-        check: what checks it.
-        default: its default, as it is kept.
-        how: what else :func:`dataclasses.field` takes.
+        check: the check.
+        default: the default, unchecked.
+        how: further arguments of :func:`dataclasses.field`.
     """
     return field(default=default, metadata={"check": check}, **how)
 
 
 def options(kind: Any, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Return values for the options of a dataclass as they are kept.
+    """Return checked values for options of a dataclass.
 
     Args:
         kind: the dataclass, or one of its objects.
-        values: some of its options, by name.
-        owner: what comes before an option's name in an error.
+        values: values by the name of the option; some options may be missing.
+        owner: prefix of an option's name in an error.
 
     Raises:
-        TypeError, ValueError: as its checks.
+        TypeError, ValueError: as the checks.
     """
     known = kind.__dataclass_fields__
     return {
-        name: known[name].metadata.get("check", _as_it_is)(f"{owner}{name}", value)
+        name: known[name].metadata.get("check", _unchecked)(f"{owner}{name}", value)
         for name, value in values.items()
     }
 
 
-def _as_it_is(name: str, value: Any) -> Any:
+def _unchecked(name: str, value: Any) -> Any:
     return value
 
 
 def fill(frozen: Any, values: Mapping[str, Any]) -> None:
-    """Set the fields of a new frozen dataclass, as its own ``__init__`` would.
+    """Set the fields of a new frozen dataclass, as its ``__init__`` would.
 
     Args:
         frozen: the object.
-        values: by name; a field that is not among them gets its default.
+        values: by name; a missing field gets its default.
     """
     for each in fields(frozen):
         value = values[each.name] if each.name in values else _default_of(each)
@@ -224,18 +224,18 @@ def _default_of(each: Any) -> Any:
 
 
 def check_options(frozen: Any) -> None:
-    """Check the options of a new frozen dataclass: a ``__post_init__``."""
-    given = {each.name: getattr(frozen, each.name) for each in fields(frozen)}
-    fill(frozen, options(frozen, given, owner=""))
+    """Check the options of a new frozen dataclass, in its ``__post_init__``."""
+    values = {each.name: getattr(frozen, each.name) for each in fields(frozen)}
+    fill(frozen, options(frozen, values, owner=""))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint for a name that is none of these: the one most like it, or all of them."""
-    choice = list(names)
-    return meant(name, choice) or f"Choose from: {', '.join(choice)}."
+    """Return a hint for an unknown name: the most similar name, or all names."""
+    choices = list(names)
+    return meant(name, choices) or f"Choose from: {', '.join(choices)}."
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the name most like a wrong one; "" where none is like it."""
+    """Return a hint with the most similar name; "" if no name is similar."""
     near = get_close_matches(name, list(names), n=1)
     return f'Did you mean "{near[0]}"?' if near else ""

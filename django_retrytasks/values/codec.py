@@ -1,9 +1,9 @@
 """Turn arguments and return values into ASCII JSON text and back.
 
-Besides JSON's own types: datetime, date, time, timedelta, Decimal and UUID, each written as an
-object `{"__type__": ..., "value": ...}` and read back as what it was. A tuple comes back as a list,
-an instance of a subclass (a TextChoices member, a SafeString) as its plain value, and two
-surrogates in a str that form a pair as the one character they encode.
+Besides JSON's own types it keeps datetime, date, time, timedelta, Decimal and UUID, each as an
+object `{"__type__": ..., "value": ...}`. A tuple becomes a list, an instance of a subclass (a
+TextChoices member, a SafeString) its plain value, and a surrogate pair in a str the character that
+it encodes.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from django.utils.functional import Promise
 TAG: Final = "__type__"
 MAX_DEPTH: Final = 100
 
-Path = tuple[str | int, ...]  # from the name of the argument inwards
+Path = tuple[str | int, ...]  # the argument's name, then keys and indexes
 
 
 class NotStorable(TypeError):
     """Raised for a value that cannot be stored.
 
     Attributes:
-        what: the type, or the key, that no text stands for.
-        path: where it is: the name of the whole, then keys and indexes.
-        fix: the way out.
+        what: the type or the key that cannot be stored.
+        path: its place: the name of the whole value, then keys and indexes.
+        fix: how to fix the call.
     """
 
     def __init__(self, what: str, path: Path, fix: str) -> None:
@@ -53,7 +53,7 @@ class NotStorable(TypeError):
 
     @property
     def problem(self) -> str:
-        """Return what is where, and the way out."""
+        """Return the type, its place and the fix, in words."""
         return f"{self.what} at {_shown(self.path)}; {self.fix}"
 
 
@@ -61,21 +61,21 @@ def dumps(value: Any, root: Path = ("value",)) -> str:
     """Return a value as compact ASCII JSON.
 
     Args:
-        root: what the path in an error begins with; (): with an index or a key.
+        root: first part of the path in an error; (): the path begins with an index or a key.
 
     Raises:
-        NotStorable: it holds something of another type, a dict key that is no str, an int too long
-            to print, more than 100 levels or itself; the message says where, and the way out.
+        NotStorable: the value holds another type, a dict key that is no str, an int too long to
+            print, more than 100 levels or a cycle; the message says where, and how to fix it.
     """
     return _quick_text(value) or _text(_plain(value, root))
 
 
 def loads(text: str) -> Any:
-    """Return the value that `dumps` was given. An object with an unknown tag stays a dict.
+    """Return the value of a text from `dumps`. An object with an unknown tag stays a dict.
 
     Raises:
-        ValueError: the text is no JSON. A tagged object that `dumps` never writes raises whatever
-            the constructor of its type raises.
+        ValueError: the text is no JSON.
+        Exception: a tagged object is invalid; the error is its type's.
     """
     return _loads_tagged(text) if TAG in text else _loads_plain(text)
 
@@ -84,7 +84,7 @@ _text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _quick_text(value: Any) -> str | None:
-    """Return the text at C speed, None where only a walk can tell that it means the same."""
+    """Return the text at C speed; None: the value may need tags, so it must be walked."""
     try:
         text = _text(value)
     except (TypeError, ValueError, RecursionError):
@@ -93,9 +93,9 @@ def _quick_text(value: Any) -> str | None:
 
 
 def _needs_no_tags(value: Any) -> bool:
-    """Tell whether a value that JSON took has str keys only, none of them the tag, and few levels.
+    """Whether a value accepted by JSON has few levels and only str keys other than the tag.
 
-    JSON itself would write the key 1 as "1", and a dict with the tag as if it were tagged.
+    JSON would write the key 1 as "1", and a dict with the tag as a tagged object.
     """
     level = [value]
     for _ in range(MAX_DEPTH - 1):
@@ -118,7 +118,7 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def _plain(value: Any, path: Path) -> Any:
-    """Return the value in JSON's own types, tagged where those cannot say it."""
+    """Return the value in JSON's own types, tagged where these do not suffice."""
     if len(path) > MAX_DEPTH:
         fix = f"nest at most {MAX_DEPTH} levels, without cycles"
         raise NotStorable(type(value).__name__, path, fix)
@@ -238,12 +238,12 @@ _READ: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _untagged(found: dict[str, Any]) -> Any:
-    name = found.get(TAG)
+def _untagged(item: dict[str, Any]) -> Any:
+    name = item.get(TAG)
     if not isinstance(name, str) or name not in _READ:
-        return found
-    details = {key: value for key, value in found.items() if key not in (TAG, "value")}
-    return _READ[name](found["value"], **details)
+        return item
+    details = {key: value for key, value in item.items() if key not in (TAG, "value")}
+    return _READ[name](item["value"], **details)
 
 
 _loads_plain = json.JSONDecoder().decode

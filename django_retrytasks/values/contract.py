@@ -1,6 +1,6 @@
 """The ``django.tasks`` contract: from Django itself (6.0 and later) or from its backport (5.2).
 
-The only file that knows which of the two is in use.
+No other file knows which one is in use.
 """
 
 from importlib.util import find_spec
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 else:
 
     class BaseTask(Task):
-        """Make the contract's Task subscriptable, as its type stubs are."""
+        """The contract's Task, subscriptable as in its type stubs."""
 
         def __class_getitem__(cls, parameters: Any) -> type:
             return cls

@@ -1,7 +1,7 @@
-"""The dotted paths that rows hold.
+"""Dotted paths stored in rows.
 
-A cluster, or a Task, finds these functions by name. An older or a newer release may have written
-the row, so a path in here stays callable.
+A cluster or a Task finds these functions by name. Another release may have written the row, so each
+path must stay callable.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
-# Of an Attempt's decision, and of an Operation's stopped_because. The first that fits is taken.
+# Phrases of Attempt.decision and Operation.stopped_because. The first match wins.
 PHRASES = (
     gettext_noop("succeeded"),
     gettext_noop("discarded: %(why)s"),
@@ -34,14 +34,14 @@ PHRASES = (
 
 
 def translated(text: str) -> str:
-    """Return a stored text in the current language; as it is where it is no phrase of ours.
+    """Return a stored text in the current language; unchanged if it matches no phrase.
 
-    What follows a semicolon is a note for developers, and stays as it is.
+    The part after a semicolon is a note for developers and stays unchanged.
     """
-    said, semicolon, note = text.partition("; ")
+    first, semicolon, note = text.partition("; ")
     for phrase, pattern in _PATTERNS.items():
-        if found := pattern.fullmatch(said):
-            return gettext(phrase) % found.groupdict() + semicolon + note
+        if match := pattern.fullmatch(first):
+            return gettext(phrase) % match.groupdict() + semicolon + note
     return text
 
 
@@ -52,7 +52,7 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 _PATTERNS = {phrase: _pattern(phrase) for phrase in PHRASES}
 
-# Seconds from which a span is told in a unit, the seconds in one, and the words.
+# From so many seconds a unit is used; the seconds of one unit; the words.
 UNITS = (
     (2 * 86_400, 86_400, _("%(count)d d")),
     (2 * 3_600, 3_600, _("%(count)d h")),
@@ -74,5 +74,5 @@ def number_text(value: float) -> str:
 
 
 def error_text(class_path: str, message: str) -> str:
-    """Return an exception in a line, such as "ValueError: no such order"."""
+    """Return a line about an exception, such as "ValueError: no such order"."""
     return class_path.removeprefix("builtins.") + (f": {message}" if message else "")
