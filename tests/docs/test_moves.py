@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django_q.tasks import async_task, result
 
-from tests.checks.test_checks import bare_site
+from tests.checks.sites import bare_site
 from tests.docs.book import DOCS, Block, blocks
 from tests.docs.project import django_admin, manage
 

@@ -21,7 +21,7 @@ from django_retrytasks.lifecycle import groups
 from django_retrytasks.management.commands.retrytasks import Command
 from django_retrytasks.models import Pause, Status, Task
 from django_retrytasks.operators import operations
-from tests.checks.test_checks import bare_site
+from tests.checks.sites import bare_site
 from tests.support import tasks
 from tests.support.driver import Driver
 

@@ -12,7 +12,7 @@ import pytest
 from django_retrytasks import RetryPolicy, retry_task
 from django_retrytasks.policy.celery_words import INSTEAD
 from django_retrytasks.values.contract import InvalidTask
-from tests.checks.test_checks import bare_site
+from tests.checks.sites import bare_site
 from tests.support import tasks
 
 POLICY_OPTIONS = (
