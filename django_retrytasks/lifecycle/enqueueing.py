@@ -20,8 +20,10 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
 
     Both commit, or roll back, with the transaction that the caller is in. A Task whose
     ``run_after`` is None may run at once. With ``is_repeated`` those whose id is stored already
-    are passed over. As after any insert of expressions, the moments of what was given are those
-    of the database once it is read anew.
+    are passed over.
+
+    Afterwards the moments of these objects are expressions of the database's time: read the rows
+    anew to have them.
     """
     with writing():
         for start in range(0, len(tasks), CHUNK):
