@@ -31,15 +31,14 @@ from .values.contract import (
 )
 from .values.contract import Task as ContractTask
 
-# Options of the backend that may stand beside BACKEND in TASKS.
+# Options of the backend beside BACKEND in TASKS.
 BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
 
 
 class RetryTasksBackend(StoringBackend):
-    """Store Tasks in the site's database, to be run and retried by its django-q2 cluster.
+    """Store Tasks in the site's database; its django-q2 cluster runs and retries them.
 
-    ``OPTIONS`` takes the options of :class:`RetryPolicy`: the policy of every task on this alias
-    that names none of its own.
+    ``OPTIONS`` takes the options of :class:`RetryPolicy`, as defaults of the tasks on this alias.
     """
 
     task_class = RetryTask
@@ -48,7 +47,7 @@ class RetryTasksBackend(StoringBackend):
     supports_get_result = True
     supports_priority = True
     sends_alerts = True
-    """Whether alerts, and events of Sentry, about its Tasks are sent."""
+    """Whether to send alerts and Sentry events about its Tasks."""
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
@@ -56,19 +55,19 @@ class RetryTasksBackend(StoringBackend):
 
     @cached_property
     def policy_options(self) -> dict[str, Any]:
-        """Return the policy options this alias is configured with.
+        """Return the policy options configured for this alias.
 
         Raises:
-            TypeError: an unknown option; the message names the nearest one.
+            TypeError: an unknown option; the message gives the nearest name.
             ImportError: the dotted path of ``backoff`` leads nowhere.
         """
-        given = {name.lower(): value for name, value in {**self._beside, **self.options}.items()}
-        if isinstance(given.get("backoff"), str):
-            given["backoff"] = _imported_backoff(given["backoff"])
-        return policy_options(given, owner=f"TASKS[{self.alias!r}]")
+        options = {name.lower(): value for name, value in {**self._beside, **self.options}.items()}
+        if isinstance(options.get("backoff"), str):
+            options["backoff"] = _imported_backoff(options["backoff"])
+        return policy_options(options, owner=f"TASKS[{self.alias!r}]")
 
     def validate_task(self, task: ContractTask[..., Any]) -> None:
-        """Refuse, with InvalidTask, a task that this backend cannot store."""
+        """Raise InvalidTask for a task that this backend cannot store."""
         functions.refuse_unfit(task.func)
         owner = task.func.__qualname__
         if len(task.queue_name) > QUEUE_NAME_LENGTH:
@@ -85,7 +84,7 @@ class RetryTasksBackend(StoringBackend):
         """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
 
         Raises:
-            InvalidTask: the task does not fit this backend, or stands not at its dotted path.
+            InvalidTask: the task does not fit this backend, or is not at its dotted path.
             TypeError: the call does not fit the function, or an argument cannot be stored.
         """
         return self.enqueue_many(task, [(args, kwargs)])[0]
@@ -93,7 +92,7 @@ class RetryTasksBackend(StoringBackend):
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call]
     ) -> list[RetryTaskResult[Any]]:
-        """Store one Task per call of (positional, keyword arguments), all or none."""
+        """Store one Task per pair of (positional, keyword) arguments, all or none."""
         self.validate_task(task)
         definition = as_retry_task(task).as_stored(backend=self.alias)
         rows = [*self._rows(definition, calls)]
@@ -105,19 +104,19 @@ class RetryTasksBackend(StoringBackend):
         return results
 
     def store(self, rows: Sequence[Task]) -> None:
-        """Store new Tasks; what a backend for tests does otherwise."""
+        """Store new Tasks; backends for tests override this."""
         lifecycle.enqueue(rows)
 
     def send_alert(self, sink: str, alert: Any, send: Callable[[], object]) -> None:
-        """Send an alert about a Task of this backend; what a backend for tests does otherwise."""
+        """Send an alert about a Task of this backend; backends for tests override this."""
         send()
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return the state of a Task by its id.
 
         Raises:
-            TaskResultDoesNotExist: no such Task, or no such id could be.
-            NotImportable: its function cannot be imported here.
+            TaskResultDoesNotExist: no such Task, or an invalid id.
+            NotImportable: the function cannot be imported here.
         """
         pk = _pk_from(result_id)
         with advising_to_migrate():
@@ -144,17 +143,17 @@ class RetryTasksBackend(StoringBackend):
 
 
 def backend_of(row: Task) -> RetryTasksBackend:
-    """Return the backend that a Task's alias names; a plain one where it names none of ours."""
+    """Return the backend of a Task's alias; a default one if the alias is none of ours."""
     with suppress(ImproperlyConfigured):
-        if isinstance(found := task_backends[row.backend], RetryTasksBackend):
-            return found
+        if isinstance(backend := task_backends[row.backend], RetryTasksBackend):
+            return backend
     return RetryTasksBackend(alias=row.backend, params={"QUEUES": []})
 
 
 def sender_of(task: ContractTask[..., Any]) -> type[BaseTaskBackend]:
-    """Return the class that sends a task's signals: that of the backend its alias names.
+    """Return the sender of a task's signals: the class of its backend.
 
-    RetryTasksBackend where the alias names none of ours any more, for ``TASKS`` may have changed.
+    RetryTasksBackend if the alias is no longer ours, since ``TASKS`` may have changed.
     """
     try:
         backend = task.get_backend()

@@ -1,4 +1,4 @@
-"""How code gets in and out: the decorator, its definition, a call's arguments and its result."""
+"""Tasks in code: the decorator, the definition, a call's arguments and its result."""
 
 from .decorator import retry_task
 from .definition import RetryTask, as_retry_task, site_options, site_policy

@@ -1,4 +1,4 @@
-"""The arguments of a call: bound to the function's signature, encoded, and what it is found by."""
+"""Bind a call's arguments to the signature, encode them, and derive the search key."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LARGEST = 1024 * 1024
 def stored(
     task: RetryTask[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the fields of a row that hold a call's arguments: args, kwargs and search_key.
+    """Return a row's fields for a call's arguments: args, kwargs and search_key.
 
     Raises:
-        TypeError: the arguments do not fit the signature, one cannot be stored, or they take more
-            than 1 MiB.
+        TypeError: the arguments do not fit the signature, cannot be stored, or take more than
+            1 MiB.
     """
     bound = bind(task.signature, args, kwargs, owner=task.name)
     texts = encode(task.signature, args, kwargs, owner=task.name)
@@ -45,7 +45,7 @@ def bind(
     """Return a call's arguments by the names of the parameters.
 
     Args:
-        signature: of the function to be called.
+        signature: the function's signature.
         owner: the function's name, for errors.
 
     Raises:
@@ -60,16 +60,14 @@ def bind(
 def encode(
     signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], *, owner: str
 ) -> tuple[str, str]:
-    """Return a call's arguments as two texts, a list and an object, as the caller passed them.
-
-    Defaults are not filled in.
+    """Encode a call's arguments, without defaults, as two texts: a list and an object.
 
     Args:
-        signature: of the function to be called.
+        signature: the function's signature.
         owner: the function's name, for errors.
 
     Raises:
-        TypeError: one cannot be stored; the message names it.
+        TypeError: an argument cannot be stored; the message names it.
     """
     try:
         return codec.dumps(tuple(args), root=()), codec.dumps(dict(kwargs), root=())
@@ -83,20 +81,20 @@ def encode(
 
 
 def search_key(bound: BoundArguments, name: str) -> str:
-    """Return what a Task is found by: the argument of this name, or its default, as text."""
+    """Return the search key: the argument of this name, or its default, as text."""
     bound.apply_defaults()
     return as_search_key({**bound.kwargs, **bound.arguments}.get(name))
 
 
 def as_search_key(value: Any) -> str:
-    """Return a value as text of at most 100 characters.
+    """Return a value as text of at most 100 characters; "" for None and for containers.
 
-    "" for None, and for what holds values of its own: some may be secrets.
+    A container may hold secrets.
     """
     if value is None or isinstance(value, dict | list | tuple):
         return ""
     text = str(value).strip()[:SEARCH_KEY_LENGTH]
-    # Characters that a database refuses are escaped, so it may have grown.
+    # Escaping the characters that a database refuses may have lengthened the text.
     return storable(text, 10 * SEARCH_KEY_LENGTH)[:SEARCH_KEY_LENGTH]
 
 

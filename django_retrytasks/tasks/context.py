@@ -1,4 +1,4 @@
-"""What a running task function is told, and how it steers its Task."""
+"""The context of a running task function: its Task, and methods that steer it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django_retrytasks.values.contract import AnyTaskContext, AnyTaskResult
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Celery's spelling of where a Task stands."""
+    """The state of a Task in Celery's spelling."""
 
     id: str
     """The Task's id."""
@@ -34,8 +34,8 @@ class RetryTaskContext(AnyTaskContext):
     """The first argument of a function decorated with ``bind=True`` or ``takes_context=True``.
 
     Args:
-        row: the Task that is being run.
-        read: reads its result, attempts and all; called once, when ``task_result`` is asked for.
+        row: the running Task.
+        read: reads its result with its attempts; called once, at the first ``task_result``.
     """
 
     row: Task
@@ -45,7 +45,7 @@ class RetryTaskContext(AnyTaskContext):
 
     @cached_property
     def task_result(self) -> AnyTaskResult:  # type: ignore[override]
-        """Return the Task as django.tasks shows it; its ``errors`` are those so far."""
+        """Return the django.tasks result of the Task, with the ``errors`` so far."""
         result: AnyTaskResult = self.__dict__["_read"]()
         return result
 
@@ -61,17 +61,17 @@ class RetryTaskContext(AnyTaskContext):
 
     @property
     def max_retries(self) -> int | None:
-        """Return the retries at most; None for ever."""
+        """Return the most retries; None: no limit."""
         return self.row.max_retries
 
     @property
     def idempotency_key(self) -> str:
-        """Return a key that is the same in every attempt of this Task, and of no other."""
+        """Return a key that all attempts of this Task share, and no other Task has."""
         return str(self.row.pk)
 
     @property
     def request(self) -> Request:
-        """Return the id and the retries so far, as Celery's ``self.request`` has them."""
+        """Return the id and the retries so far, as in Celery's ``self.request``."""
         return Request(id=str(self.row.pk), retries=self.row.retry_count)
 
     def retry(
@@ -87,62 +87,62 @@ class RetryTaskContext(AnyTaskContext):
         throw: bool = True,
         **others: Never,
     ) -> Retry:
-        """Raise :class:`Retry`, so that ``raise self.retry(...)`` and ``self.retry(...)`` are one.
+        """Raise :class:`Retry`; ``raise self.retry(...)`` and ``self.retry(...)`` do the same.
 
-        A wrong argument does not hide the failure: it is recorded, retried when the policy says,
-        and the decision names the mistake.
+        A wrong argument does not hide the failure: the attempt is recorded and retried, and its
+        decision names the mistake.
 
         Args:
-            args: Celery's; a retry has the Task's own arguments, and others are a mistake.
+            args: accepted for Celery; other arguments than the Task's are a mistake.
             kwargs: as ``args``.
-            exc: what went wrong; by default the exception being handled.
-            countdown: exactly so many seconds (or a timedelta); by default what the policy says.
+            exc: the failure; by default the exception being handled.
+            countdown: exact seconds (or a timedelta) to wait; by default the policy decides.
             eta: a datetime in place of ``countdown``, aware unless ``USE_TZ`` is off.
-            max_retries: in place of the Task's, for this decision alone; None for ever.
-            queue: as ``args``, of the queue's name.
-            throw: False to have the Retry returned, for the function to raise.
+            max_retries: replaces the Task's for this decision; None: no limit.
+            queue: as ``args``; another queue than the Task's is a mistake.
+            throw: False: return the Retry, for the function to raise.
 
         Raises:
             Retry: unless ``throw`` is False.
         """
-        asked = {"countdown": countdown, "eta": eta, "max_retries": max_retries}
-        retry = _retry(exc, sys.exception(), asked)
-        vain = self._mistake(args=args, kwargs=kwargs, queue=queue, **others)
-        retry.mistake = retry.mistake or vain
+        options = {"countdown": countdown, "eta": eta, "max_retries": max_retries}
+        retry = _retry(exc, sys.exception(), options)
+        mistake = self._mistake(args=args, kwargs=kwargs, queue=queue, **others)
+        retry.mistake = retry.mistake or mistake
         retry.__cause__ = retry.exc
         if throw:
             raise retry
         return retry
 
-    def _mistake(self, **asked: Any) -> str:
-        """Return what of a retry cannot be had, in words: it is the same call; "" for nothing."""
+    def _mistake(self, **changes: Any) -> str:
+        """Return a message about changes that a retry cannot make; "" if there are none."""
         row = self.row
         own = {"args": row.args, "kwargs": row.kwargs, "queue": row.queue_name}
-        vain = [
+        impossible = [
             name
-            for name, value in asked.items()
+            for name, value in changes.items()
             if value is not None and not _is_stored_as(value, own.get(name))
         ]
-        if not vain:
+        if not impossible:
             return ""
-        return f"self.retry() cannot change {', '.join(vain)}: a retry is the same call again"
+        return f"self.retry() cannot change {', '.join(impossible)}: a retry is the same call again"
 
     def heartbeat(self) -> bool:
         """Extend the lease now; return False if another worker has taken the Task over.
 
-        A worker does so by itself for as long as the function runs. Call it to learn, before a
-        step that must not be done twice, whether this run still counts; not inside a transaction,
-        where nothing takes effect before the commit.
+        The worker extends it anyway while the function runs. Call this before a step that must not
+        be done twice, to learn whether this run still counts. Do not call it in a transaction,
+        where it takes effect only at the commit.
         """
         started_at = self.row.claimed_at or timezone.now()
         return lifecycle.heartbeat(self.row, started_at=started_at)
 
 
-def _retry(exc: Any, handled: BaseException | None, asked: Mapping[str, Any]) -> Retry:
-    """Return a Retry as asked for; if that is a mistake, a plain one that names it."""
+def _retry(exc: Any, handled: BaseException | None, options: Mapping[str, Any]) -> Retry:
+    """Return a Retry with these options; if they are wrong, one without, that names the mistake."""
     cause = exc if exc is not None else handled
     try:
-        return Retry(cause, **asked)
+        return Retry(cause, **options)
     except (TypeError, ValueError) as error:
         retry = Retry(cause if isinstance(cause, BaseException) else handled)
         retry.mistake = f"self.retry(): {error}"
@@ -150,6 +150,6 @@ def _retry(exc: Any, handled: BaseException | None, asked: Mapping[str, Any]) ->
 
 
 def _is_stored_as(value: Any, stored: Any) -> bool:
-    with suppress(Exception):  # what cannot be stored is not what was
+    with suppress(Exception):  # a value that cannot be stored differs from a stored value
         return bool(codec.loads(codec.dumps(value)) == stored)
     return False

@@ -41,26 +41,26 @@ def retry_task(
 def retry_task(
     func: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any
 ) -> Any:
-    """Make a function a task: its calls are stored, run by the cluster and retried when they fail.
+    """Make a function a task: its calls are stored, run by the cluster and retried on failure.
 
-    Use it bare, with options, or with ``bind=True``, which hands the function its
-    :class:`RetryTaskContext` as first argument (``self`` in Celery's spelling). A coroutine
-    function is run in an event loop of its own.
+    Use it bare, with options, or with ``bind=True``: then the function's first argument (``self``
+    in Celery's spelling) is its :class:`RetryTaskContext`. A coroutine function runs in an event
+    loop of its own.
 
     Args:
         func: a function at the top level of a module.
         bind: whether its first argument is the context.
-        options: those of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
+        options: the options of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
             ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
             ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
-            name of the parameter by whose value Tasks are found; ``on_failure``, a callable
-            ``(task, attempt)`` or its dotted path, called once a Task has failed for good.
+            name of the parameter whose value finds the Task; ``on_failure``, a callable
+            ``(task, attempt)`` or its dotted path, called after a final failure.
 
     Raises:
         InvalidTask: no function at the top level of a module, a generator function, no parameter
             for the context, or a queue that the backend does not know.
-        TypeError: an unknown option, or a name that is no parameter; the message names the nearest
-            one.
+        TypeError: an unknown option, or a name that is no parameter; the message gives the nearest
+            name.
         ValueError: an option outside its range.
     """
 

@@ -1,4 +1,4 @@
-"""A RetryTask: the object that the decorator makes of a function."""
+"""The RetryTask: the object that the decorator makes of a function."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# What goes with a stored or pickled task; the rest is read from its definition.
+# Stored or pickled with a task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
-# What is given to the constructor beside the policy's options.
+# Arguments of the constructor besides the policy's options.
 FIELDS = (*STORED, "takes_context", "bind", "sensitive", "search_key", "on_failure", "is_plain")
 
 
@@ -59,14 +59,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
 
     Attributes:
-        options: the policy's options given where the task is defined.
-        call_options: those given by :meth:`using`, which go with the stored Task.
-        bind: whether the function's first argument, whatever its name, is the context.
-        sensitive: names of the parameters whose values are never shown.
-        search_key: name of the parameter by whose value Tasks are found; "" for none.
-        on_failure: what is called once a Task has failed for good, or its dotted path.
-        is_plain: whether django.tasks' own ``@task`` made it. It goes to whatever backend ``TASKS``
-            names; one of ``@retry_task`` is stored here, whatever the default one is.
+        options: the policy's options from the definition.
+        call_options: the policy's options from :meth:`using`, stored with the Task.
+        bind: whether the function's first argument is the context.
+        sensitive: names of parameters whose values are never shown.
+        search_key: name of the parameter whose value finds the Task; "": none.
+        on_failure: a callable, or its dotted path, called after a final failure.
+        is_plain: whether django.tasks' own ``@task`` made it. Then it uses the backend that
+            ``TASKS`` names; otherwise always a backend of ours.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -78,17 +78,17 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
-        self, *, func: Callable[..., R], options: Mapping[str, Any] | None = None, **given: Any
+        self, *, func: Callable[..., R], options: Mapping[str, Any] | None = None, **values: Any
     ) -> None:
         owner = getattr(func, "__qualname__", repr(func))
-        own = {name: given.pop(name) for name in FIELDS if name in given}
-        policy = policy_options(given, owner=owner, beside=BESIDE_POLICY)
+        own = {name: values.pop(name) for name in FIELDS if name in values}
+        policy = policy_options(values, owner=owner, beside=BESIDE_POLICY)
         own = checked.options(self, own, f"{owner}: ")
         self._fill({**own, "func": func, "options": {**(options or {}), **policy}})
         self.__post_init__()
 
     def _fill(self, values: Mapping[str, Any]) -> None:
-        """Set the fields, and have the name, the docstring and so on of the function."""
+        """Set the fields, and copy the function's name, docstring and so on."""
         checked.fill(self, values)
         for name in WRAPPER_ASSIGNMENTS:
             vars(self)[name] = getattr(self.func, name, None)
@@ -103,7 +103,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         functions.note(self.func)
 
     def _refuse_unknown_names(self) -> None:
-        """Refuse a name that no argument of the function can have."""
+        """Refuse names that are no parameter of the function."""
         named = [("sensitive", name) for name in self.sensitive]
         if self.search_key:
             named.append(("search_key", self.search_key))
@@ -123,7 +123,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
                 )
 
     def _refuse_policy(self) -> None:
-        """Refuse options that do not go together; wrong settings are the system checks' to tell."""
+        """Refuse options that contradict each other; system checks report wrong settings."""
         try:
             RetryPolicy(**self.defaults)
         except Exception:
@@ -131,7 +131,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         _ = self.policy
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether it is the same task; one that django.tasks made may be, without options."""
+        """Whether both are the same task; a plain task may equal one without options."""
         if type(other) is Task:
             other = as_retry_task(other)
         if not isinstance(other, RetryTask):
@@ -140,14 +140,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         return all(getattr(self, name) == getattr(other, name) for name in compared)
 
     def __str__(self) -> str:
-        """Return the dotted path, which django-q2 notes of what it is handed."""
+        """Return the dotted path, which django-q2 records as the function's name."""
         return self.module_path
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now: nothing is stored, nothing is retried."""
+        """Call the function directly: nothing is stored or retried."""
         if self.wants_context:
             name = self.func.__qualname__
             raise TypeError(f"{name}() needs its context: enqueue it, or call {name}.func(context)")
@@ -173,35 +173,34 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """Return the policy options that hold where the task names none."""
+        """Return the policy options that apply where the task sets none."""
         backend = self.get_backend()
         own = backend.policy_options if isinstance(backend, StoringBackend) else {}
         return {**site_options(), **own}
 
     @cached_property
     def signature(self) -> inspect.Signature:
-        """Return the signature a call is bound to: the function's, without its context."""
+        """Return the signature of a call: the function's, without its context."""
         signature = inspect.signature(self.func)
         parameters = list(signature.parameters.values())
-        # *args takes the context, and more.
+        # *args takes the context and other arguments.
         if self.wants_context and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
             parameters = parameters[1:]
         return signature.replace(parameters=parameters)
 
     @property
     def failure_receiver(self) -> FailureReceiver | None:
-        """Return the callable that ``on_failure`` is or names, None where there is none.
+        """Return the callable of ``on_failure``; None without one.
 
         Raises:
             ImportError: its dotted path leads nowhere.
-            TypeError: what stands there cannot be called.
+            TypeError: its dotted path leads to no callable.
         """
         if not isinstance(self.on_failure, str):
             return self.on_failure
-        found: Any = import_string(self.on_failure)
-        if not callable(found):
+        receiver: FailureReceiver = import_string(self.on_failure)
+        if not callable(receiver):
             raise TypeError(f"{self.name}: on_failure: {self.on_failure!r} is not callable")
-        receiver: FailureReceiver = found
         return receiver
 
     def using(
@@ -213,34 +212,34 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         backend: str | None = None,
         **options: Unpack[PolicyOptions],
     ) -> RetryTask[P, R]:
-        """Return this task with some defaults changed, for the calls made through it.
+        """Return this task with other options for calls made through it.
 
         Args:
             priority: -100 to 100; higher runs first.
-            queue_name: the queue its Tasks wait in.
-            run_after: a datetime before which they do not run, aware unless ``USE_TZ`` is off; a
-                timedelta is counted from now.
+            queue_name: the queue of its Tasks.
+            run_after: the earliest start: a datetime, aware unless ``USE_TZ`` is off, or a
+                timedelta from now.
             backend: an alias in ``TASKS``.
-            options: the policy's, but for ``retry_on``, ``no_retry_on`` and a callable backoff,
-                which are code and stay on the decorator.
+            options: the policy's, except ``retry_on``, ``no_retry_on`` and a callable backoff,
+                which are code and belong on the decorator.
 
         Raises:
-            TypeError: an unknown option, or one that cannot be stored with a call.
+            TypeError: an unknown option, or an option that cannot be stored with a call.
             ValueError: an option outside its range.
         """
-        given = policy_options(options, owner=self.name, beside=CALL_OPTIONS)
-        refuse_code(given, self.name)
+        changed = policy_options(options, owner=self.name, beside=CALL_OPTIONS)
+        refuse_code(changed, self.name)
         changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": moment(run_after, owner=self.name),
             "backend": backend,
-            "call_options": {**self.call_options, **in_short(given)} if given else None,
+            "call_options": {**self.call_options, **in_short(changed)} if changed else None,
         }
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
     def as_stored(self, **values: Any) -> RetryTask[P, R]:
-        """Return this task with what is stored of it, some of the attributes in ``STORED``.
+        """Return this task with stored values of attributes in ``STORED``.
 
         Nothing is validated: ``TASKS`` may have changed since.
         """
@@ -249,10 +248,10 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         return _unvalidated(self, values)
 
     def get_backend(self) -> BaseTaskBackend:
-        """Return the backend its alias names, or one of our own where that is another's.
+        """Return the backend of its alias, or a backend of ours if the default is another.
 
-        So a task of ``@retry_task`` runs durably on a site that has not configured ``TASKS`` at
-        all. A plain one goes to the backend that is named, whosever it is.
+        So ``@retry_task`` works on a site without ``TASKS``. A plain task always uses the backend
+        of its alias.
         """
         if self.is_plain:
             return task_backends[self.backend]
@@ -293,14 +292,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     def enqueue_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
     ) -> list[RetryTaskResult[R]]:
-        """Store one Task per call, all or none, in one round trip per thousand.
+        """Store one Task per call, all or none, in one query per thousand.
 
         Args:
-            calls: of each call its positional arguments (a tuple or list) or its keyword
-                arguments (a mapping).
+            calls: each call's positional arguments (a tuple or list) or keyword arguments (a
+                mapping).
 
         Raises:
-            TypeError: a call that does not fit the function, or an argument that cannot be stored.
+            TypeError: a call does not fit the function, or an argument cannot be stored.
         """
         backend: Any = self.get_backend()
         pairs = [split_call(call) for call in calls]
@@ -328,10 +327,9 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         Args:
             args: positional arguments, a tuple or a list.
             kwargs: keyword arguments, a mapping.
-            countdown: seconds (or a timedelta) before it may run.
-            eta: a datetime before which it does not run, in place of ``countdown``; aware unless
-                ``USE_TZ`` is off.
-            queue: the queue it waits in.
+            countdown: seconds (or a timedelta) until the earliest start.
+            eta: the earliest start in place of ``countdown``, aware unless ``USE_TZ`` is off.
+            queue: the name of the queue.
             priority: -100 to 100; higher runs first.
 
         Raises:
@@ -355,12 +353,12 @@ def site_options() -> dict[str, Any]:
 
 
 def site_policy() -> RetryPolicy:
-    """Return the policy of a Task whose definition is not known."""
+    """Return the policy of a Task with an unknown definition."""
     return RetryPolicy(**site_options())
 
 
 def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
-    """Return a task as one of ours: a plain one is given the backend's default policy.
+    """Return a task as a RetryTask: a plain task gets the backend's default policy.
 
     Nothing is validated: ``TASKS`` may have changed since it was made.
     """
@@ -368,7 +366,7 @@ def as_retry_task(task: Task[..., Any]) -> RetryTask[..., Any]:
 
 
 def _unvalidated(task: Task[P, R], changes: Mapping[str, Any]) -> RetryTask[P, R]:
-    """Return a task of ours with the fields of another one, some of them changed."""
+    """Return a RetryTask with another task's fields and some changes."""
     values = {each.name: getattr(task, each.name) for each in fields(task)}
     ours: RetryTask[P, R] = object.__new__(RetryTask)
     ours._fill({**values, **changes})
@@ -376,7 +374,7 @@ def _unvalidated(task: Task[P, R], changes: Mapping[str, Any]) -> RetryTask[P, R
 
 
 def default_backend() -> BaseTaskBackend:
-    """Return the backend of a site whose ``TASKS`` names none of ours as its default."""
+    """Return the backend of a site whose default in ``TASKS`` is none of ours."""
     backend: type[BaseTaskBackend] = import_string(conf.DEFAULT_BACKEND)
     return backend(alias=DEFAULT_TASK_BACKEND_ALIAS, params={"QUEUES": []})
 

@@ -1,6 +1,6 @@
-"""The tasks that are known here: those of each app's ``tasks``, and of all else that is imported.
+"""The known tasks: from each app's module ``tasks`` and from all other imported modules.
 
-A web process imports nothing because a row names it: rows may be written by others. Workers do.
+A web process never imports a path from a row, which others may have written. Workers do.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ def discover() -> Mapping[str, str]:
     """Import ``<app>.tasks`` of the installed apps, once in a process.
 
     Returns:
-        What is wrong with those that do not import, by their dotted path. Each is logged once, and
-        the others are imported all the same.
+        The import errors, by the module's dotted path. Each is logged once; the other modules are
+        still imported.
     """
     return _discovered(tuple(apps.get_app_configs()))
 
 
 def own_names() -> list[str]:
-    """Return the dotted paths of the site's own tasks that are known here."""
+    """Return the dotted paths of the site's known tasks."""
     discover()
     return site_task_paths()
 
 
 def find(name: str) -> RetryTask[..., Any] | None:
-    """Return the task at a dotted path, None where none is known here; import nothing for it."""
+    """Return the known task at a dotted path, or None; does not import the path."""
     discover()
     path, _, attribute = name.rpartition(".")
     module = sys.modules.get(path)
     # A module of another kind may import on access.
-    found: Any = vars(module).get(attribute) if type(module) is ModuleType else None
-    return as_retry_task(found) if issubclass(type(found), ContractTask) else None
+    task: Any = vars(module).get(attribute) if type(module) is ModuleType else None
+    return as_retry_task(task) if issubclass(type(task), ContractTask) else None
 
 
 @cache
@@ -67,13 +67,13 @@ def _discovered(configs: tuple[AppConfig, ...]) -> Mapping[str, str]:
 
 
 def defined_tasks() -> list[RetryTask[..., Any]]:
-    """Return the tasks that stand in the modules imported so far, by name."""
+    """Return the tasks in the modules imported so far, by name."""
     places = [path.rpartition(".") for path in functions.defined_paths()]
-    found = (getattr(sys.modules.get(module), name, None) for module, _, name in places)
-    return [task for task in found if isinstance(task, RetryTask)]
+    objects = (getattr(sys.modules.get(module), name, None) for module, _, name in places)
+    return [task for task in objects if isinstance(task, RetryTask)]
 
 
 def site_task_paths() -> list[str]:
-    """Return the dotted paths of those that are not this package's own."""
+    """Return the dotted paths of the site's imported tasks, without this package's."""
     names = [task.module_path for task in defined_tasks()]
     return [name for name in names if not name.startswith("django_retrytasks.")]

@@ -1,4 +1,4 @@
-"""What a function must be to become a task, and where a worker finds it again: by dotted path."""
+"""Refuse functions that cannot be tasks, and find functions by dotted path."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from django_retrytasks.values.contract import InvalidTask, Task
 
-# Django's own words for it.
+# Django's own message.
 MODULE_LEVEL = "Task function must be defined at a module level."
-# The functions of all tasks made in this process, each with the spec of its module at that time:
-# importlib.reload gives a module a new one.
+# The functions of all tasks made in this process, each with its module's spec at that time:
+# importlib.reload gives a module a new spec.
 _defined: WeakKeyDictionary[Callable[..., Any], object] = WeakKeyDictionary()
 
 
@@ -24,18 +24,18 @@ def path_of(func: Callable[..., Any]) -> str:
 
 
 def defined_paths() -> list[str]:
-    """Return the dotted paths of the functions noted in this process, sorted."""
+    """Return the sorted dotted paths of the functions recorded in this process."""
     return sorted({path_of(func) for func in list(_defined)})
 
 
 def note(func: Callable[..., Any]) -> None:
-    """Note that a function has been made a task, the first time that it is."""
+    """Record that a function has been made a task, the first time only."""
     if func not in _defined:
         _defined[func] = getattr(sys.modules.get(func.__module__), "__spec__", None)
 
 
 def refuse_unfit(func: Callable[..., Any]) -> None:
-    """Refuse a function that no worker could import, or whose body a call does not run.
+    """Refuse a function that no worker can import, or whose call does not run its body.
 
     Raises:
         InvalidTask: no function, a lambda, a nested function, a method, or a generator function.
@@ -47,7 +47,7 @@ def refuse_unfit(func: Callable[..., Any]) -> None:
             f"{MODULE_LEVEL} {path_of(func)} is no function of a module, so a worker could not "
             "import it: define it with def, and move it to the top level of its module."
         )
-    # Not what it wraps: a wrapper may well run the generator to its end.
+    # Not the wrapped function: a wrapper may run the generator to its end.
     if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
         raise InvalidTask(
             f"{path_of(func)} is a generator function: a call would return a generator and run "
@@ -59,7 +59,7 @@ def refuse_contextless(func: Callable[..., Any]) -> None:
     """Refuse a function without a parameter for its context.
 
     Raises:
-        InvalidTask: its first parameter is not positional, or it has none.
+        InvalidTask: the first parameter is not positional, or there is none.
     """
     first = next(iter(inspect.signature(func).parameters.values()), None)
     if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
@@ -71,37 +71,37 @@ def refuse_contextless(func: Callable[..., Any]) -> None:
 
 
 def refuse_stranger(func: Callable[..., Any]) -> None:
-    """Refuse a task's function if a worker would find another thing at its dotted path.
+    """Refuse a task's function if its dotted path leads to another object.
 
-    What stands there may be another form of this task, or its successor after a reload. Nothing is
-    imported: a module that is not loaded, or lacks the name while it is imported, is not judged.
+    Another form of this task, or its successor after a reload, is accepted. Nothing is imported: a
+    module that is not loaded, or lacks the name while it is imported, is not checked.
 
     Raises:
-        InvalidTask: nothing stands there, no task, or the task of another function.
+        InvalidTask: the path leads nowhere, to no task, or to the task of another function.
     """
     module = sys.modules.get(func.__module__)
-    found = getattr(module, func.__qualname__, None)
-    if isinstance(found, Task) and (found.func is func or _is_successor(found.func, func)):
+    target = getattr(module, func.__qualname__, None)
+    if isinstance(target, Task) and (target.func is func or _is_successor(target.func, func)):
         return
-    if module is None or (found is None and _is_being_imported(module)):
+    if module is None or (target is None and _is_being_imported(module)):
         return
     raise InvalidTask(
-        f"A worker would run what stands at {path_of(func)}: that is {_named(found)}, not this "
+        f"A worker would run what stands at {path_of(func)}: that is {_named(target)}, not this "
         "task. Put @retry_task on top of the function's own definition, and give each function of "
         "a module a name of its own."
     )
 
 
-def _is_successor(found: Callable[..., Any], func: Callable[..., Any]) -> bool:
-    return _defined.get(found) is not _defined.get(func)
+def _is_successor(other: Callable[..., Any], func: Callable[..., Any]) -> bool:
+    return _defined.get(other) is not _defined.get(func)
 
 
 def _is_being_imported(module: ModuleType) -> bool:
-    # As import_string asks (django.utils.module_loading.cached_import).
+    # As in Django's import_string (django.utils.module_loading.cached_import).
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
-def _named(found: object) -> str:
-    if found is None:
+def _named(target: object) -> str:
+    if target is None:
         return "nothing"
-    return "another task" if isinstance(found, Task) else f"a {type(found).__name__}"
+    return "another task" if isinstance(target, Task) else f"a {type(target).__name__}"

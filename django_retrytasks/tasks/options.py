@@ -1,4 +1,4 @@
-"""What a decorator, ``using`` and a call may be given, each refused by its name."""
+"""The options of the decorator, of ``using`` and of a call; errors name the wrong option."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECORATOR_ONLY = ("retry_on", "no_retry_on")
 
 
 class TaskOptions(PolicyOptions, total=False):
-    """The options of ``@retry_task``: the policy's, and those of the task itself."""
+    """The options of ``@retry_task``: the policy's and the task's own."""
 
     priority: int
     queue_name: str
@@ -33,7 +33,7 @@ class TaskOptions(PolicyOptions, total=False):
     on_failure: FailureReceiver | str | None
 
 
-# Beside the policy's: what the decorator takes, what using() does, and all of apply_async().
+# Options of the decorator and of using() besides the policy's; all options of apply_async().
 BESIDE_POLICY = (
     "bind",
     "takes_context",
@@ -46,7 +46,7 @@ as_parameters = partial(as_texts, expected="a list of parameter names")
 
 
 def as_receiver(name: str, value: Any) -> Any:
-    """Return a callable, the dotted path of one, or None; a TypeError for all else."""
+    """Return a callable, its dotted path, or None; raise TypeError for anything else."""
     if value is None or ("." in value if isinstance(value, str) else callable(value)):
         return value
     raise TypeError(f"{name} must be a callable or the dotted path of one, not {value!r}")
@@ -62,7 +62,7 @@ def refuse_code(options: Mapping[str, Any], name: str) -> None:
 
 
 def in_short(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return policy options as they are stored with a call: 7 in place of 7.0."""
+    """Shorten policy options for storage with a call: 7 in place of 7.0."""
     return {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in options.items()
@@ -70,10 +70,10 @@ def in_short(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | None:
-    """Return ``run_after`` as a datetime; a timedelta is counted from now.
+    """Return ``run_after`` as a datetime; a timedelta counts from now.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: another type.
     """
     if run_after is None or isinstance(run_after, datetime):
         return run_after
@@ -85,10 +85,10 @@ def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | 
 
 
 def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
-    """Return one call of ``enqueue_many`` as its positional and its keyword arguments.
+    """Split a call of ``enqueue_many`` into positional and keyword arguments.
 
     Raises:
-        TypeError: it is no tuple, list or mapping. No value is shown, for it may be a secret.
+        TypeError: no tuple, list or mapping. The message shows no value: it may be a secret.
     """
     if isinstance(call, Mapping):
         return (), call
@@ -101,7 +101,7 @@ def split_call(call: Sequence[Any] | Mapping[str, Any]) -> Call:
 
 
 def split_apply(args: object, kwargs: object, *, owner: str) -> Call:
-    """Return the arguments of ``apply_async``, where None stands for none.
+    """Return the arguments of ``apply_async``; None means no arguments.
 
     Raises:
         TypeError: as :func:`split_call`.

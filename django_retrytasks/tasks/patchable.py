@@ -1,4 +1,4 @@
-"""Frozen classes whose methods ``mock.patch`` may replace on one object."""
+"""Let ``mock.patch`` replace methods of an object of a frozen class."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ C = TypeVar("C")
 
 
 def patchable(frozen: type[C]) -> type[C]:
-    """Let the methods of a frozen class be replaced on one object, its fields not.
+    """Let methods, but not fields, of a frozen class be replaced on one object.
 
-    So a test patches ``"orders.tasks.send_email.delay"``, as it does with Celery's tasks.
+    So a test can patch ``"orders.tasks.send_email.delay"``, as with Celery's tasks.
     """
     set_field, delete_field = frozen.__setattr__, frozen.__delattr__
 

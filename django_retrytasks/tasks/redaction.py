@@ -1,4 +1,4 @@
-"""Which arguments are secrets, and how they are kept out of what is shown, stored and logged."""
+"""Recognise secret arguments, and keep them out of pages, stored texts and logs."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ from . import discovery
 from .definition import RetryTask
 from .spellings import Span, readings
 
-# Replacing a shorter text would mangle everything else.
+# Replacing a shorter text would garble other text.
 SHORTEST = 4
-# What reports.py puts in place of the middle of a text that is too long.
+# The mark that reports.py puts in place of the middle of a long text.
 CUT = re.compile(r"\n\[\.\.\. \d+ characters left out \.\.\.\]\n")
 CUT_BYTES = re.compile(CUT.pattern.encode())
-# How much of such a mark a second cut may leave behind, and of an escape any cut.
+# Most bytes of such a mark, or of an escape, that a cut may leave behind.
 REMNANT = 16
-# How many names to remember the answer for.
+# Number of names in the cache.
 NAMES = 1000
 
 Rule = Callable[[str], bool]
 
 
 def shown_arguments(task: Task, definition: RetryTask[..., Any] | None = None) -> dict[str, Any]:
-    """Return a Task's arguments by parameter name, the secret ones replaced by stars.
+    """Return a Task's arguments by parameter name, with stars in place of secrets.
 
-    Those are named by ``sensitive``, by ``RETRYTASKS["REDACT"]`` or by what Django hides in its own
-    error reports, at any depth of a mapping. Where its code is not known here, all are hidden, and
-    positional ones are named by place. Empty where the stored arguments are not readable.
+    An argument, or a key in a mapping at any depth, is secret if its name is in ``sensitive``,
+    matches ``RETRYTASKS["REDACT"]`` or is hidden in Django's own error reports. If the code is
+    unknown here, all arguments are hidden, and positional arguments are named by index. Empty if
+    the stored arguments are unreadable.
 
     Args:
         task: the Task, as read from the database.
-        definition: its task, where the caller has it; otherwise :func:`discovery.find` looks it up.
+        definition: its definition; None: :func:`discovery.find` looks it up.
     """
     stars = _substitute()
     return _arguments(task, definition, lambda value: stars)
 
 
 def hides(name: str) -> bool:
-    """Whether an argument of this name is hidden on this site, whatever its task says."""
+    """Whether this site hides arguments of this name in every task."""
     return _rule(())(name)
 
 
@@ -65,15 +66,14 @@ def secrets_of(
     definition: RetryTask[..., Any] | None = None,
     bound: BoundArguments | None = None,
 ) -> list[str]:
-    """Return the texts of what :func:`shown_arguments` hides, the longest first; never raises.
+    """Return the texts that :func:`shown_arguments` hides, the longest first; never raises.
 
-    Each text, and each line of it, without the blanks around it; those shorter than 4 characters
-    are left out.
+    Texts and their lines are stripped; texts shorter than 4 characters are omitted.
 
     Args:
         task: the Task, as read from the database.
-        definition: as :func:`shown_arguments` takes it.
-        bound: the arguments by the names of its parameters, where the caller has them.
+        definition: as in :func:`shown_arguments`.
+        bound: the bound arguments; None: they are bound here.
     """
     hidden: list[Any] = []
     _arguments(task, definition, hidden.append, bound)
@@ -82,14 +82,14 @@ def secrets_of(
 
 
 def without(text: str, secrets: Sequence[str]) -> str:
-    """Return a text with each of these secrets replaced by stars, however spelled; never raises.
+    """Replace these secrets in a text by stars, in any spelling; never raises.
 
-    Where the middle of the text was left out, what lies beside the gap may be half a secret: as
-    much as the longest of them takes is left out as well.
+    Beside a gap in the text may stand half a secret: there as much as the longest secret takes is
+    removed.
 
     Args:
-        text: such as a message or a traceback of an ``ErrorReport``.
-        secrets: as :func:`secrets_of` returns them.
+        text: for instance a message or a traceback of an ``ErrorReport``.
+        secrets: from :func:`secrets_of`.
     """
     if not secrets:
         return text
@@ -110,9 +110,9 @@ def _arguments(
     hide: Callable[[Any], Any],
     bound: BoundArguments | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments by name, each secret replaced by what ``hide`` makes of it."""
+    """Return the arguments by name, each secret replaced by the result of ``hide``."""
     args, kwargs = task.args, task.kwargs
-    if not (isinstance(args, list) and isinstance(kwargs, dict)):  # stored text is not readable
+    if not (isinstance(args, list) and isinstance(kwargs, dict)):  # unreadable
         return {}
     definition = definition or discovery.find(task.name)
     is_secret = _rule(definition.sensitive if definition else ())
@@ -120,9 +120,9 @@ def _arguments(
         with suppress(TypeError):
             bound = bound or definition.signature.bind(*args, **kwargs)
             return _without_secrets(bound.arguments, is_secret, hide)
-    # Without its name none can be known to be fit to show.
+    # An argument without a name may be a secret.
     unnamed = {f"args[{index}]": hide(value) for index, value in enumerate(args)}
-    if definition is None:  # nor what it calls sensitive
+    if definition is None:  # its ``sensitive`` is unknown
         return unnamed | {name: hide(value) for name, value in kwargs.items()}
     return unnamed | _without_secrets(kwargs, is_secret, hide)
 
@@ -131,22 +131,22 @@ def _without_secrets(
     named: Mapping[str, Any], is_secret: Rule, hide: Callable[[Any], Any]
 ) -> dict[str, Any]:
     return {
-        name: hide(value) if is_secret(str(name)) else _searched(value, is_secret, hide)
+        name: hide(value) if is_secret(str(name)) else _search(value, is_secret, hide)
         for name, value in named.items()
     }
 
 
-def _searched(value: Any, is_secret: Rule, hide: Callable[[Any], Any]) -> Any:
+def _search(value: Any, is_secret: Rule, hide: Callable[[Any], Any]) -> Any:
     match value:
         case dict():
             return _without_secrets(value, is_secret, hide)
         case list() | tuple():
-            return [_searched(item, is_secret, hide) for item in value]
+            return [_search(item, is_secret, hide) for item in value]
     return value
 
 
 def _rule(sensitive: tuple[str, ...]) -> Rule:
-    """Return what tells a secret by its name; where the site's patterns are wrong, all are."""
+    """Return a test of names; if the site's patterns are invalid, every name is secret."""
     try:
         return _rule_of(sensitive, tuple(conf.get().REDACT), _of_filter("hidden_settings"))
     except Exception:
@@ -158,7 +158,7 @@ def _rule_of(sensitive: tuple[str, ...], redact: tuple[str, ...], hidden_setting
     patterns = [re.compile(pattern, re.IGNORECASE) for pattern in redact]
     patterns.append(re.compile(hidden_settings))
 
-    @lru_cache(NAMES)  # every call with a dict asks for the same few names
+    @lru_cache(NAMES)  # calls with a dict have the same few names
     def is_secret(name: str) -> bool:
         return name in sensitive or any(pattern.search(name) for pattern in patterns)
 
@@ -166,7 +166,7 @@ def _rule_of(sensitive: tuple[str, ...], redact: tuple[str, ...], hidden_setting
 
 
 def _of_filter(name: str) -> Any:
-    """Return an attribute of the site's filter of error reports, or Django's where it has none."""
+    """Return an attribute of the site's filter of error reports, or else of Django's."""
     own = get_default_exception_reporter_filter()
     return getattr(own, name, getattr(SafeExceptionReporterFilter, name))
 
@@ -178,7 +178,7 @@ def _substitute() -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield how a hidden value, and each value in it, may be written."""
+    """Yield the possible texts of a hidden value and of the values in it."""
     match value:
         case dict():
             yield from _texts(list(value.values()))
@@ -203,7 +203,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _replaced(text: bytes, hidden: Iterable[Span], halves: Iterable[Span]) -> bytes:
-    """Return a text with stars for what is hidden, and nothing for halves of that."""
+    """Replace the hidden spans of a text by stars, and remove the halves."""
     stars = _encoded(_substitute())
     spans = [(*_whole(text, span), True) for span in hidden]
     spans += [(*_whole(text, span), False) for span in halves]
@@ -215,7 +215,7 @@ def _replaced(text: bytes, hidden: Iterable[Span], halves: Iterable[Span]) -> by
 
 
 def _merged(spans: Iterable[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
-    """Return spans of which those that overlap are one."""
+    """Merge overlapping spans."""
     merged: list[tuple[int, int, bool]] = []
     for start, end, is_hidden in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -227,7 +227,7 @@ def _merged(spans: Iterable[tuple[int, int, bool]]) -> list[tuple[int, int, bool
 
 
 def _whole(text: bytes, span: Span) -> Span:
-    """Return a span without halves of characters at its ends."""
+    """Extend a span to whole characters."""
     start, end = span
     while 0 < start < len(text) and text[start] & 0xC0 == 0x80:
         start -= 1

@@ -1,4 +1,4 @@
-"""The result that a caller holds."""
+"""The result object of an enqueued Task."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryTaskResult(AnyTaskResult, Generic[R]):  # type: ignore[misc]  # the stubs forget it is frozen
-    """A Task's state as ``django.tasks`` shows it; arguments keep the types the codec knows."""
+    """A Task's state as a ``django.tasks`` result; arguments keep the codec's types."""
 
-    if TYPE_CHECKING:  # what django-stubs before 6.0, which has no django.tasks, leaves unknown
+    if TYPE_CHECKING:  # unknown to django-stubs before 6.0, which lack django.tasks
         task: BaseTask[Any, R]
         id: str
         enqueued_at: datetime | None
@@ -35,4 +35,4 @@ class RetryTaskResult(AnyTaskResult, Generic[R]):  # type: ignore[misc]  # the s
         def attempts(self) -> int: ...
 
     def __post_init__(self) -> None:
-        """Keep the arguments as they are: the codec has already refused what cannot be stored."""
+        """Skip Django's conversion of the arguments: the codec has already checked them."""

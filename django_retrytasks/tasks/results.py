@@ -1,4 +1,4 @@
-"""A stored Task as the result that ``django.tasks`` shows."""
+"""Make the ``django.tasks`` result of a stored Task."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def result_of(
 
     Args:
         row: the Task.
-        definition: its task as :func:`resolve_stored` gives it, where the caller has it.
-        attempts: all its attempts in order, where the caller has them.
+        definition: its definition from :func:`resolve_stored`; None: it is looked up.
+        attempts: all its attempts in order; None: they are read.
     """
     if attempts is None:
         attempts = _attempts_of(row) if row.attempt_count else []
@@ -63,7 +63,7 @@ def result_of(
 def failed_result_of(
     row: Task, definition: RetryTask[..., Any], error: ErrorReport, at: datetime
 ) -> RetryTaskResult[Any]:
-    """Return a running Task's state as it is if this error ends it: what a backoff is handed."""
+    """Return a callable backoff's argument: the running Task as failed, with this error added."""
     result = result_of(row, definition)
     result.errors.append(
         TaskError(exception_class_path=error.class_path, traceback=error.traceback)
@@ -72,14 +72,14 @@ def failed_result_of(
 
 
 def _attempts_of(row: Task) -> list[Attempt]:
-    # Not row.attempts: a router may send that to a replica, which lags behind.
+    # Not row.attempts: a router may read it from a replica, which lags behind.
     return list(Attempt.objects.filter(task=row.pk))
 
 
 def enqueued_result(
     task: RetryTask[..., Any], row: Task, enqueued_at: datetime
 ) -> RetryTaskResult[Any]:
-    """Return the state of a row that has just been stored, its arguments still encoded."""
+    """Return the result of a new row, whose arguments are still encoded."""
     return _result(task, row, row.args.value, row.kwargs.value, enqueued_at=enqueued_at)
 
 

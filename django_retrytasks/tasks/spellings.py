@@ -1,8 +1,8 @@
-"""Find texts in another one, however they are written there.
+"""Find texts in another text in any spelling.
 
-That is: as they are; percent-encoded with any safe set; escaped for HTML; quoted by Python or JSON,
-once or several times, as text or as bytes. Both sides are folded: all ways to write a character
-become one. Texts are UTF-8 here, lone surrogates included.
+Spellings are: plain; percent-encoded with any safe set; escaped for HTML; quoted by Python or JSON,
+once or several times, as text or as bytes. Both sides are folded: all spellings of a character
+become one. Texts are UTF-8 with lone surrogates.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 
 Span = tuple[int, int]
-"""Where a part of a text begins and ends, in bytes."""
+"""Start and end of a part of a text, in bytes."""
 Edge = tuple[int, int, int]
-"""Where an escape begins and ends, and how many bytes it is folded to."""
+"""Start and end of an escape, and the number of bytes it is folded to."""
 Layer = tuple[bytes, Sequence[Edge]]
-"""A text with its escapes folded once, and where these were."""
+"""A text with its escapes folded once, and the edges of these escapes."""
 
 ESCAPE = re.compile(
     rb"""
@@ -31,17 +31,17 @@ ESCAPE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 NAMES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
-# Backslashes are left out, so a newline becomes the letter of its escape; a plus may be a blank.
+# Folding drops backslashes, so a newline becomes the letter of its escape; a plus may be a blank.
 LETTERS = bytes.maketrans(b"\a\b\t\n\v\f\r+", b"abtnvfr ")
-# So many layers of escapes are folded; any number of one kind, such as repr(repr()), is one.
+# Most layers of escapes to fold; repetitions of one kind, such as repr(repr()), are one layer.
 LAYERS = 4
-# From so many texts on, those with a part that occurs nowhere are not looked for.
+# From so many texts on, texts with a part that occurs nowhere are skipped.
 MANY = 50
 PART = 4
 
 
 class Reading:
-    """A text with its escapes folded, layer by layer; as it is where there are no layers."""
+    """A text with its escapes folded, layer by layer; unchanged without layers."""
 
     def __init__(
         self, text: bytes, layers: Sequence[Layer] = (), fold: Callable[[bytes], bytes] = bytes
@@ -52,9 +52,9 @@ class Reading:
         self._folded = layers[-1][0] if layers else text
 
     def find(self, wanted: Iterable[bytes]) -> Iterator[Span]:
-        """Yield where these texts are; of two that overlap, the longer one alone."""
+        """Yield the places of these texts; of two overlapping texts only the longer."""
         rest = bytearray(self._folded)
-        for text, spelled in self._looked_for(wanted):
+        for text, spelled in self._folded_targets(wanted):
             at = rest.find(text)
             while at >= 0:
                 after = at + len(text)
@@ -65,7 +65,7 @@ class Reading:
                 at = rest.find(text, after)
 
     def beside(self, gap: Span, count: int) -> tuple[Span, Span]:
-        """Return where the last ``count`` bytes before a gap are, and the first ones after it."""
+        """Return the spans of the last ``count`` bytes before a gap and the first after it."""
         first = bisect_left(self._starts, gap[0]) - count
         beyond = bisect_left(self._starts, gap[1]) + count
         start = self._starts[first] if first > 0 else 0
@@ -74,7 +74,7 @@ class Reading:
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Return for each byte of what is folded where its spelling begins in the text."""
+        """Return, for each byte of the folded text, the start of its spelling."""
         return _carried(list(range(len(self._text))), self._layers, first=True)
 
     @cached_property
@@ -82,7 +82,7 @@ class Reading:
         return _carried(list(range(1, len(self._text) + 1)), self._layers, first=False)
 
     def _span(self, at: int, after: int, spelled: bytes) -> Span:
-        """Return where a part of what is folded is, and the backslashes around that it spells."""
+        """Return the span of a part of the folded text, with backslashes around it if spelled."""
         start, end = self._starts[at], self._ends[after - 1]
         if self._layers and spelled.startswith(b"\\"):
             start = self._ends[at - 1] if at else 0
@@ -90,19 +90,19 @@ class Reading:
             end = self._starts[after] if after < len(self._starts) else len(self._text)
         return start, end
 
-    def _looked_for(self, wanted: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Return what to look for in what is folded, the longest first, and what that spells."""
-        # A spelling is never shorter than what it spells.
-        found = {self._fold(text): text for text in wanted if len(text) <= len(self._text)}
-        found.pop(b"", None)
-        if len(found) >= MANY:
+    def _folded_targets(self, wanted: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return pairs of a folded text to find and its original, the longest first."""
+        # A spelling is never shorter than its text.
+        targets = {self._fold(text): text for text in wanted if len(text) <= len(self._text)}
+        targets.pop(b"", None)
+        if len(targets) >= MANY:
             parts = {self._folded[at : at + PART] for at in range(len(self._folded))}
-            found = {text: of for text, of in found.items() if _is_made_of(parts, text)}
-        return sorted(found.items(), key=lambda item: len(item[0]), reverse=True)
+            targets = {fold: text for fold, text in targets.items() if _is_made_of(parts, fold)}
+        return sorted(targets.items(), key=lambda item: len(item[0]), reverse=True)
 
 
 def readings(text: bytes) -> Iterator[Reading]:
-    """Yield a text as it is, and its escapes folded: ``\\xe9`` as a character, and as a byte."""
+    """Yield a text unchanged, and folded twice: ``\\xe9`` as a character and as a byte."""
     yield Reading(text)
     for is_bytewise in (False, True):
         layers = list(_layers(text, is_bytewise))
@@ -110,7 +110,7 @@ def readings(text: bytes) -> Iterator[Reading]:
 
 
 def _is_made_of(parts: Collection[bytes], text: bytes) -> bool:
-    """Whether each whole part of a text is one of these: if not, no text of these parts has it."""
+    """Whether all parts of a text are among these, so that it may occur in their text."""
     return all(text[at : at + PART] in parts for at in range(0, len(text) - PART + 1, PART))
 
 
@@ -119,14 +119,14 @@ def _folded(text: bytes, is_bytewise: bool) -> bytes:
 
 
 def _layers(text: bytes, is_bytewise: bool) -> Iterator[Layer]:
-    """Yield a text with one layer of its escapes folded after the other, until none is left."""
+    """Yield a text with its escapes folded, one layer after another, until none is left."""
     for _ in range(LAYERS):
         edges: list[Edge] = []
 
         def fold(escape: re.Match[bytes], edges: list[Edge] = edges) -> bytes:
-            meant = _meant(escape, is_bytewise)
-            edges.append((*escape.span(), len(meant)))
-            return meant
+            unescaped = _unescaped(escape, is_bytewise)
+            edges.append((*escape.span(), len(unescaped)))
+            return unescaped
 
         before, text = text, ESCAPE.sub(fold, text).translate(LETTERS)
         yield text, edges
@@ -135,12 +135,12 @@ def _layers(text: bytes, is_bytewise: bool) -> Iterator[Layer]:
 
 
 def _carried(places: list[int], layers: Iterable[Layer], *, first: bool) -> list[int]:
-    """Return the place of each byte that is left, given those of each byte of the text.
+    """Return the place of each byte of the folded text.
 
     Args:
-        places: where they begin, or end.
-        layers: as :func:`_layers` yields them.
-        first: whether what an escape is folded to has the place of its first byte, or its last.
+        places: the starts, or the ends, of each byte of the text.
+        layers: from :func:`_layers`.
+        first: whether a folded escape has the place of its first byte; else of its last.
     """
     for _, edges in layers:
         carried: list[int] = []
@@ -153,8 +153,8 @@ def _carried(places: list[int], layers: Iterable[Layer], *, first: bool) -> list
     return places
 
 
-def _meant(escape: re.Match[bytes], is_bytewise: bool) -> bytes:
-    """Return what an escape stands for; nothing for backslashes, and itself where it is none."""
+def _unescaped(escape: re.Match[bytes], is_bytewise: bool) -> bytes:
+    """Return the bytes that an escape encodes; b"" for backslashes; an invalid one unchanged."""
     kind = escape.lastgroup
     if kind is None:
         return b""

@@ -1,4 +1,4 @@
-"""A stored Task's definition, found by its dotted path."""
+"""Find the definition of a stored Task by its dotted path."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def resolve(name: str) -> RetryTask[..., Any]:
     """Return the task at a dotted path.
 
     Raises:
-        NotImportable: its module is gone, does not import, or lacks the name.
-        NotATask: something else than a task stands there.
+        NotImportable: the module is gone, does not import, or lacks the name.
+        NotATask: the path leads to another object.
     """
     try:
-        found = import_string(name)
+        target = import_string(name)
     except (Exception, SystemExit) as error:
         raise NotImportable(name) from error
-    if not isinstance(found, ContractTask):
-        raise NotATask(name, found)
-    return as_retry_task(found)
+    if not isinstance(target, ContractTask):
+        raise NotATask(name, target)
+    return as_retry_task(target)
 
 
 def resolve_stored(row: Task) -> RetryTask[..., Any]:
-    """Return the task of a stored Task, with the backend, queue and priority it was stored with.
+    """Return the definition of a stored Task, with the stored backend, queue and priority.
 
     Raises:
         NotImportable, NotATask: as :func:`resolve`.
@@ -40,7 +40,7 @@ def resolve_stored(row: Task) -> RetryTask[..., Any]:
 
 
 def as_stored(definition: RetryTask[..., Any], row: Task) -> RetryTask[..., Any]:
-    """Return a task with the backend, queue, priority and options that a Task was stored with."""
+    """Return a definition with a Task's stored backend, queue, priority and options."""
     return definition.as_stored(
         backend=row.backend,
         queue_name=row.queue_name,
@@ -50,7 +50,7 @@ def as_stored(definition: RetryTask[..., Any], row: Task) -> RetryTask[..., Any]
 
 
 def imported(name: str) -> RetryTask[..., Any] | None:
-    """Return the task at a dotted path, None where there is none. For workers: it imports it."""
+    """Import and return the task at a dotted path; None if there is none. For workers."""
     with suppress(RetryTasksError):
         return resolve(name)
     return None

@@ -1,4 +1,4 @@
-"""What a task asks of the backend that stores it."""
+"""The interface of a task to its backend."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 class StoringBackend(BaseTaskBackend):
-    """A backend of ``django.tasks`` that stores Tasks: what :class:`RetryTask` needs of its own."""
+    """A backend that stores Tasks: the interface that :class:`RetryTask` needs."""
 
     @property
     @abstractmethod
     def policy_options(self) -> Mapping[str, Any]:
-        """Return the policy options of each task that names none of its own."""
+        """Return the default policy options of tasks on this backend."""
 
     @abstractmethod
     def enqueue_many(self, task: Any, calls: Iterable[Call]) -> list[RetryTaskResult[Any]]:
