@@ -69,7 +69,7 @@ class TaskActions(RowsAdmin):
         rows: Any = super().get_queryset(request)
         return selections.select(rows, {"internal": "all", **self.get_selection(request)})
 
-    def _narrowed(self, request: HttpRequest, asked: Selection) -> Selection:
+    def _narrowed(self, request: HttpRequest, selection: Selection) -> Selection:
         """Return the part of a selection that is visible to this request.
 
         Raises:
@@ -78,10 +78,10 @@ class TaskActions(RowsAdmin):
         if self._defines("get_queryset") and not self._defines("get_selection"):
             name = type(self).__name__
             raise ValueError(f"{name}.get_queryset narrows the list: define get_selection instead")
-        if "search" in asked and self._defines("get_search_results"):
+        if "search" in selection and self._defines("get_search_results"):
             name = type(self).__name__
             raise ValueError(f"{name}.get_search_results: an operation cannot repeat this search")
-        return selections.intersection(self.get_selection(request), asked)
+        return selections.intersection(self.get_selection(request), selection)
 
     def _defines(self, name: str) -> bool:
         """Whether a class of the site overrides or adds a method."""

@@ -56,18 +56,18 @@ def internal_of(selection: Selection) -> str:
     return selection.get("internal") or ("all" if is_named else "no")
 
 
-def intersection(here: Selection, asked: Selection) -> Selection:
+def intersection(limits: Selection, selection: Selection) -> Selection:
     """Return the intersection of two selections.
 
     Args:
-        here: the limits; includes internal Tasks by default.
-        asked: as :func:`select` takes it.
+        limits: which Tasks are visible; includes internal Tasks by default.
+        selection: the conditions within these limits.
 
     Raises:
         ValueError: both have a condition of one name with different values.
     """
-    full = {**asked, "internal": internal_of(asked)}
-    narrow, wide = ({n: v for n, v in each.items() if (n, v) != ANY} for each in (full, here))
+    full = {**selection, "internal": internal_of(selection)}
+    narrow, wide = ({n: v for n, v in each.items() if (n, v) != ANY} for each in (full, limits))
     for name in narrow.keys() & wide.keys():
         if narrow[name] != wide[name]:
             raise ValueError(f"here {name} is {wide[name]!r}, not {narrow[name]!r}")
@@ -88,8 +88,8 @@ def as_of_now(selection: Selection) -> Selection:
     _refuse_invalid(selection)
     fixed = dict(selection)
     if "search" in fixed:
-        name, term, found = _search(Task.objects.all(), fixed["search"])
-        if found is None:
+        name, term, matches = _search(Task.objects.all(), fixed["search"])
+        if matches is None:
             raise ValueError(f"no Task matches {fixed['search']!r}")
         fixed["search"] = f"{name}: {term}"
         if name == "error" and "failure_group" not in fixed:
@@ -168,8 +168,8 @@ def _by_internal(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 def _by_search(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     if not value.strip():
         raise ValueError("the search is empty")
-    _, _, found = _search(rows, value)
-    return rows.none() if found is None else found
+    _, _, matches = _search(rows, value)
+    return rows.none() if matches is None else matches
 
 
 def _search(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | None]:
@@ -182,9 +182,9 @@ def _search(rows: TaskQuerySet, value: str) -> tuple[str, str, TaskQuerySet | No
     is_named = kind.strip() in SEARCHES
     term = (term if is_named else value).strip()
     for name in [kind.strip()] if is_named else SEARCHES:
-        found = SEARCHES[name](rows, term) if term else None
-        if found is not None:
-            return name, term, found
+        matches = SEARCHES[name](rows, term) if term else None
+        if matches is not None:
+            return name, term, matches
     return "", term, None
 
 
