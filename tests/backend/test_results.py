@@ -100,16 +100,16 @@ class TestGetResult:
     def test_a_result_of_another_task_is_a_mismatch(self) -> None:
         result = tasks.echoes.enqueue(1)
 
-        with pytest.raises(TaskResultMismatch, match=r"received 'tests\.tasks\.echoes'"):
+        with pytest.raises(TaskResultMismatch, match=r"received 'tests\.support\.tasks\.echoes'"):
             tasks.succeeds.get_result(result.id)
-        with pytest.raises(TaskResultMismatch, match=r"received 'tests\.tasks\.echoes'"):
+        with pytest.raises(TaskResultMismatch, match=r"received 'tests\.support\.tasks\.echoes'"):
             async_to_sync(tasks.succeeds.aget_result)(result.id)
 
     def test_a_result_whose_function_is_gone_names_it(self) -> None:
         result = tasks.succeeds.enqueue()
         Row.objects.filter(pk=result.id).update(name="tests.support.tasks.has_gone")
 
-        with pytest.raises(NotImportable, match=r"tests\.tasks\.has_gone cannot be imported"):
+        with pytest.raises(NotImportable, match=r"tests\.support\.tasks\.has_gone cannot be imported"):
             backend().get_result(result.id)
 
     def test_a_result_whose_alias_has_left_the_settings_is_still_read(
