@@ -109,7 +109,9 @@ class TestGetResult:
         result = tasks.succeeds.enqueue()
         Row.objects.filter(pk=result.id).update(name="tests.support.tasks.has_gone")
 
-        with pytest.raises(NotImportable, match=r"tests\.support\.tasks\.has_gone cannot be imported"):
+        with pytest.raises(
+            NotImportable, match=r"tests\.support\.tasks\.has_gone cannot be imported"
+        ):
             backend().get_result(result.id)
 
     def test_a_result_whose_alias_has_left_the_settings_is_still_read(

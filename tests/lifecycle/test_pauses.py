@@ -324,4 +324,4 @@ def test_the_list_says_that_a_task_is_paused(driver: Driver, admin_client: Clien
 
     assert "paused for 5" in admin_client.get("/admin/retrytasks/task/").content.decode()
     page = admin_client.get(f"/admin/retrytasks/task/{result.id}/change/").content.decode()
-    assert "to be resumed" in page
+    assert "waits until its queue or function is resumed" in page
