@@ -201,7 +201,7 @@ class TestPage:
         assert "Options countdown=7, timeout=2.5 Policy options" in text
         assert "Stop reason max_retries reached Why" in text
         assert "Run after - Earliest moment" in text
-        assert f"Id {result.id} Identity; retries and re-drives keep it." in text
+        assert f"Id {result.id} Identity; retries and re-drives keep it" in text
         assert "Internal No Whether" in text
 
     def test_what_comes_from_a_task_is_escaped(self, driver: Driver, admin_client: Client) -> None:
