@@ -170,9 +170,10 @@ def enqueues_elsewhere(queue_name: str, priority: int, seconds: float) -> None:
 
 class TestSight:
     def test_a_better_task_is_run_before_a_backlog_that_was_seen_first(
-        self, driver: Driver, monkeypatch: pytest.MonkeyPatch
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
         monkeypatch.setattr(pace, "pace", pace.Pace())
+        settings.RETRYTASKS = {"SLICE": 1}
         tasks.sleeps.enqueue_many([(0.1,)] * 20)
         enqueues_elsewhere.using(priority=1).enqueue("urgent", 50, 0.1)
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from django.db import connections
 from django.dispatch import Signal
+from django.test import override_settings
 from django_q.models import OrmQ
 
-from django_retrytasks import lifecycle, worker
+from django_retrytasks import conf, lifecycle, worker
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import Claim, Ending
 from django_retrytasks.lifecycle.lanes import survey
@@ -26,6 +27,8 @@ Outcome = Attempt.Outcome
 
 # The name of the default cluster in tests/settings.py.
 KEY = "retrytasks-tests"
+# Seconds. On a busy machine the usual slice ends before the work does.
+LONG = 60
 
 
 class Driver:
@@ -49,8 +52,9 @@ class Driver:
         rows.update(run_after=DatabaseNow() - timedelta(seconds=1))
 
     def run_due(self) -> None:
-        """Serve a wake-up of the default cluster."""
-        worker.run(KEY)
+        """Serve a wake-up of the default cluster to the end, unless the test sets SLICE."""
+        with override_settings(RETRYTASKS={"SLICE": LONG, **conf.raw()}):
+            worker.run(KEY)
 
     def run_beside_neighbours(self, of: Any) -> list[Status]:
         """Run a Task in one claim with two that succeed; return the statuses of these."""
