@@ -32,7 +32,7 @@ from tests.support import tasks
 from tests.support.cluster import is_idle, running_cluster, wait_for
 from tests.support.driver import Driver, received
 from tests.support.http_receiver import Receiver, Send, receiving, status
-from tests.tasks.test_redaction import APOSTROPHE, LINES, QUOTED, WAYS, empties, raises
+from tests.tasks.secret_arguments import APOSTROPHE, LINES, QUOTED, WAYS, empties, raises
 
 pytestmark = pytest.mark.django_db
 

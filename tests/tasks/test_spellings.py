@@ -18,7 +18,7 @@ from django_retrytasks import retry_task
 from django_retrytasks.errors.reports import MESSAGE_LIMIT, TRACEBACK_LIMIT, storable
 from django_retrytasks.tasks.redaction import secrets_of, without
 from tests.support.driver import Driver
-from tests.tasks.test_redaction import STARS, refund, row
+from tests.tasks.secret_arguments import STARS, refund, row
 
 Spell = Callable[[str], str]
 

@@ -1,4 +1,4 @@
-"""Secrets among the arguments: neither shown, nor recorded with what goes wrong."""
+"""Secrets among the arguments are not shown."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
-from django.core import mail
-from django.test import Client
 from django.views import debug
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from django_retrytasks import Discard, RetryTaskContext, retry_task
-from django_retrytasks.errors.reports import MESSAGE_LIMIT, report
-from django_retrytasks.models import Attempt, Encoded, FailureGroup, Status, Task
+from django_retrytasks.errors.reports import report
+from django_retrytasks.models import Encoded, Task
 from django_retrytasks.tasks.redaction import secrets_of, shown_arguments, without
 from tests.support.driver import Driver
+from tests.tasks.secret_arguments import SECRET, STARS, raises, refund, row, takes_any
 
-STARS = "********************"
-SECRET = "DE02-1203-hunter2"
-LINES = "-----BEGIN KEY-----\nthe-key-of-hunter2\n-----END KEY-----"
-APOSTROPHE = "hunter2's \\ own"
-QUOTED = 'it\'s a "hunter2" \\ of über'
 SITE = f"{__name__}.SiteFilter"
 FOREIGN = f"{__name__}.ForeignFilter"
 
@@ -43,113 +35,6 @@ class SiteFilter(debug.SafeExceptionReporterFilter):
 
 class ForeignFilter:
     """One that is no subclass of Django's and has none of its attributes."""
-
-
-@retry_task(sensitive=("iban",), max_retries=0)
-def refund(order_id: int, iban: Any = None, *, note: Any = "", **more: Any) -> None:
-    """Raise what quotes an argument."""
-    raise ValueError(f"no such account: {iban}")
-
-
-@retry_task(sensitive=("rest", "pin"))
-def takes_any(first: int, *rest: Any, **named: Any) -> list[Any]:
-    return [first, rest, named]
-
-
-@retry_task(sensitive=("value",), max_retries=0)
-def raises(how: str, value: Any) -> None:
-    WAYS[how](value)
-
-
-@retry_task(bind=True, max_retries=1)
-def celery_shaped(self: RetryTaskContext, password: str) -> None:
-    try:
-        raise ConnectionError(f"refused: {password}")
-    except ConnectionError as exc:
-        self.retry(exc=exc, countdown=5)
-
-
-@retry_task(max_retries=0)
-def empties(options: dict[str, Any], *, lists: list[dict[str, Any]]) -> None:
-    """Take the secrets out of what was given, then quote them."""
-    raise ConnectionError(f"refused: {options.pop('password')} {lists.pop()['token']}")
-
-
-@retry_task(sensitive=("text",), backoff=lambda exception, result: str(exception))  # type: ignore[arg-type, return-value]
-def has_a_wrong_backoff(text: str) -> None:
-    raise ValueError(text)
-
-
-def raise_message(value: Any) -> None:
-    raise ValueError(f"not accepted: {value}")
-
-
-def raise_repr(value: Any) -> None:
-    raise ValueError({"user": 'a "name"', "secret": value})
-
-
-def raise_json(value: Any) -> None:
-    raise ValueError(json.dumps({"secret": value}))
-
-
-def raise_readable_json(value: Any) -> None:
-    raise ValueError(json.dumps({"secret": value}, ensure_ascii=False))
-
-
-def raise_url(value: Any) -> None:
-    raise ValueError(f"404 https://example.com?{urlencode({'q': value})}")
-
-
-def raise_escaped_quote(value: Any) -> None:
-    raise ValueError(repr(f"\"'{value}"))
-
-
-def raise_chained(value: Any) -> None:
-    try:
-        raise KeyError(value)
-    except KeyError as error:
-        raise ValueError("no such key") from error
-
-
-def raise_noted(value: Any) -> None:
-    error = ValueError("no such key")
-    error.add_note(f"it was {value}")
-    raise error
-
-
-def raise_repeated(value: Any) -> None:
-    raise ValueError(f"{value} " * 500)
-
-
-def raise_group(value: Any) -> None:
-    raise ExceptionGroup("several", [ValueError(value), ExceptionGroup("x", [KeyError(value)])])
-
-
-WAYS: dict[str, Callable[[Any], None]] = {
-    function.__name__.removeprefix("raise_"): function
-    for function in (
-        raise_message,
-        raise_repr,
-        raise_json,
-        raise_readable_json,
-        raise_url,
-        raise_escaped_quote,
-        raise_chained,
-        raise_noted,
-        raise_repeated,
-        raise_group,
-    )
-}
-
-
-@retry_task(sensitive=("iban",))
-def discards(iban: str) -> None:
-    raise Discard(f"no such account: {iban}")
-
-
-def row(to: Any, *args: Any, **kwargs: Any) -> Task:
-    """Return a Task that has not been stored, its arguments as they come back from storage."""
-    return Task(name=to.module_path, args=list(args), kwargs=kwargs)
 
 
 @pytest.fixture
@@ -367,113 +252,3 @@ class TestWithout:
                 assert set(secret).isdisjoint(told)
                 assert "characters left out" in told
         assert halved
-
-
-@pytest.mark.django_db
-class TestWhatIsRecorded:
-    def test_a_secret_is_told_nowhere(
-        self, driver: Driver, admin_client: Client, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        result = refund.enqueue(7, SECRET, note={"password": "the same as hunter1"})
-
-        driver.drain()
-
-        [attempt] = driver.attempts(result)
-        pages = [
-            admin_client.get(url).content.decode()
-            for url in (
-                "/admin/retrytasks/task/",
-                f"/admin/retrytasks/task/{result.id}/change/",
-            )
-        ]
-        letters = [str(letter.message()) for letter in mail.outbox]
-        ours = [each.getMessage() for each in caplog.records if "retrytasks" in each.name]
-        told = [
-            *pages,
-            *letters,
-            *ours,
-            *(repr(each) for each in Attempt.objects.values()),
-            *(repr(each) for each in FailureGroup.objects.values()),
-            *(repr(error) for error in refund.get_result(result.id).errors),
-        ]
-        assert attempt.exception_message == f"no such account: {STARS}"
-        assert letters
-        assert any("Task failed" in line for line in ours)
-        assert [text for text in told if SECRET in text or "hunter1" in text] == []
-        assert STARS in pages[1]
-
-    def test_the_rest_of_a_traceback_stays_as_it_is(self, driver: Driver) -> None:
-        result = refund.enqueue(7, SECRET)
-
-        driver.attempt(result)
-
-        text = driver.attempts(result)[0].traceback
-        assert 'raise ValueError(f"no such account: {iban}")\n' in text
-        assert f", line {refund.func.__code__.co_firstlineno + 3}, in refund\n" in text
-        assert text.endswith(f"ValueError: no such account: {STARS}\n")
-
-    @pytest.mark.parametrize("how", WAYS)
-    @pytest.mark.parametrize("secret", [SECRET, LINES, APOSTROPHE, QUOTED])
-    def test_it_is_found_however_it_is_quoted(self, driver: Driver, how: str, secret: str) -> None:
-        result = raises.enqueue(how, secret)
-
-        driver.attempt(result)
-
-        [attempt] = driver.attempts(result)
-        assert STARS in attempt.traceback
-        assert "hunter2" not in attempt.exception_message + attempt.traceback
-        assert len(attempt.exception_message) <= MESSAGE_LIMIT
-
-    def test_the_cause_given_to_retry_is_cleaned_too(self, driver: Driver) -> None:
-        result = celery_shaped.enqueue(SECRET)
-
-        driver.attempt(result)
-
-        [attempt] = driver.attempts(result)
-        assert attempt.exception_message == f"refused: {STARS}"
-        assert SECRET not in attempt.traceback
-        assert attempt.decision == "retry 1 of 1 in 5 s"
-
-    def test_a_discards_reason_is_cleaned(
-        self, driver: Driver, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        result = discards.enqueue(SECRET)
-
-        task = driver.attempt(result)
-
-        assert task.status == Status.DISCARDED
-        assert driver.attempts(result)[0].decision == f"discarded: no such account: {STARS}"
-        assert SECRET not in caplog.text
-
-    def test_a_decision_that_quotes_a_backoffs_answer_is_cleaned(self, driver: Driver) -> None:
-        result = has_a_wrong_backoff.enqueue(SECRET)
-
-        driver.attempt(result)
-
-        decision = driver.attempts(result)[0].decision
-        assert STARS in decision
-        assert SECRET not in decision
-
-    def test_what_the_function_took_out_of_its_arguments_is_found(self, driver: Driver) -> None:
-        result = empties.enqueue({"password": SECRET}, lists=[{"token": "a token"}])
-
-        driver.attempt(result)
-
-        [attempt] = driver.attempts(result)
-        assert attempt.exception_message == f"refused: {STARS} {STARS}"
-
-    def test_a_key_that_only_another_program_could_have_stored_does_no_harm(
-        self, driver: Driver
-    ) -> None:
-        result = refund.enqueue(7, SECRET)
-        stored = Encoded('[{"__type__": "dict", "value": [[7, "seven"]]}, "hunter2"]')
-        Task.objects.filter(pk=result.id).update(args=stored)
-
-        driver.attempt(result)
-
-        assert driver.attempts(result)[0].exception_message == f"no such account: {STARS}"
-
-    def test_the_function_itself_gets_its_arguments(self, driver: Driver) -> None:
-        result = takes_any.enqueue(1, SECRET, pin=SECRET)
-
-        assert driver.attempt(result).return_value == [1, [SECRET], {"pin": SECRET}]
