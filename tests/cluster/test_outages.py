@@ -18,6 +18,7 @@ from django.db import OperationalError, connection
 from pytest_django import DjangoDbBlocker
 
 from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.worker import sessions
 from tests.support import tasks
 from tests.support.cluster import running_cluster, wait_for
 from tests.support.driver import Driver
@@ -180,6 +181,7 @@ def connection_lost_at(number: int) -> Iterator[list[str]]:
 
 @pytest.mark.django_db(transaction=True)
 def test_connection_lost_at_any_one_statement_or_commit_changes_nothing(driver: Driver) -> None:
+    sessions.watch()  # a worker's watch comes before what wraps its statements later
     for number in itertools.count(1):
         result = tasks.fails_at_first.using(countdown=0).enqueue()
 
