@@ -173,8 +173,8 @@ class TestSight:
         self, driver: Driver, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
         monkeypatch.setattr(pace, "pace", pace.Pace())
-        settings.RETRYTASKS = {"SLICE": 1}
-        tasks.sleeps.enqueue_many([(0.1,)] * 20)
+        settings.RETRYTASKS = {"SLICE": 3}
+        tasks.sleeps.enqueue_many([(0.1,)] * 40)
         enqueues_elsewhere.using(priority=1).enqueue("urgent", 50, 0.1)
 
         driver.run_due()
