@@ -18,10 +18,9 @@ from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import RetryTask, discovery, redaction
-from django_retrytasks.tasks.stored import as_stored
+from django_retrytasks.tasks.stored import as_stored, policy_of
 from django_retrytasks.values import codec
 from django_retrytasks.values.texts import error_text, number_text, translated
-from django_retrytasks.worker.attempt import policy_of
 
 from . import words
 from .page import NOTHING, Action, Fact, fields_of, history_of

@@ -16,14 +16,14 @@ from .waking import wake_for
 
 
 def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
-    """Store new Tasks and the wake-ups that make a cluster look for them.
+    """Store new Tasks and their wake-ups, in the caller's transaction.
 
-    Both commit, or roll back, with the transaction that the caller is in. A Task whose
-    ``run_after`` is None may run at once. With ``is_repeated`` those whose id is stored already
-    are passed over.
+    Afterwards the moments of these objects are expressions of the database's time. Read the rows
+    again to get values.
 
-    Afterwards the moments of these objects are expressions of the database's time: read the rows
-    anew to have them.
+    Args:
+        tasks: unsaved rows; a ``run_after`` of None means at once.
+        is_repeated: whether to skip Tasks with a stored id.
     """
     with writing():
         for start in range(0, len(tasks), CHUNK):

@@ -30,15 +30,17 @@ WAITING = (Status.PENDING, Status.RETRYING)
 
 
 Change = tuple[Mapping[str, Any], wakeups.Wake | None]
-"""What is written to each Task, and when to wake a cluster for it; None: it does not wait."""
+"""The new values of each Task, and when to wake a cluster for it; None: no wake-up."""
 
 
 @dataclass(frozen=True)
 class Act(Generic[Options]):
-    """What an operator may do to Tasks. Called with ids, it changes them and returns how many.
+    """A verb of operators: a call with ids changes Tasks and returns their number.
 
-    Tasks of another status than those it ``changes`` are left alone. ``done`` is its word for
-    logs and reports, such as "re-driven".
+    Attributes:
+        decide: returns the new values and the wake, from the verb's options.
+        done: the word for logs and reports, such as "re-driven".
+        changes: the statuses in which a Task changes; in another status it is skipped.
     """
 
     decide: Callable[Options, Change]
@@ -53,7 +55,7 @@ class Act(Generic[Options]):
     def change(
         self, ids: Iterable[uuid.UUID], *args: Options.args, **options: Options.kwargs
     ) -> list[Task]:
-        """Change Tasks, and ring for those that wait; return those changed, as they were."""
+        """Change Tasks and write wake-ups; return the changed Tasks as they were before."""
         pks = as_ids(ids)
         values, wake = self.decide(*args, **options)
         with writing():
@@ -68,15 +70,15 @@ class Act(Generic[Options]):
 
 
 def act(done: str, *changes: Status) -> Callable[[Callable[Options, Change]], Act[Options]]:
-    """Make an act of a function that decides what is written; see :class:`Act`."""
+    """Make a function that decides new values an act; see :class:`Act`."""
     return lambda decide: Act(decide, done, changes)
 
 
 @act("re-driven", Status.FAILED)
 def redrive(*, arguments: tuple[str, str] | None = None) -> Change:
-    """Run failed Tasks again, ids and attempts kept, the retries anew; return how many.
+    """Run failed Tasks again: they keep ids and attempts, and get all retries anew.
 
-    ``arguments``, as texts of the codec, take the place of their own.
+    ``arguments``, two texts of the codec, replace the Tasks' own. The search key stays.
     """
     values: dict[str, Any] = {
         "status": Status.PENDING,
@@ -94,13 +96,13 @@ def redrive(*, arguments: tuple[str, str] | None = None) -> Change:
 
 @act("made due", *WAITING)
 def run_now() -> Change:
-    """Have waiting Tasks run at once, not when their countdown is over; return how many."""
+    """Run waiting Tasks at once, without waiting for their countdown."""
     return _due_at(), wakeups.now()
 
 
 @act("snoozed", *WAITING)
 def snooze(countdown: Duration) -> Change:
-    """Have waiting Tasks wait for ``countdown`` seconds from now, uncharged; return how many.
+    """Make waiting Tasks due in ``countdown`` seconds from now; no retry is spent.
 
     Raises:
         TypeError, ValueError: ``countdown`` is no duration from 0 to 366 days.
@@ -112,22 +114,22 @@ def snooze(countdown: Duration) -> Change:
 
 @act("discarded", *WAITING, Status.FAILED)
 def discard() -> Change:
-    """Drop Tasks that wait or have failed, not those that run; return how many."""
+    """Drop waiting and failed Tasks."""
     return _dropped()
 
 
 @act("cancelled", *WAITING, Status.RUNNING)
 def cancel() -> Change:
-    """Drop Tasks that wait or run; return how many.
+    """Drop waiting and running Tasks.
 
-    The function of one that runs is not interrupted: it goes on to its end, and what comes of it
-    is refused. An Attempt is written for a run that is known to have begun.
+    A running function is not interrupted, but its outcome is refused. A run with a known start gets
+    an Attempt.
     """
     return _dropped()
 
 
 def _record_cancelled(running: Sequence[Task]) -> None:
-    """Write the Attempts of runs whose end is not waited for."""
+    """Write the Attempts of cancelled runs."""
     cancelled = [
         Attempt(
             task_id=task.pk,

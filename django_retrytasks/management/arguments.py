@@ -13,8 +13,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from django_retrytasks.broker import clusters
-
-from .listings import seconds_text
+from django_retrytasks.values.texts import number_text
 
 # Conditions of a selection, by their names in selections.py: option, metavar and help.
 SELECTED = {
@@ -61,7 +60,7 @@ def seconds(text: str, *, least: float = 0) -> float:
         value = math.nan
     if not least <= value < math.inf:
         raise ArgumentTypeError(
-            f"{text!r} is no duration: give seconds, {seconds_text(least)} or more"
+            f"{text!r} is no duration: give seconds, {number_text(least)} or more"
         )
     return value
 

@@ -14,6 +14,7 @@ from django_retrytasks import health
 from django_retrytasks.errors.reports import class_path
 from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
+from django_retrytasks.values.texts import number_text
 
 
 def health_lines(state: health.Health, *, is_late: bool, as_json: bool) -> Iterable[str]:
@@ -90,7 +91,7 @@ def _table(policy: RetryPolicy) -> Iterable[str]:
         yield f"{'retry':>5}  {'least':>10}  {'most':>10}  {'cumulative':>12}"
     for number, least, most in schedule:
         total += most
-        least_text, most_text, total_text = map(seconds_text, (least, most, total))
+        least_text, most_text, total_text = map(number_text, (least, most, total))
         yield f"{number:>5}  {least_text:>10}  {most_text:>10}  {total_text:>12}"
 
 
@@ -103,14 +104,9 @@ def _notes(policy: RetryPolicy) -> Iterable[str]:
     if callable(policy.backoff) and policy.max_retries != 0:
         yield f"Each wait is decided by {_path(policy.backoff)} when the attempt has failed."
     if policy.retry_for is not None:
-        longest = seconds_text(policy.retry_for)
+        longest = number_text(policy.retry_for)
         yield f"No retry begins later than {longest} s after the first start."
 
 
 def _path(function: Any) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', class_path(type(function)))}"
-
-
-def seconds_text(value: float) -> str:
-    """Return seconds to the millisecond."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Find the definition of a stored Task by its dotted path."""
+"""Find the definition and the policy of a stored Task."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from django.utils.module_loading import import_string
 
 from django_retrytasks.exceptions import NotATask, NotImportable, RetryTasksError
 from django_retrytasks.models import Task
+from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.values.contract import Task as ContractTask
 
-from .definition import RetryTask, as_retry_task
+from .definition import RetryTask, as_retry_task, site_policy
 
 
 def resolve(name: str) -> RetryTask[..., Any]:
@@ -54,3 +55,18 @@ def imported(name: str) -> RetryTask[..., Any] | None:
     with suppress(RetryTasksError):
         return resolve(name)
     return None
+
+
+def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
+    """Return the policy of a stored Task: options of the call over options of the definition.
+
+    Without a definition, because its code is gone, the site's policy applies. ``max_retries`` is
+    always the Task's own.
+
+    Raises:
+        TypeError, ValueError: options that are no longer valid.
+    """
+    policy = definition.policy if definition else site_policy().replace(**task.options)
+    if policy.max_retries == task.max_retries:
+        return policy
+    return policy.replace(max_retries=task.max_retries)

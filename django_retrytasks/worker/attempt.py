@@ -41,11 +41,11 @@ from django_retrytasks.lifecycle import Ending
 from django_retrytasks.models import Attempt, Encoded, Task, Unreadable
 from django_retrytasks.policy import Decision, Failure, FailureKind, RetryPolicy, StopReason
 from django_retrytasks.policy.steering import steering_of
-from django_retrytasks.tasks import RetryTask, site_policy
+from django_retrytasks.tasks import RetryTask
 from django_retrytasks.tasks.context import RetryTaskContext
 from django_retrytasks.tasks.redaction import secrets_of, without
 from django_retrytasks.tasks.results import failed_result_of, result_of
-from django_retrytasks.tasks.stored import resolve_stored
+from django_retrytasks.tasks.stored import policy_of, resolve_stored
 from django_retrytasks.values import codec, moments
 from django_retrytasks.values.checked import as_seconds
 
@@ -61,12 +61,12 @@ OUTCOMES = {
     FailureKind.LOST: Attempt.Outcome.LOST,
 }
 
-# A function that seeds the module's generator must not choose what its retries wait.
+# A function may seed the module's generator, which would fix the jitter of its retries.
 _random = random.SystemRandom().random
 
 
 def worker_name() -> str:
-    """Return who runs here: host, process id and process name, parted by colons."""
+    """Return the name of this worker: host, process id and process name, separated by colons."""
     return f"{socket.gethostname()}:{os.getpid()}:{multiprocessing.current_process().name}"[:255]
 
 
@@ -76,7 +76,7 @@ class AttemptRun:
     Args:
         task: the Task, under a claim.
         now: the database's time.
-        is_inline: whether the connections are those of whoever enqueued it, to be left as they are.
+        is_inline: whether the connections are the caller's, which must stay as they are.
     """
 
     def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
@@ -91,7 +91,7 @@ class AttemptRun:
 
     @property
     def lacks_code(self) -> bool:
-        """Whether this worker has not the code that the Task was enqueued for."""
+        """Whether this worker lacks the code for the Task's call."""
         stored = (self._task.args, self._task.kwargs)
         if self._task.lapsed or any(isinstance(each, Unreadable) for each in stored):
             return False
@@ -103,15 +103,14 @@ class AttemptRun:
         return False
 
     def ending(self) -> Ending:
-        """Run the attempt; return how it ended and what follows. Whatever the function raises is
-        an ending, KeyboardInterrupt excepted."""
+        """Run the attempt and return its ending; raise nothing but KeyboardInterrupt."""
         self._callers = sessions.in_transaction()
         try:
             ending = self._lost() if self._task.lapsed else self._run()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # What it raised cannot be dealt with as it should, such as a Discard made wrongly.
+            # The exception itself is broken, such as a Discard without its attributes.
             ending = self._failed(error, FailureKind.RAISED)
         self._let_go()
         return ending
@@ -135,7 +134,7 @@ class AttemptRun:
     def _call(self, definition: RetryTask[..., Any]) -> Any:
         task, args, kwargs = self._task, list(self._task.args), dict(self._task.kwargs)
         if any(isinstance(each, dict | list) for each in (*args, *kwargs.values())):
-            _ = self._secrets  # read now: the function may change what it is given
+            _ = self._secrets  # read now: the function may change its arguments
         if definition.wants_context:
             read = partial(result_of, task, definition)
             args.insert(0, RetryTaskContext(row=task, read=read))
@@ -143,7 +142,7 @@ class AttemptRun:
             return call_within(task.timeout, definition.func, *args, **kwargs)
 
     def _let_go(self) -> None:
-        """Free what a failure holds, and tidy up the connections, before others use them."""
+        """Free the frames of a failure, and tidy the connections, before other code uses them."""
         raised, self._raised = self._raised, None
         interrupted = False
         if raised is not None:
@@ -152,7 +151,7 @@ class AttemptRun:
         sessions.tidy(self._callers, interrupted=interrupted, is_own=not self._is_inline)
 
     def _not_freed(self, error: BaseException) -> None:
-        words = "Task %s: what its failure holds is not freed: %s"
+        words = "Task %s: the frames of its failure could not be freed: %s"
         logger.warning(words, self._task.pk, class_path(type(error)))
 
     def _succeeded(self, value: Any) -> Ending:
@@ -164,7 +163,7 @@ class AttemptRun:
         return self._ending(Attempt.Outcome.SUCCEEDED, decision, return_value=return_value)
 
     def _ended_by(self, error: BaseException) -> Ending:
-        """Return the ending that an exception of the function makes: it may steer its Task."""
+        """Return the ending for an exception of the function, which may steer its Task."""
         steering = steering_of(error)
         if steering is None:
             return self._failed_by(error)
@@ -220,13 +219,13 @@ class AttemptRun:
 
     @cached_property
     def _secrets(self) -> list[str]:
-        """What must not be recorded of the arguments; nothing where the code never saw them."""
+        """The secrets among the arguments; none if the code never saw the arguments."""
         if self._definition is None:
             return []
         return secrets_of(self._task, self._definition, self._bound)
 
     def _reported(self, error: BaseException) -> ErrorReport:
-        """Describe a failure for storage, the secrets left out."""
+        """Describe a failure for storage, without secrets."""
         name = self._task.name
         reported = briefly_or(lambda _: bare_report(error, name), partial(report, error, name))
         if not self._secrets:
@@ -251,7 +250,7 @@ class AttemptRun:
         policy = self._policy()
 
         def without_it(problem: BaseException) -> Decision:
-            # Of the exception's own, such as an attribute that raises: only its class is at fault.
+            # The exception has a fault of its own, such as an attribute that raises.
             plain = policy.replace(backoff=2, retry_on=Exception, no_retry_on=())
             decision = self._decided_by(
                 plain, replace(failure, exception=Exception(), retry=None), error
@@ -286,7 +285,7 @@ class AttemptRun:
 
 
 def refused(ending: Ending, error: Exception) -> Ending:
-    """Return what is recorded of an ending that the database refuses: a failure saying so."""
+    """Return the failure to record in place of an ending that the database refuses."""
     what = ResultNotStorable(ending.task.name, f"{type(error).__name__} of the database")
     reason = "the outcome cannot be stored"
     return replace(
@@ -299,23 +298,8 @@ def refused(ending: Ending, error: Exception) -> Ending:
     )
 
 
-def policy_of(task: Task, definition: RetryTask[..., Any] | None) -> RetryPolicy:
-    """Return the policy of a stored Task: its call's options over its definition's.
-
-    Without a definition (its code is gone) the site's policy decides; ``max_retries`` is always the
-    Task's own.
-
-    Raises:
-        TypeError, ValueError: options that are no longer valid.
-    """
-    policy = definition.policy if definition else site_policy().replace(**task.options)
-    if policy.max_retries == task.max_retries:
-        return policy
-    return policy.replace(max_retries=task.max_retries)
-
-
 def _clear_frames(error: BaseException) -> None:
-    """Let go of what the frames of a failure hold, such as a generator with a transaction open."""
+    """Free the locals of a failure's frames, such as a generator with an open transaction."""
     for one in linked(error):
         traceback.clear_frames(traceback_of(one))
 

@@ -58,9 +58,9 @@ def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
 def briefly_or(
     otherwise: Callable[[BaseException], T], call: Callable[[], T], seconds: float = BRIEF
 ) -> T:
-    """Return what foreign code returns, or what ``otherwise`` makes of what it raises.
+    """Call foreign code as :func:`call_briefly` does; on an exception return ``otherwise(error)``.
 
-    As :func:`call_briefly`. A KeyboardInterrupt is raised still.
+    A KeyboardInterrupt is raised all the same.
     """
     try:
         return call_briefly(call, seconds)

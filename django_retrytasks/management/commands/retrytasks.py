@@ -28,7 +28,6 @@ from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
 from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.lifecycle import groups, lanes, pauses
 from django_retrytasks.management import arguments, listings
-from django_retrytasks.management.listings import seconds_text
 from django_retrytasks.management.supervisor import Supervisor
 from django_retrytasks.management.terminals import PrintableLines, printable
 from django_retrytasks.models import FailureGroup
@@ -37,6 +36,7 @@ from django_retrytasks.operators.verbs import VERBS, Verb
 from django_retrytasks.tasks import discovery
 from django_retrytasks.tasks.stored import resolve
 from django_retrytasks.values.checked import nearest
+from django_retrytasks.values.texts import number_text
 
 Lines = Iterable[str]
 
@@ -164,7 +164,7 @@ def _health(max_lag: float, **options: Any) -> Lines:
     is_late = state.lag > max_lag
     yield from listings.health_lines(state, is_late=is_late, as_json=options["json"])
     if is_late:
-        lag, most = seconds_text(state.lag), seconds_text(max_lag)
+        lag, most = number_text(state.lag), number_text(max_lag)
         raise CommandError(f"a Task has been due for {lag} s, more than {most} s")
 
 
