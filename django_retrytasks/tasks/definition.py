@@ -18,6 +18,7 @@ from django_retrytasks.policy.celery_words import unknown_option
 from django_retrytasks.values import checked, moments
 from django_retrytasks.values.contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
+    TASK_DEFAULTS,
     BaseTask,
     BaseTaskBackend,
     InvalidTask,
@@ -84,7 +85,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         own = {name: values.pop(name) for name in FIELDS if name in values}
         policy = policy_options(values, owner=owner, beside=BESIDE_POLICY)
         own = checked.options(self, own, f"{owner}: ")
-        self._fill({**own, "func": func, "options": {**(options or {}), **policy}})
+        policy = {**(options or {}), **policy}
+        self._fill({**TASK_DEFAULTS, **own, "func": func, "options": policy})
         self.__post_init__()
 
     def _fill(self, values: Mapping[str, Any]) -> None:

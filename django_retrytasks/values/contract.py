@@ -3,6 +3,7 @@
 No other file knows which one is in use.
 """
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,14 @@ else:
         "django-retrytasks needs django.tasks, which Django 5.2 has not: install its backport, "
         "pip install 'django-retrytasks[django52]', or use Django 6.0 or later."
     )
+
+# The defaults of a Task's fields, which Django 6.0 gives in ``@task`` alone.
+TASK_DEFAULTS: Mapping[str, Any] = {
+    "priority": 0,
+    "backend": DEFAULT_TASK_BACKEND_ALIAS,
+    "queue_name": DEFAULT_TASK_QUEUE_NAME,
+    "run_after": None,
+}
 
 if TYPE_CHECKING:
     BaseTask = Task
