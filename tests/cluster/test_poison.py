@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 STATEMENTS: dict[str, list[tuple[str, ...]]] = {
     "postgresql": [
         ("BEGIN",),
-        ("CREATE SCHEMA IF NOT EXISTS tenant1", "SET search_path TO tenant1"),
+        ("SET search_path TO nowhere",),
         ("SET default_transaction_read_only = on",),
         ("SET statement_timeout = '1ms'",),
         ("SET SESSION AUTHORIZATION DEFAULT", "LISTEN news"),
