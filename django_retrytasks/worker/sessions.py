@@ -83,7 +83,9 @@ def _note_wrappers(connection: BaseDatabaseWrapper) -> None:
     # Not at each connect: a function may reconnect.
     watch: Watch = getattr(connection, WATCH)
     if not any(each is watch for each in connection.execute_wrappers):
-        connection.execute_wrappers.append(watch)
+        # The first: the end of an ``execute_wrapper`` block takes away the last one. The block may
+        # have opened this connection.
+        connection.execute_wrappers.insert(0, watch)
     watch.wrappers = list(connection.execute_wrappers)
 
 

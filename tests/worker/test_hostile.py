@@ -287,6 +287,13 @@ class TestConnections:
         assert neighbours == [Status.SUCCEEDED] * 2
         assert driver.row(result).return_value == "done"
 
+    def test_a_wrapper_ends_with_the_block_that_opened_its_connection(self, driver: Driver) -> None:
+        result = hostile.wraps_a_new_connection.enqueue()
+
+        driver.run_due()
+
+        assert driver.row(result).return_value == ["SELECT 1"]
+
     def test_an_error_in_a_raw_transaction_is_the_one_recorded(self, driver: Driver) -> None:
         result = hostile.fails_in_a_raw_transaction.enqueue()
 
