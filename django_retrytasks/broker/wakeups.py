@@ -16,6 +16,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from django_retrytasks.database import alias
+from django_retrytasks.database.writes import Parent
 from django_retrytasks.values import moments
 from django_retrytasks.values.entries import SWEEP_ENTRY, WORKER_ENTRY
 
@@ -51,12 +52,21 @@ def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
 
     MySQL returns no ids for rows inserted together: these are None.
     """
-    rows = [OrmQ(key=key, payload=_payload(key, wake.due), lock=_lock(wake)) for wake in wakes]
+    rows = [OrmQ(**_row(key, wake)) for wake in wakes]
     if len(rows) == 1:
         rows[0].save(using=alias(), force_insert=True)
     else:
         OrmQ.objects.using(alias()).bulk_create(rows)
     return [row.pk for row in rows]
+
+
+def parent(key: str, wake: Wake, *, link: str) -> Parent:
+    """Return a wake-up to insert together with a row, whose field ``link`` gets its id."""
+    return Parent(model=OrmQ, row=_row(key, wake), link=link)
+
+
+def _row(key: str, wake: Wake) -> dict[str, Any]:
+    return {"key": key, "payload": _payload(key, wake.due), "lock": _lock(wake)}
 
 
 def delete(ids: Iterable[int | None]) -> None:

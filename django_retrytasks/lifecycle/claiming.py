@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_retrytasks import conf
 from django_retrytasks.broker import wakeups
-from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.database import DatabaseNow, writes, writing
 from django_retrytasks.models import Status, Task
 from django_retrytasks.values import moments
 
@@ -133,7 +133,7 @@ def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: 
     if len(tasks) == 1:
         # Claimed alone, it starts now. In a batch, the heartbeat writes the start.
         values |= {"last_attempted_at": at, "started_at": tasks[0].started_at or at}
-    by_pk(tasks).update(**values)
+    writes.update_each(Task, [(task.pk, values) for task in tasks])
     wakeups.delete(task.wakeup_id for task in tasks)
     adopt(tasks, values)
 

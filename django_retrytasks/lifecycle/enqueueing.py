@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django_retrytasks.broker import wakeups
-from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.database import DatabaseNow, writes, writing
+from django_retrytasks.database.schema import advising_to_migrate
 from django_retrytasks.models import Task
 
 from .log import log_all
-from .rows import CHUNK
-from .waking import wake_for
+from .rows import CHUNK, fields_of
+from .waking import Waiting, left_to_inline, wake_for, wakes_for
 
 
 def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
@@ -25,20 +26,43 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
         tasks: unsaved rows; a ``run_after`` of None means at once.
         is_repeated: whether to skip Tasks with a stored id.
     """
-    with writing():
-        for start in range(0, len(tasks), CHUNK):
-            _store(tasks[start : start + CHUNK], is_repeated)
+    if len(tasks) == 1 and not is_repeated and writes.takes_parents():
+        with advising_to_migrate():
+            _store_one(tasks[0])
+    else:
+        with writing():
+            for start in range(0, len(tasks), CHUNK):
+                _store(tasks[start : start + CHUNK], is_repeated)
     log_all(logging.DEBUG, "enqueued", tasks)
 
 
+def _store_one(task: Task) -> None:
+    """Store a Task and its wake-up by one statement, which needs no transaction of its own."""
+    waiting = _waiting([task])
+    wakes = {} if left_to_inline(waiting) else wakes_for(waiting)
+    [row] = _rows([task])
+    if not wakes:
+        writes.insert(Task, [row])
+    for key, [(_, wake)] in wakes.items():
+        writes.insert_with_parent(Task, row, wakeups.parent(key, wake, link="wakeup_id"))
+
+
 def _store(tasks: Sequence[Task], is_repeated: bool) -> None:
+    wake_for(_waiting(tasks))
+    writes.insert(Task, _rows(tasks), ignore_conflicts=is_repeated)
+
+
+def _waiting(tasks: Sequence[Task]) -> list[Waiting]:
     at_once = wakeups.now()
-    wake_for([(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks])
-    for task in tasks:
-        task.enqueued_at = DatabaseNow()
-        task.queued_at = task.run_after = task.run_after or DatabaseNow()
-    Task.objects.bulk_create(tasks, ignore_conflicts=is_repeated)
+    return [(task, _wake(task.run_after) if task.run_after else at_once) for task in tasks]
 
 
 def _wake(run_after: datetime) -> wakeups.Wake:
     return wakeups.Wake(run_after, run_after)
+
+
+def _rows(tasks: Sequence[Task]) -> list[writes.Row]:
+    for task in tasks:
+        task.enqueued_at = DatabaseNow()
+        task.queued_at = task.run_after = task.run_after or DatabaseNow()
+    return [fields_of(task) for task in tasks]

@@ -21,7 +21,7 @@ from django_retrytasks.values.checked import Duration, as_seconds
 from django_retrytasks.values.ids import as_ids
 
 from .log import log_all
-from .rows import by_pk
+from .rows import by_pk, store_attempts
 from .waking import wake_for
 
 Options = ParamSpec("Options")
@@ -144,7 +144,7 @@ def _record_cancelled(running: Sequence[Task]) -> None:
         )
         for task in running
     ]
-    Attempt.objects.bulk_create(cancelled)
+    store_attempts(cancelled)
     by_pk(running).update(attempt_count=F("attempt_count") + 1)
 
 

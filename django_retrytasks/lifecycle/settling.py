@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from django_retrytasks.broker import wakeups
-from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.database import DatabaseNow, writes, writing
 from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import FINAL, Attempt, Status, Task
 from django_retrytasks.values import moments
@@ -22,7 +22,7 @@ from .enqueueing import enqueue
 from .groups import Failed
 from .internal import internal_task
 from .log import log_settled, log_transition
-from .rows import adopt, by_pk, update_each
+from .rows import adopt, by_pk, store_attempts
 from .waking import wake_for
 
 DECISION_LIMIT = 255
@@ -117,9 +117,9 @@ def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
 def _write(accepted: Sequence[Settled]) -> None:
     if not accepted:
         return
-    Attempt.objects.bulk_create([settled.attempt for settled in accepted])
+    store_attempts([settled.attempt for settled in accepted])
     _wake_for_retries(accepted)
-    update_each([(settled.ending.task, settled.values) for settled in accepted])
+    writes.update_each(Task, [(each.ending.task.pk, each.values) for each in accepted])
     final = [settled for settled in accepted if settled.ending.status == Status.FAILED]
     if announced := [settled for settled in final if not settled.ending.task.internal]:
         enqueue([_announcement(announced)])

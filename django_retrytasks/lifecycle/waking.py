@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -42,17 +42,28 @@ def wake_for(waiting: Sequence[Waiting]) -> None:
     Tasks of one moment get at most one wake-up for each worker of their cluster. A worker that
     leaves due Tasks behind writes more.
     """
-    if not waiting:
+    if not waiting or left_to_inline(waiting):
         return
-    if (pending := _pending_inline.get()) is not None:
-        pending |= {task.pk for task, _ in waiting}
+    for key, pairs in wakes_for(waiting).items():
+        ids = wakeups.write(key, [wake for _, wake in pairs])
+        for (task, _), wakeup_id in zip(pairs, ids, strict=True):
+            task.wakeup_id = wakeup_id
+
+
+def left_to_inline(waiting: Sequence[Waiting]) -> bool:
+    """Note Tasks that run in the calling process; return whether they do."""
+    pending, ids = _pending_inline.get(), {task.pk for task, _ in waiting}
+    if pending is not None:
+        pending |= ids
     elif inline.is_sync():
-        inline.run_after_commit({task.pk for task, _ in waiting})
+        inline.run_after_commit(ids)
     else:
-        _write_wakeups(waiting)
+        return False
+    return True
 
 
-def _write_wakeups(waiting: Sequence[Waiting]) -> None:
+def wakes_for(waiting: Sequence[Waiting]) -> Mapping[str, Sequence[Waiting]]:
+    """Return the wakes to write, by the cluster's key: those soon, one for each worker at most."""
     horizon = timezone.now() + wakeups.HORIZON
     shared: dict[tuple[str, wakeups.Wake], int] = defaultdict(int)
     by_key: dict[str, list[Waiting]] = defaultdict(list)
@@ -61,10 +72,7 @@ def _write_wakeups(waiting: Sequence[Waiting]) -> None:
         shared[key, wake] += 1
         if shared[key, wake] <= clusters.workers_of(key) and wake.at <= horizon:
             by_key[key].append((task, wake))
-    for key, pairs in by_key.items():
-        ids = wakeups.write(key, [wake for _, wake in pairs])
-        for (task, _), wakeup_id in zip(pairs, ids, strict=True):
-            task.wakeup_id = wakeup_id
+    return by_key
 
 
 def wake_for_due(key: str) -> bool:

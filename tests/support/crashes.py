@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,9 @@ T = TypeVar("T")
 
 # The exit code of a process ended by SIGKILL, as a shell tells it.
 KILLED = 137
-WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+WRITE = re.compile(
+    r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH\b.*\bINSERT)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def crash_at(number: int, *, after: bool = False) -> Iterator[None]:
 
     def execute(call: Callable[..., T], sql: str, params: Any, many: bool, context: Any) -> T:
         act = partial(call, sql, params, many, context)
-        return write(act) if sql.lstrip().upper().startswith(WRITES) else act()
+        return write(act) if WRITE.match(sql) else act()
 
     connection = connections[database.alias()]
     commit = partial(write, connection.commit)

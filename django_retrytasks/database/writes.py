@@ -1,0 +1,227 @@
+"""Write many rows by one statement, with SQL made by hand: the ORM compiles it anew for each call.
+
+PostgreSQL gets the values that differ between rows as one array for each column. MariaDB and MySQL
+get one list of rows, SQLite one row after another.
+"""
+
+# ruff: noqa: S608  # the SQL holds names of tables and columns, and no values
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, models
+from django.db.models.constants import OnConflict
+
+from .clock import DatabaseNow
+from .connection import alias
+
+Row = Mapping[str, Any]
+"""Values by attname. A DatabaseNow stands for the database's time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """The values of one field, in the order of the rows.
+
+    Attributes:
+        name: the quoted name.
+        cast: the type, for a cast.
+        values: prepared for the driver; None for the database's time.
+        now: SQL of the database's time; "" if no value needs it.
+        differs: whether the values differ.
+    """
+
+    name: str
+    cast: str
+    values: Sequence[Any]
+    differs: bool
+    now: str = ""
+
+    @property
+    def is_now(self) -> bool:
+        """Whether each value is the database's time."""
+        return bool(self.now) and not self.differs
+
+    def sql(self, value: str = "%s") -> str:
+        """Return SQL of one row's value.
+
+        Args:
+            value: SQL that yields the value of ``values``.
+        """
+        if self.is_now:
+            return self.now
+        return f"COALESCE({value}, {self.now})" if self.now else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A row to insert together with another one.
+
+    Attributes:
+        link: attname of the other row's field that gets the id of this one.
+    """
+
+    model: type[models.Model]
+    row: Row
+    link: str
+
+
+def insert(
+    model: type[models.Model], rows: Sequence[Row], *, ignore_conflicts: bool = False
+) -> list[Any]:
+    """Insert rows, which all have the same fields.
+
+    Args:
+        ignore_conflicts: whether to skip rows with a stored key.
+
+    Returns:
+        The primary keys that the database made, in order; empty where the rows brought their own,
+        or where the database does not tell.
+    """
+    if not rows:
+        return []
+    connection = connections[alias()]
+    columns = _columns(model, rows, connection)
+    conflicts = OnConflict.IGNORE if ignore_conflicts else None
+    into = _into(model, columns, connection.ops.insert_statement(on_conflict=conflicts))
+    suffix = connection.ops.on_conflict_suffix_sql([], conflicts, [], [])
+    made: Any = model._meta.auto_field
+    returns = bool(made and connection.features.can_return_rows_from_bulk_insert)
+    if returns:
+        suffix += f" RETURNING {connection.ops.quote_name(made.column)}"
+    placeholders = f"({', '.join(column.sql() for column in columns)})"
+    differing = [column for column in columns if column.differs]
+    if differing and connection.vendor == "postgresql":
+        selected = ", ".join(_selected(columns))
+        sql = f"{into} SELECT {selected} FROM {_unnested(differing)} {suffix}"
+        return _execute(sql, [*_constants(columns), *_arrays(differing)], returns)
+    if connection.vendor == "sqlite" and not returns:
+        _execute_many(f"{into} VALUES {placeholders} {suffix}", _lines(columns))
+        return []
+    sql = f"{into} VALUES {', '.join([placeholders] * len(rows))} {suffix}"
+    return _execute(sql, [value for line in _lines(columns) for value in line], returns)
+
+
+def takes_parents() -> bool:
+    """Whether the database takes both rows of :func:`insert_with_parent` in one statement."""
+    return connections[alias()].vendor == "postgresql"
+
+
+def insert_with_parent(model: type[models.Model], row: Row, parent: Parent) -> None:
+    """Insert a row and its parent by one statement, where :func:`takes_parents`."""
+    connection = connections[alias()]
+    above = _columns(parent.model, [parent.row], connection)
+    own = {name: value for name, value in row.items() if name != parent.link}
+    columns = _columns(model, [own], connection)
+    link: Any = model._meta.get_field(parent.link)
+    names = ", ".join([*(column.name for column in columns), link.column])
+    key = f"parent.{parent.model._meta.pk.column}"
+    sql = (
+        f"WITH parent AS ({_into(parent.model, above)} VALUES ({', '.join(_selected(above))})"
+        f" RETURNING *) INSERT INTO {model._meta.db_table} ({names})"
+        f" SELECT {', '.join([*_selected(columns), key])} FROM parent"
+    )
+    _execute(sql, [*_constants(above), *_constants(columns)])
+
+
+def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -> None:
+    """Update each row, named by its primary key, with its own values of the same fields."""
+    if not updates:
+        return
+    connection = connections[alias()]
+    columns = _columns(model, [row for _, row in updates], connection)
+    pk: Any = model._meta.pk
+    keys = [pk.get_db_prep_save(key, connection) for key, _ in updates]
+    name = connection.ops.quote_name(pk.column)
+    differing = [column for column in columns if column.differs]
+    if differing and connection.vendor == "postgresql":
+        differing.append(Column(name=name, cast=pk.db_type(connection), values=keys, differs=True))
+        selected = zip(columns, _selected(columns), strict=True)
+        changes = ", ".join(f"{column.name} = {value}" for column, value in selected)
+        match = f"{name} = new.{name}"
+        sql = f"UPDATE {model._meta.db_table} old SET {changes} FROM {_unnested(differing)}"
+        _execute(f"{sql} WHERE old.{match}", [*_constants(columns), *_arrays(differing)])
+        return
+    changes = ", ".join(f"{column.name} = {column.sql()}" for column in columns)
+    sql = f"UPDATE {model._meta.db_table} SET {changes} WHERE {name}"
+    if differing:
+        lines = zip(_lines(columns), keys, strict=True)
+        _execute_many(f"{sql} = %s", [[*line, key] for line, key in lines])
+    else:
+        marks = ", ".join(["%s"] * len(keys))
+        _execute(f"{sql} IN ({marks})", [*_constants(columns), *keys])
+
+
+def _into(model: type[models.Model], columns: Iterable[Column], verb: str = "INSERT INTO") -> str:
+    return f"{verb} {model._meta.db_table} ({', '.join(column.name for column in columns)})"
+
+
+def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
+    get_field: Any = model._meta.get_field
+    return [_column(get_field(name), [row[name] for row in rows], connection) for name in rows[0]]
+
+
+def _column(field: Any, values: Sequence[Any], connection: Any) -> Column:
+    first = values[0]
+    differs = any(value is not first and value != first for value in values)
+    has_now = any(isinstance(value, DatabaseNow) for value in (values if differs else values[:1]))
+    if not differs:
+        prepared = [_prepared(field, first, connection)] * len(values)
+    else:
+        prepared = [_prepared(field, value, connection) for value in values]
+    return Column(
+        name=connection.ops.quote_name(field.column),
+        cast=field.db_type(connection),
+        values=prepared,
+        differs=differs,
+        now=_now(field.model, connection) if has_now else "",
+    )
+
+
+def _prepared(field: Any, value: Any, connection: Any) -> Any:
+    return None if isinstance(value, DatabaseNow) else field.get_db_prep_save(value, connection)
+
+
+def _now(model: Any, connection: Any) -> str:
+    sql, _ = model._base_manager.all().query.get_compiler(alias()).compile(DatabaseNow())
+    return str(sql)
+
+
+def _selected(columns: Iterable[Column]) -> list[str]:
+    """Return SQL of each column's value, given a row of the arrays as ``new``."""
+    return [
+        column.sql(f"new.{column.name}" if column.differs else f"%s::{column.cast}")
+        for column in columns
+    ]
+
+
+def _unnested(differing: Sequence[Column]) -> str:
+    arrays = ", ".join(f"%s::{column.cast}[]" for column in differing)
+    return f"unnest({arrays}) AS new ({', '.join(column.name for column in differing)})"
+
+
+def _arrays(differing: Iterable[Column]) -> list[list[Any]]:
+    return [list(column.values) for column in differing]
+
+
+def _constants(columns: Iterable[Column]) -> list[Any]:
+    return [c.values[0] for c in columns if not (c.differs or c.is_now)]
+
+
+def _lines(columns: Iterable[Column]) -> list[tuple[Any, ...]]:
+    return list(zip(*(c.values for c in columns if not c.is_now), strict=True))
+
+
+def _execute(sql: str, parameters: Sequence[Any], returns: bool = False) -> list[Any]:
+    """Execute a statement; return the first column if it returns rows."""
+    with connections[alias()].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [row[0] for row in cursor.fetchall()] if returns else []
+
+
+def _execute_many(sql: str, lines: Sequence[Sequence[Any]]) -> None:
+    with connections[alias()].cursor() as cursor:
+        cursor.executemany(sql, lines)
