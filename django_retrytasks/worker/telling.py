@@ -21,12 +21,15 @@ from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
 from django_retrytasks.tasks import RetryTask, as_retry_task
 from django_retrytasks.tasks.results import result_of
+from django_retrytasks.values.contract import Task as ContractTask
 from django_retrytasks.values.contract import task_finished, task_started
 
 from . import sessions
 from .timeouts import briefly_or
 
 logger = logging.getLogger("django_retrytasks")
+# Django's own receivers of its signals, one for each, log here.
+django_logger = logging.getLogger("django.tasks")
 
 # Seconds for all receivers of one attempt's signals.
 TELLING = 60.0
@@ -34,14 +37,33 @@ TELLING = 60.0
 
 def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
     """Send task_started, once in each drive: not for a retry, and not after a snooze."""
-    if not task.internal and task.started_at in (None, task.claimed_at):
+    begins = task.started_at in (None, task.claimed_at)
+    if begins and not task.internal and _is_heard(task_started, definition):
         _tell(task, partial(_send_started, task, definition))
 
 
 def tell_settled(settled: Settled) -> None:
     """Send the signals of a committed ending."""
-    if not settled.ending.task.internal:
+    if not settled.ending.task.internal and _has_listeners(settled):
         _tell(settled.ending.task, partial(_send_settled, settled))
+
+
+def _has_listeners(settled: Settled) -> bool:
+    """Whether any signal of a committed ending is heard."""
+    ours = any(each.has_listeners(Task) for each in (task_succeeded, attempt_failed, task_retrying))
+    definition = settled.ending.definition
+    return ours or (
+        settled.ending.task.is_finished
+        and definition is not None
+        and (settled.ending.exception is not None or _is_heard(task_finished, definition))
+    )
+
+
+def _is_heard(signal: Signal, definition: ContractTask[..., Any]) -> bool:
+    """Whether more than Django's own log, at INFO, hears a signal about a task."""
+    if len(signal.receivers) == 1 and not django_logger.isEnabledFor(logging.INFO):
+        return False
+    return signal.has_listeners(sender_of(definition))
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:
