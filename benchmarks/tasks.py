@@ -1,5 +1,7 @@
 """What the peers run: nothing."""
 
+import time
+
 from django.tasks import task
 
 from django_retrytasks import retry_task
@@ -8,6 +10,12 @@ from django_retrytasks import retry_task
 @retry_task
 def nothing() -> None:
     """Return at once."""
+
+
+@retry_task
+def sleeps(seconds: float) -> None:
+    if seconds:
+        time.sleep(seconds)
 
 
 @retry_task(max_retries=3, countdown=0)
