@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from django.conf import settings
+from django.db import connections
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -28,6 +30,20 @@ class DatabaseNow(Now):
         """Return the database's time plus ``wait``."""
         return cls(ahead=wait) + wait
 
+    @classmethod
+    def sql(cls, connection: Any) -> str:
+        """Return SQL of the database's time, without parameters."""
+        return _sql_of_now(connection.alias, cls()._offset)
+
+    @classmethod
+    def read(cls, value: Any, connection: Any) -> datetime:
+        """Return what the driver returned for the database's time as a datetime."""
+        now: Any = cls()
+        at: Any = value
+        for convert in connection.ops.get_db_converters(now) + now.get_db_converters(connection):
+            at = convert(at, now, connection)
+        return cast("datetime", at)
+
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         template = f"(UTC_TIMESTAMP(6) + INTERVAL {self._offset} SECOND)"
         return self.as_sql(compiler, connection, template=template, **extra)
@@ -44,6 +60,15 @@ class DatabaseNow(Now):
     @property
     def _offset(self) -> int:
         return _stored_offset(self.extra.get("ahead", moments.ZERO))
+
+
+@cache
+def _sql_of_now(alias: str, offset: int) -> str:
+    connection: Any = connections[alias]
+    now: Any = DatabaseNow()
+    as_sql = getattr(now, f"as_{connection.vendor}", now.as_sql)
+    sql, _ = as_sql(connection.ops.compiler("SQLCompiler"), connection)
+    return str(sql)
 
 
 def _stored_offset(ahead: timedelta) -> int:

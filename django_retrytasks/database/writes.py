@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from django.db import connections, models
 from django.db.models.constants import OnConflict
@@ -22,8 +23,7 @@ Row = Mapping[str, Any]
 """Values by attname. A DatabaseNow stands for the database's time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(NamedTuple):
     """The values of one field, in the order of the rows.
 
     Attributes:
@@ -84,7 +84,7 @@ def insert(
     if not rows:
         return []
     connection = connections[alias()]
-    columns = _columns(model, rows, connection)
+    columns = _filled(model, rows, connection)
     conflicts = OnConflict.IGNORE if ignore_conflicts else None
     into = _into(model, columns, connection.ops.insert_statement(on_conflict=conflicts))
     suffix = connection.ops.on_conflict_suffix_sql([], conflicts, [], [])
@@ -113,9 +113,8 @@ def takes_parents() -> bool:
 def insert_with_parent(model: type[models.Model], row: Row, parent: Parent) -> None:
     """Insert a row and its parent by one statement, where :func:`takes_parents`."""
     connection = connections[alias()]
-    above = _columns(parent.model, [parent.row], connection)
-    own = {name: value for name, value in row.items() if name != parent.link}
-    columns = _columns(model, [own], connection)
+    above = _filled(parent.model, [parent.row], connection)
+    columns = _filled(model, [{**row, parent.link: None}], connection)
     link: Any = model._meta.get_field(parent.link)
     names = ", ".join([*(column.name for column in columns), link.column])
     key = f"parent.{parent.model._meta.pk.column}"
@@ -159,35 +158,40 @@ def _into(model: type[models.Model], columns: Iterable[Column], verb: str = "INS
     return f"{verb} {model._meta.db_table} ({', '.join(column.name for column in columns)})"
 
 
+def _filled(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
+    """Return the columns of new rows without the empty ones, which need not be named."""
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    return _columns(model, [{name: row[name] for name in names} for row in rows], connection)
+
+
 def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
-    get_field: Any = model._meta.get_field
-    return [_column(get_field(name), [row[name] for row in rows], connection) for name in rows[0]]
+    described = _described(model, tuple(rows[0]), alias())
+    return [
+        _column([row[field.attname] for row in rows], field, name, cast, connection)
+        for field, name, cast in described
+    ]
 
 
-def _column(field: Any, values: Sequence[Any], connection: Any) -> Column:
-    first = values[0]
+@cache
+def _described(
+    model: type[models.Model], attnames: Sequence[str], alias: str
+) -> list[tuple[Any, str, str]]:
+    """Return each field with its quoted name and its type for a cast."""
+    connection = connections[alias]
+    fields: list[Any] = [model._meta.get_field(attname) for attname in attnames]
+    quote = connection.ops.quote_name
+    return [(field, quote(field.column), field.db_type(connection)) for field in fields]
+
+
+def _column(values: list[Any], field: Any, name: str, cast: str, connection: Any) -> Column:
+    first, now = values[0], ""
     differs = any(value is not first and value != first for value in values)
-    has_now = any(isinstance(value, DatabaseNow) for value in (values if differs else values[:1]))
-    if not differs:
-        prepared = [_prepared(field, first, connection)] * len(values)
-    else:
-        prepared = [_prepared(field, value, connection) for value in values]
-    return Column(
-        name=connection.ops.quote_name(field.column),
-        cast=field.db_type(connection),
-        values=prepared,
-        differs=differs,
-        now=_now(field.model, connection) if has_now else "",
-    )
-
-
-def _prepared(field: Any, value: Any, connection: Any) -> Any:
-    return None if isinstance(value, DatabaseNow) else field.get_db_prep_save(value, connection)
-
-
-def _now(model: Any, connection: Any) -> str:
-    sql, _ = model._base_manager.all().query.get_compiler(alias()).compile(DatabaseNow())
-    return str(sql)
+    distinct = values if differs else values[:1]
+    if any(isinstance(value, DatabaseNow) for value in distinct):
+        now = DatabaseNow.sql(connection)
+        distinct = [None if isinstance(value, DatabaseNow) else value for value in distinct]
+    prepared = [field.get_db_prep_save(value, connection) for value in distinct]
+    return Column(name, cast, prepared if differs else prepared * len(values), differs, now)
 
 
 def _selected(columns: Iterable[Column]) -> list[str]:

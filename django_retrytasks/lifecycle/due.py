@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, takewhile
 from math import ceil
+from typing import Any
 
 from django.db import connections
 
@@ -87,7 +88,7 @@ def _with_highest_priority(among: Due, count: int) -> list[Lane]:
 def _lock_due(among: Sequence[Lane], limit: int) -> tuple[list[Task], bool]:
     """Lock due Tasks of lanes; return them in order, and whether no more are due there."""
     if len(among) == 1:
-        tasks = list(lockable().of_lane(*among[0]).due().order_by("run_after")[:limit])
+        tasks = _lock_oldest_of(among[0], limit)
         return tasks, len(tasks) < limit
     shares = dict.fromkeys(among, limit if len(among) <= FEW else ceil(limit / len(among)))
     shares[among[0]] = limit
@@ -100,13 +101,21 @@ def _lock_due(among: Sequence[Lane], limit: int) -> tuple[list[Task], bool]:
     return tasks, not full
 
 
+def _lock_oldest_of(lane: Lane, limit: int) -> list[Task]:
+    """Lock the oldest due Tasks of one lane; return them in order."""
+    connection = connections[database.alias()]
+    columns = f"*, {DatabaseNow.sql(connection)} AS {DATABASE_NOW}"
+    sql = f"{lanes.due_sql(columns)} ORDER BY run_after LIMIT %s {_locking(connection)}"
+    tasks = list(Task.objects.raw(sql, [*lane, limit]))
+    for task in tasks:
+        setattr(task, DATABASE_NOW, DatabaseNow.read(database_now(task), connection))
+    return tasks
+
+
 def _lock_oldest(shares: Mapping[Lane, int]) -> list[Task]:
     """Lock the oldest due Tasks of each lane, up to its share; return them in order."""
     connection = connections[database.alias()]
-    lock = connection.ops.for_update_sql(skip_locked=_skips_locked())
-    sql = f"{lanes.due_sql('id')} ORDER BY run_after LIMIT %s"
-    if connection.features.has_select_for_update:
-        sql += f" {lock}"
+    sql = f"{lanes.due_sql('id')} ORDER BY run_after LIMIT %s {_locking(connection)}"
     as_pk = Task._meta.pk.to_python
     parameters = [(*lane, share) for lane, share in shares.items()]
     locked = [as_pk(pk) for _, pk in seeks.for_each(sql, parameters, database.alias())]
@@ -124,6 +133,13 @@ def database_now(picked: Task) -> datetime:
     """Return the database's time when a Task was picked."""
     now: datetime = getattr(picked, DATABASE_NOW)
     return now
+
+
+def _locking(connection: Any) -> str:
+    """Return the end of a SELECT that locks its rows and skips locked ones."""
+    if not connection.features.has_select_for_update:
+        return ""
+    return str(connection.ops.for_update_sql(skip_locked=_skips_locked()))
 
 
 def _skips_locked() -> bool:

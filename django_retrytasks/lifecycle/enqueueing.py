@@ -13,7 +13,7 @@ from django_retrytasks.models import Task
 
 from .log import log_all
 from .rows import CHUNK, fields_of
-from .waking import Waiting, left_to_inline, wake_for, wakes_for
+from .waking import Waiting, wake_for, wakes_clusters, wakes_for
 
 
 def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
@@ -26,7 +26,7 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
         tasks: unsaved rows; a ``run_after`` of None means at once.
         is_repeated: whether to skip Tasks with a stored id.
     """
-    if len(tasks) == 1 and not is_repeated and writes.takes_parents():
+    if len(tasks) == 1 and not is_repeated and wakes_clusters() and writes.takes_parents():
         with advising_to_migrate():
             _store_one(tasks[0])
     else:
@@ -38,8 +38,7 @@ def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
 
 def _store_one(task: Task) -> None:
     """Store a Task and its wake-up by one statement, which needs no transaction of its own."""
-    waiting = _waiting([task])
-    wakes = {} if left_to_inline(waiting) else wakes_for(waiting)
+    wakes = wakes_for(_waiting([task]))
     [row] = _rows([task])
     if not wakes:
         writes.insert(Task, [row])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connections
+
 from django_retrytasks import database
 from django_retrytasks.broker import clusters
 from django_retrytasks.database import DatabaseNow, seeks
@@ -113,7 +115,7 @@ def due_counts(due: Due, limit: int) -> dict[Lane, int]:
 
 def due_sql(columns: str) -> str:
     """Return SQL for the due Tasks of a lane; its parameters are queue name and priority."""
-    now, _ = Task.objects.all().query.get_compiler(database.alias()).compile(DatabaseNow())
+    now = DatabaseNow.sql(connections[database.alias()])
     return (
         f"SELECT {columns} FROM {Task._meta.db_table}"  # noqa: S608
         f" WHERE queue_name = %s AND priority = %s AND run_after <= {now}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from django_retrytasks.broker import wakeups
-from django_retrytasks.database import DatabaseNow, writes, writing
+from django_retrytasks.database import writes, writing
 from django_retrytasks.errors.reports import storable
 from django_retrytasks.models import FINAL, Attempt, Status, Task
 from django_retrytasks.values import moments
@@ -22,7 +21,7 @@ from .enqueueing import enqueue
 from .groups import Failed
 from .internal import internal_task
 from .log import log_settled, log_transition
-from .rows import adopt, by_pk, store_attempts
+from .rows import adopt, lock_held, store_attempts
 from .waking import wake_for
 
 DECISION_LIMIT = 255
@@ -36,7 +35,7 @@ def settle(endings: Sequence[Ending]) -> list[Settled]:
     its lease is over, the ending is refused: it changes nothing and is not returned.
     """
     with writing():
-        held = _lock_held(endings)
+        held = lock_held([ending.task for ending in endings])
         accepted = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
         _write(accepted)
     for refused in [e for e in endings if e.task.pk not in held]:
@@ -45,13 +44,6 @@ def settle(endings: Sequence[Ending]) -> list[Settled]:
         adopt([settled.ending.task], settled.values)
         log_settled(settled)
     return accepted
-
-
-def _lock_held(endings: Sequence[Ending]) -> dict[uuid.UUID, datetime]:
-    """Lock the Tasks still under their claim; return the database's time for each."""
-    tasks = [ending.task for ending in endings]
-    rows = by_pk(tasks).held(tasks[0].claim_token).select_for_update()
-    return dict(rows.values_list("pk", DatabaseNow()))
 
 
 def _decide_values(ending: Ending, at: datetime) -> Settled:

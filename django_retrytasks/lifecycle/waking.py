@@ -36,30 +36,32 @@ def running_inline(ids: Iterable[uuid.UUID]) -> Iterator[set[uuid.UUID]]:
         _pending_inline.reset(token)
 
 
+def wakes_clusters() -> bool:
+    """Whether clusters run the Tasks that start to wait now, not the calling process."""
+    return _pending_inline.get() is None and not inline.is_sync()
+
+
 def wake_for(waiting: Sequence[Waiting]) -> None:
     """Make waiting Tasks run: by wake-ups, recorded on each Task, or inline.
 
     Tasks of one moment get at most one wake-up for each worker of their cluster. A worker that
     leaves due Tasks behind writes more.
     """
-    if not waiting or left_to_inline(waiting):
+    if not waiting:
         return
+    if (pending := _pending_inline.get()) is not None:
+        pending |= {task.pk for task, _ in waiting}
+    elif inline.is_sync():
+        inline.run_after_commit({task.pk for task, _ in waiting})
+    else:
+        _write_wakeups(waiting)
+
+
+def _write_wakeups(waiting: Sequence[Waiting]) -> None:
     for key, pairs in wakes_for(waiting).items():
         ids = wakeups.write(key, [wake for _, wake in pairs])
         for (task, _), wakeup_id in zip(pairs, ids, strict=True):
             task.wakeup_id = wakeup_id
-
-
-def left_to_inline(waiting: Sequence[Waiting]) -> bool:
-    """Note Tasks that run in the calling process; return whether they do."""
-    pending, ids = _pending_inline.get(), {task.pk for task, _ in waiting}
-    if pending is not None:
-        pending |= ids
-    elif inline.is_sync():
-        inline.run_after_commit(ids)
-    else:
-        return False
-    return True
 
 
 def wakes_for(waiting: Sequence[Waiting]) -> Mapping[str, Sequence[Waiting]]:
