@@ -21,7 +21,14 @@ if TYPE_CHECKING or find_spec("django.tasks"):
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
-    from django.tasks.signals import task_enqueued, task_finished, task_started
+    from django.tasks.signals import (
+        log_task_finished,
+        log_task_started,
+        task_enqueued,
+        task_finished,
+        task_started,
+    )
+    from django.tasks.signals import logger as signals_logger
 elif find_spec("django_tasks"):
     from django_tasks import (
         DEFAULT_TASK_BACKEND_ALIAS,
@@ -35,7 +42,14 @@ elif find_spec("django_tasks"):
     from django_tasks.backends.base import BaseTaskBackend
     from django_tasks.base import Task, TaskError
     from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
-    from django_tasks.signals import task_enqueued, task_finished, task_started
+    from django_tasks.signals import (
+        log_task_finished,
+        log_task_started,
+        task_enqueued,
+        task_finished,
+        task_started,
+    )
+    from django_tasks.signals import logger as signals_logger
 
     # Named InvalidTaskError up to 0.12, InvalidTask as in Django after it.
     InvalidTask = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError

@@ -7,7 +7,8 @@ minute. Their errors are logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,50 +21,60 @@ from django_retrytasks.lifecycle import Settled
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
 from django_retrytasks.tasks import RetryTask, as_retry_task
-from django_retrytasks.tasks.results import result_of
-from django_retrytasks.values.contract import Task as ContractTask
-from django_retrytasks.values.contract import task_finished, task_started
+from django_retrytasks.tasks.results import STATUS, result_of
+from django_retrytasks.values.contract import (
+    TaskResultStatus,
+    log_task_finished,
+    log_task_started,
+    signals_logger,
+    task_finished,
+    task_started,
+)
 
 from . import sessions
 from .timeouts import briefly_or
 
 logger = logging.getLogger("django_retrytasks")
-# Django's own receivers of its signals, one for each, log here.
-django_logger = logging.getLogger("django.tasks")
 
 # Seconds for all receivers of one attempt's signals.
 TELLING = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What Django's own receivers, which log a line each, read of a result."""
+
+    id: str
+    task: RetryTask[..., Any]
+    status: TaskResultStatus
+
+
 def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
     """Send task_started, once in each drive: not for a retry, and not after a snooze."""
     begins = task.started_at in (None, task.claimed_at)
-    if begins and not task.internal and _is_heard(task_started, definition):
+    if begins and not task.internal and _is_heard(task_started, log_task_started):
         _tell(task, partial(_send_started, task, definition))
 
 
 def tell_settled(settled: Settled) -> None:
     """Send the signals of a committed ending."""
-    if not settled.ending.task.internal and _has_listeners(settled):
-        _tell(settled.ending.task, partial(_send_settled, settled))
-
-
-def _has_listeners(settled: Settled) -> bool:
-    """Whether any signal of a committed ending is heard."""
+    ending = settled.ending
     ours = any(each.has_listeners(Task) for each in (task_succeeded, attempt_failed, task_retrying))
-    definition = settled.ending.definition
-    return ours or (
-        settled.ending.task.is_finished
-        and definition is not None
-        and (settled.ending.exception is not None or _is_heard(task_finished, definition))
+    ends = ending.task.is_finished and (
+        ending.exception is not None or _is_heard(task_finished, log_task_finished)
     )
+    if (ours or ends) and not ending.task.internal:
+        _tell(ending.task, partial(_send_settled, settled))
 
 
-def _is_heard(signal: Signal, definition: ContractTask[..., Any]) -> bool:
-    """Whether more than Django's own log, at INFO, hears a signal about a task."""
-    if len(signal.receivers) == 1 and not django_logger.isEnabledFor(logging.INFO):
-        return False
-    return signal.has_listeners(sender_of(definition))
+def _is_heard(signal: Signal, log: Callable[..., None]) -> bool:
+    """Whether anybody hears of a success: not if Django's log is off and the only receiver."""
+    return signals_logger.isEnabledFor(logging.INFO) or not _hears_alone(log, signal)
+
+
+def _hears_alone(log: Callable[..., None], signal: Signal) -> bool:
+    """Whether Django's own receiver is the only one of a signal."""
+    return len(signal.receivers) == 1 and signal.receivers[0][0][0] == id(log)
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:
@@ -77,8 +88,22 @@ def _tell(task: Task, send: Callable[[], None]) -> None:
 
 
 def _send_started(task: Task, definition: RetryTask[..., Any]) -> None:
-    result = result_of(task, definition)
-    task_started.send_robust(sender_of(result.task), task_result=result)
+    _sending(task_started, log_task_started, task, definition)()
+
+
+def _sending(
+    signal: Signal,
+    log: Callable[..., None],
+    task: Task,
+    definition: RetryTask[..., Any],
+    attempts: Sequence[Attempt] | None = None,
+) -> Callable[[], object]:
+    """Return what sends a signal of django.tasks; no result is made for Django's log alone."""
+    if _hears_alone(log, signal):
+        glance = Glance(str(task.pk), definition, STATUS[Status(task.status)])
+        return partial(log, None, task_result=glance)
+    result = result_of(task, definition, attempts)
+    return partial(signal.send_robust, sender_of(definition), task_result=result)
 
 
 def _send_settled(settled: Settled) -> None:
@@ -101,8 +126,8 @@ def _send_finished(settled: Settled) -> None:
         return
     attempts = [settled.attempt] if settled.attempt.number == 1 else None
     with mail_filter.about_own_task():
-        result = result_of(ending.task, as_retry_task(ending.definition), attempts)
-        send = partial(task_finished.send_robust, sender_of(result.task), task_result=result)
+        definition = as_retry_task(ending.definition)
+        send = _sending(task_finished, log_task_finished, ending.task, definition, attempts)
         if exception is None:
             send()
             return
