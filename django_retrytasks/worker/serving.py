@@ -71,6 +71,7 @@ def _run_batch(lookout: Lookout) -> bool:
     claim = _claim(lookout)
     if not claim.tasks:
         return False
+    pace.note_claim(leaves_due=bool(claim.left) and len(claim.tasks) == pace.limit)
     batch = Batch(claim)
     # The heart has its own connection, which does not see rows of a caller's transaction.
     is_hidden = connections[database.alias()].in_atomic_block

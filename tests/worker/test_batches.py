@@ -95,6 +95,25 @@ class TestPace:
 
         assert pace.limit == limit
 
+    def test_while_due_tasks_are_left_each_claim_doubles_to_200_milliseconds(self) -> None:
+        pace, limits = Pace(), []
+        pace.note(0.025)
+
+        for _ in range(4):
+            limits.append(pace.limit)
+            pace.note_claim(leaves_due=True)
+        assert limits == [2, 4, 8, 8]
+
+        pace.note_claim(leaves_due=False)
+        assert pace.limit == 2
+
+    def test_slow_tasks_of_a_backlog_are_claimed_together(self, driver: Driver) -> None:
+        results = tasks.naps.enqueue_many([(0.04,)] * 12)
+
+        driver.drain()
+
+        assert len({driver.row(result).claimed_at for result in results}) < 10
+
     def test_one_slow_task_among_quick_ones_counts_for_a_fifth(self) -> None:
         pace = Pace()
         for seconds in (0.0, 0.05):
