@@ -42,3 +42,8 @@ CAUSES = (
 @retry_task(max_retries=0)
 def fails_of(cause: int) -> None:
     raise CAUSES[cause]("no luck")
+
+
+@task(backend="tasks-db")
+def sleeps_for_tasks_db(seconds: float) -> None:
+    time.sleep(seconds)
