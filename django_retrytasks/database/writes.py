@@ -176,22 +176,34 @@ def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) ->
 def _described(
     model: type[models.Model], attnames: Sequence[str], alias: str
 ) -> list[tuple[Any, str, str]]:
-    """Return each field with its quoted name and its type for a cast."""
+    """Return each field with its quoted name and its type for a cast.
+
+    The type has no length: a cast cuts a longer text, an assignment refuses it.
+    """
     connection = connections[alias]
     fields: list[Any] = [model._meta.get_field(attname) for attname in attnames]
-    quote = connection.ops.quote_name
-    return [(field, quote(field.column), field.db_type(connection)) for field in fields]
+    casts = [field.db_type(connection).partition("(")[0] for field in fields]
+    names = [connection.ops.quote_name(field.column) for field in fields]
+    return list(zip(fields, names, casts, strict=True))
 
 
 def _column(values: list[Any], field: Any, name: str, cast: str, connection: Any) -> Column:
     first, now = values[0], ""
-    differs = any(value is not first and value != first for value in values)
+    differs = any(_differ(first, value) for value in values)
     distinct = values if differs else values[:1]
     if any(isinstance(value, DatabaseNow) for value in distinct):
         now = DatabaseNow.sql(connection)
         distinct = [None if isinstance(value, DatabaseNow) else value for value in distinct]
     prepared = [field.get_db_prep_save(value, connection) for value in distinct]
     return Column(name, cast, prepared if differs else prepared * len(values), differs, now)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values are stored as two: True equals 1, and the fold of a moment is ignored."""
+    if one is other:
+        return False
+    folds = getattr(one, "fold", 0), getattr(other, "fold", 0)
+    return isinstance(one, dict | list) or one != other or folds[0] != folds[1]
 
 
 def _selected(columns: Iterable[Column]) -> list[str]:
