@@ -33,7 +33,7 @@ class DatabaseNow(Now):
     @classmethod
     def sql(cls, connection: Any) -> str:
         """Return SQL of the database's time, without parameters."""
-        return _sql_of_now(connection.alias, cls()._offset)
+        return _sql_of_now(connection.alias, connection.vendor, cls()._offset)
 
     @classmethod
     def read(cls, value: Any, connection: Any) -> datetime:
@@ -63,10 +63,10 @@ class DatabaseNow(Now):
 
 
 @cache
-def _sql_of_now(alias: str, offset: int) -> str:
+def _sql_of_now(alias: str, vendor: str, offset: int) -> str:
     connection: Any = connections[alias]
     now: Any = DatabaseNow()
-    as_sql = getattr(now, f"as_{connection.vendor}", now.as_sql)
+    as_sql = getattr(now, f"as_{vendor}", now.as_sql)
     sql, _ = as_sql(connection.ops.compiler("SQLCompiler"), connection)
     return str(sql)
 

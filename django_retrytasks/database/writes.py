@@ -165,7 +165,7 @@ def _filled(model: type[models.Model], rows: Sequence[Row], connection: Any) -> 
 
 
 def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
-    described = _described(model, tuple(rows[0]), alias())
+    described = _described(model, tuple(rows[0]), alias(), connection.vendor)
     return [
         _column([row[field.attname] for row in rows], field, name, cast, connection)
         for field, name, cast in described
@@ -174,11 +174,14 @@ def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) ->
 
 @cache
 def _described(
-    model: type[models.Model], attnames: Sequence[str], alias: str
+    model: type[models.Model], attnames: Sequence[str], alias: str, vendor: str
 ) -> list[tuple[Any, str, str]]:
     """Return each field with its quoted name and its type for a cast.
 
     The type has no length: a cast cuts a longer text, an assignment refuses it.
+
+    Args:
+        vendor: the kind of database behind the alias, which a test may exchange.
     """
     connection = connections[alias]
     fields: list[Any] = [model._meta.get_field(attname) for attname in attnames]
