@@ -8,7 +8,6 @@ import functools
 import random
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +19,7 @@ from django_retrytasks import Discard, RetryTaskContext, Snooze, retry_task
 from django_retrytasks.policy import PolicyOptions
 
 ONCE_MORE: PolicyOptions = {"max_retries": 1, "countdown": 0, "jitter": False}
+
 
 # Exceptions
 
@@ -327,22 +327,6 @@ def leaves_a_wrapper_and_connects_again() -> str:
     connection.close()
     run("SELECT 1")
     return "done"
-
-
-@retry_task(max_retries=0)
-def wraps_a_new_connection() -> list[str]:
-    """Return what a wrapper sees whose block opens a new thread's connection."""
-    seen: list[str] = []
-
-    def ask() -> None:
-        with connection.execute_wrapper(lambda call, sql, *args: seen.append(sql)):
-            run("SELECT 1")
-        run("SELECT 2")
-
-    with ThreadPoolExecutor(1) as pool:
-        for each in (ask, lambda: connection.close()):
-            pool.submit(each).result()
-    return seen
 
 
 @retry_task(max_retries=0)

@@ -1,6 +1,8 @@
 """Named tasks that meddle with their own claim, or with their worker's database session."""
 
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db import connection, transaction
@@ -40,3 +42,25 @@ def kills_its_session(vendor: str, session: int) -> str:
 def leaves_autocommit_off() -> str:
     transaction.set_autocommit(False)
     return "done"
+
+
+@retry_task(max_retries=0)
+def wraps_a_new_connection() -> list[str]:
+    """Return which of two queries a wrapper sees whose block opens the connection."""
+    seen = []
+
+    def note(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *args)
+
+    def ask() -> None:
+        with connection.execute_wrapper(note), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 2")
+        connection.close()
+
+    # A thread has a connection of its own, not open yet.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ask).result()
+    return [sql for sql in seen if sql in ("SELECT 1", "SELECT 2")]

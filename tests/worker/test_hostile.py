@@ -17,7 +17,7 @@ from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
 from django_retrytasks.values.contract import task_finished
 from django_retrytasks.worker import batch, sessions, telling
-from tests.support import hostile, tasks
+from tests.support import hostile, session_tasks, tasks
 from tests.support.driver import Driver, received
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -288,7 +288,7 @@ class TestConnections:
         assert driver.row(result).return_value == "done"
 
     def test_a_wrapper_ends_with_the_block_that_opened_its_connection(self, driver: Driver) -> None:
-        result = hostile.wraps_a_new_connection.enqueue()
+        result = session_tasks.wraps_a_new_connection.enqueue()
 
         driver.run_due()
 
