@@ -314,7 +314,7 @@ def tells_context(self: RetryTaskContext) -> dict[str, Any]:
 @retry_task(max_retries=3, countdown=0)
 def freezes_its_worker(directory: str) -> None:
     """Note the process, then stop it until it is told to go on; the first time only."""
-    if not noted(directory):
+    if not any(map(str.isdigit, noted(directory))):
         note(directory, str(os.getpid()))
         os.kill(os.getpid(), signal.SIGSTOP)
 
