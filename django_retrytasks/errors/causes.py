@@ -95,6 +95,17 @@ def cut_earlier_raises(exception: BaseException, catcher: CodeType) -> None:
         trace = trace.tb_next
 
 
+def traceback_below(exception: BaseException, directory: str) -> TracebackType | None:
+    """Return an exception's traceback without its first frames, those of files in a directory.
+
+    The whole one if it has no other frames.
+    """
+    trace = traceback_of(exception)
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(directory):
+        trace = trace.tb_next
+    return trace or traceback_of(exception)
+
+
 def members_of(exception: BaseException) -> list[BaseException]:
     """Return the exceptions of a group, at most 10,000; [] if it is not a group."""
     if not is_a(exception, BaseExceptionGroup):

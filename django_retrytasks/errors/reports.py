@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django_retrytasks.exceptions import AttemptTimedOut
 
-from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_of
+from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_below, traceback_of
 from .fingerprints import origin_of
 
 CLASS_PATH_LIMIT: Final = 255
@@ -41,11 +41,16 @@ class ErrorReport:
     is_bare: bool = False
 
 
-def report(exception: BaseException, name: str = "") -> ErrorReport:
+def report(exception: BaseException, name: str = "", *, caller: str = "\0") -> ErrorReport:
     """Describe an exception of the task ``name`` for storage.
 
     At most 4 KB of the message and 64 KB of the traceback are kept, head and tail. Characters that
     a database refuses (NUL, lone surrogates) are escaped.
+
+    Args:
+        exception: the exception.
+        name: the dotted path of the task.
+        caller: the directory of the code that called the task: the traceback begins below it.
 
     Raises:
         KeyboardInterrupt, AttemptTimedOut: raised while foreign code, such as ``__str__``, ran. The
@@ -54,7 +59,7 @@ def report(exception: BaseException, name: str = "") -> ErrorReport:
     return ErrorReport(
         class_path=class_path(type(exception)),
         message=storable(_message(exception), MESSAGE_LIMIT),
-        traceback=storable(_traceback(exception), TRACEBACK_LIMIT),
+        traceback=storable(_traceback(exception, caller), TRACEBACK_LIMIT),
         origin=origin_of(exception, name),
         known_class_path=known_class_path(exception),
     )
@@ -114,10 +119,12 @@ def storable(text: str, limit: int) -> str:
     return _head_and_tail(data.decode("latin-1"), limit).encode("latin-1").decode("utf-8", "ignore")
 
 
-def _traceback(exception: BaseException) -> str:
+def _traceback(exception: BaseException, caller: str) -> str:
     try:
         if len(list(linked(exception))) < LINK_LIMIT:
-            return "".join(traceback.format_exception(exception, limit=FRAME_LIMIT))
+            trace = traceback_below(exception, caller)
+            kind = type(exception)
+            return "".join(traceback.format_exception(kind, exception, trace, limit=FRAME_LIMIT))
         why = "too many"
     except _PASSED_ON:
         raise

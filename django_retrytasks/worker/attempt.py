@@ -55,6 +55,8 @@ from .timeouts import briefly_or, call_briefly, call_within
 
 logger = logging.getLogger("django_retrytasks")
 
+# The frames of this directory say nothing about a failure.
+HERE = os.path.dirname(__file__)
 LARGEST_RESULT = 1024 * 1024
 OUTCOMES = {
     FailureKind.TIMED_OUT: Attempt.Outcome.TIMED_OUT,
@@ -227,7 +229,9 @@ class AttemptRun:
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, without secrets."""
         name = self._task.name
-        reported = briefly_or(lambda _: bare_report(error, name), partial(report, error, name))
+        reported = briefly_or(
+            lambda _: bare_report(error, name), partial(report, error, name, caller=HERE)
+        )
         if not self._secrets:
             return reported
         message = without(reported.message, self._secrets)

@@ -25,7 +25,7 @@ from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
 GROUP = FailureGroup.Status
-FOREIGN = "django_retrytasks/worker/attempt.py"
+FOREIGN = "json/decoder.py"
 
 
 def rows(client: Client) -> list[str]:
@@ -230,7 +230,7 @@ class TestGroupPage:
     def test_shows_the_sample_as_my_code_and_in_full(
         self, driver: Driver, admin_client: Client
     ) -> None:
-        exhaust(driver)
+        exhaust(driver, tasks.fails_in_a_library)
 
         text = shown(admin_client, group_page())
 

@@ -17,7 +17,7 @@ from tests.support import tasks
 from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
-FOREIGN = "django_retrytasks/worker/attempt.py"
+FOREIGN = "json/decoder.py"
 
 
 def timeline(page: str) -> str:
@@ -51,7 +51,7 @@ class TestTimeline:
     def test_shows_a_traceback_as_my_code_and_in_full(
         self, driver: Driver, admin_client: Client
     ) -> None:
-        result = tasks.always_fails.enqueue()
+        result = tasks.fails_in_a_library.enqueue()
         driver.attempt(result)
 
         page = raw(admin_client, page_of(result))
@@ -65,11 +65,24 @@ class TestTimeline:
         assert FOREIGN in full
         assert FOREIGN not in own
         assert "tests/support/tasks.py" in own
-        assert own.endswith("ConnectionError: no luck\n")
+        assert own.endswith("JSONDecodeError: Expecting value: line 1 column 1 (char 0)\n")
         assert re.findall(r"<details( open)?>\s*<summary>([^<]+)", timeline(page)) == [
             (" open", "My code"),
             ("", "Full traceback"),
         ]
+
+    def test_shows_one_without_foreign_frames_once(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        result = tasks.always_fails.enqueue()
+        driver.attempt(result)
+
+        page = raw(admin_client, page_of(result))
+
+        [attempt] = driver.attempts(result)
+        [whole] = re.findall(r'<pre class="rt-traceback"[^>]*>(.*?)</pre>', page, re.DOTALL)
+        assert html.unescape(whole) == attempt.traceback
+        assert "django_retrytasks" not in whole
 
     def test_opens_that_of_the_last_attempt_alone(
         self, driver: Driver, admin_client: Client

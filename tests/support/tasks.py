@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import time
@@ -33,6 +34,11 @@ def echoes(value: Any = None, *, other: Any = None) -> Any:
 def ships(order: Any, *, fails: bool = False) -> None:
     if fails:
         raise LookupError(f"no stock for {order}")
+
+
+@retry_task(max_retries=3, countdown=5, jitter=False)
+def fails_in_a_library() -> None:
+    json.loads("no luck")
 
 
 @retry_task(max_retries=3, countdown=5, jitter=False)

@@ -1,5 +1,7 @@
 """What the shop charges."""
 
+import json
+
 from django_retrytasks import retry_task
 
 from . import outage
@@ -16,6 +18,9 @@ def charge_card(order: str, amount: str) -> str:
 
 
 def request_payment(order: str, amount: str) -> dict[str, str]:
-    if outage.is_on():
-        raise GatewayError("payments.example answered 503 Service Unavailable")
-    return {"receipt": f"R-{order}", "amount": amount}
+    reply = "<h1>Sorry</h1>" if outage.is_on() else json.dumps({"receipt": f"R-{order}"})
+    try:
+        answer: dict[str, str] = json.loads(reply)
+    except ValueError as error:
+        raise GatewayError("payments.example answered 503 Service Unavailable") from error
+    return answer | {"amount": amount}
