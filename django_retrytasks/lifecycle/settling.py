@@ -25,6 +25,8 @@ from .rows import adopt, lock_held, store_attempts
 from .waking import wake_for
 
 DECISION_LIMIT = 255
+# SQLite's clock counts milliseconds, the worker's microseconds.
+RESOLUTION = timedelta(milliseconds=1)
 
 
 def settle(endings: Sequence[Ending]) -> list[Settled]:
@@ -64,7 +66,7 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
         "queued_at": run_after or task.queued_at,
         "started_at": task.started_at or ending.started_at,
         "last_attempted_at": ending.started_at,
-        "finished_at": at if final else None,
+        "finished_at": _finished_at(ending, at) if final else None,
         "claim_token": None,
         "return_value": ending.return_value,
         "suspect": task.suspect or lost,
@@ -74,6 +76,12 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
         values["failure_group_id"] = failed.fingerprint
     attempt = _attempt(ending, run_after)
     return Settled(ending=ending, values=values, attempt=attempt, failed=failed)
+
+
+def _finished_at(ending: Ending, at: datetime) -> datetime:
+    """Return the database's time, but not a time just before the attempt's end."""
+    ahead = moments.between(at, ending.finished_at)
+    return ending.finished_at if moments.ZERO < ahead < RESOLUTION else at
 
 
 def _failed(ending: Ending) -> Failed | None:
