@@ -50,7 +50,8 @@ class DatabaseNow(Now):
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         moved = f"{self._offset:+d} seconds"
-        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}')"
+        # Six digits, as Django stores moments: texts are compared, and ".1" comes before ".100000".
+        template = f"(STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{moved}') || '000')"
         return self.as_sql(compiler, connection, template=template, **extra)
 
     def get_db_converters(self, connection: Any) -> list[Any]:

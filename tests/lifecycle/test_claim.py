@@ -1,10 +1,10 @@
 """A Task is enqueued and claimed: every edge of the state machine, and every non-edge."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_retrytasks import lifecycle
@@ -39,6 +39,21 @@ class TestEnqueue:
         assert task.status == Status.PENDING
         assert task.run_after == task.queued_at == moment
         assert not Task.objects.due().exists()
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others compare no texts")
+    @pytest.mark.django_db(transaction=True)
+    def test_is_due_in_the_very_millisecond_of_its_run_after(self) -> None:
+        moment = datetime(2030, 6, 1, 12, 0, 0, 100_000, UTC)
+        tasks.echoes.using(run_after=moment).enqueue(1)
+        connection.close()  # with its prepared statements
+        connection.ensure_connection()
+        try:
+            connection.connection.create_function(
+                "STRFTIME", 3, lambda *_: "2030-06-01 12:00:00.100"
+            )
+            assert Task.objects.due().exists()
+        finally:
+            connection.close()
 
     def test_more_than_a_thousand_are_all_stored(self) -> None:
         results = tasks.succeeds.enqueue_many([()] * 1001)
