@@ -88,7 +88,7 @@ def measured(step: str, count: int) -> Iterator[None]:
 
 
 class Statements:
-    """Counts statements; BEGIN and COMMIT are counted apart, as commits."""
+    """Counts statements and commits. A BEGIN counts as neither."""
 
     def __init__(self) -> None:
         self.statements = self.commits = 0

@@ -1,4 +1,4 @@
-"""What the peers run: nothing."""
+"""What the benchmarks run: nothing, a sleep, or a failure."""
 
 import time
 
@@ -42,8 +42,3 @@ CAUSES = (
 @retry_task(max_retries=0)
 def fails_of(cause: int) -> None:
     raise CAUSES[cause]("no luck")
-
-
-@task(backend="tasks-db")
-def sleeps_for_tasks_db(seconds: float) -> None:
-    time.sleep(seconds)

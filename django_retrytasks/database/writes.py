@@ -1,7 +1,7 @@
 """Write many rows by one statement, with SQL made by hand: the ORM compiles it anew for each call.
 
-PostgreSQL gets the values that differ between rows as one array for each column. MariaDB and MySQL
-get one list of rows, SQLite one row after another.
+PostgreSQL gets the values that differ between rows as one array for each column. The others get an
+insert as a list of rows, and an update whose values differ as one statement for each row.
 """
 
 # ruff: noqa: S608  # the SQL holds names of tables and columns, and no values

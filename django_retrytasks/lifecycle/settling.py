@@ -79,7 +79,7 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
 
 
 def _finished_at(ending: Ending, at: datetime) -> datetime:
-    """Return the database's time, but not a time just before the attempt's end."""
+    """Return the database's time, or the attempt's end if that comes within a millisecond."""
     ahead = moments.between(at, ending.finished_at)
     return ending.finished_at if moments.ZERO < ahead < RESOLUTION else at
 
