@@ -33,7 +33,7 @@ class DatabaseNow(Now):
     @classmethod
     def sql(cls, connection: Any) -> str:
         """Return SQL of the database's time, without parameters."""
-        return _sql_of_now(connection.alias, connection.vendor, cls()._offset)
+        return _sql_of_now(connection.alias, connection.vendor, _stored_offset(moments.ZERO))
 
     @classmethod
     def read(cls, value: Any, connection: Any) -> datetime:

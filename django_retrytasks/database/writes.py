@@ -21,6 +21,24 @@ from .connection import alias
 
 Row = Mapping[str, Any]
 """Values by attname. A DatabaseNow stands for the database's time."""
+Placed = tuple[tuple[str, str], ...]
+"""The quoted columns of one row, each with SQL of its value."""
+
+
+class Described(NamedTuple):
+    """A field, as statements need it.
+
+    Attributes:
+        name: the quoted name of the column.
+        cast: the type, for a cast. It has no length: a cast cuts a longer text, an assignment
+            refuses it.
+        filled_in: the value that a new row gets without naming the column.
+    """
+
+    field: Any
+    name: str
+    cast: str
+    filled_in: Any
 
 
 class Column(NamedTuple):
@@ -112,18 +130,30 @@ def takes_parents() -> bool:
 
 def insert_with_parent(model: type[models.Model], row: Row, parent: Parent) -> None:
     """Insert a row and its parent by one statement, where :func:`takes_parents`."""
-    connection = connections[alias()]
-    above = _filled(parent.model, [parent.row], connection)
-    columns = _filled(model, [{**row, parent.link: None}], connection)
+    above, above_values = _placed(parent.model, parent.row)
+    columns, values = _placed(model, {**row, parent.link: None})
     link: Any = model._meta.get_field(parent.link)
-    names = ", ".join([*(column.name for column in columns), link.column])
-    key = f"parent.{parent.model._meta.pk.column}"
-    sql = (
-        f"WITH parent AS ({_into(parent.model, above)} VALUES ({', '.join(_selected(above))})"
-        f" RETURNING *) INSERT INTO {model._meta.db_table} ({names})"
-        f" SELECT {', '.join([*_selected(columns), key])} FROM parent"
-    )
-    _execute(sql, [*_constants(above), *_constants(columns)])
+    sql = _sql_with_parent(parent.model, above, model, columns, link.column)
+    _execute(sql, [*above_values, *values])
+
+
+@cache
+def _sql_with_parent(
+    parent: type[models.Model],
+    above: Placed,
+    model: type[models.Model],
+    columns: Placed,
+    link: str,
+) -> str:
+    key = parent._meta.pk.column
+    inserted = f"{_sql_of_row(parent, above)} RETURNING {key}"
+    linked = (link, f"(SELECT {key} FROM parent)")
+    return f"WITH parent AS ({inserted}) {_sql_of_row(model, (*columns, linked))}"
+
+
+def _sql_of_row(model: type[models.Model], placed: Placed) -> str:
+    names, values = zip(*placed, strict=True)
+    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({', '.join(values)})"
 
 
 def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -> None:
@@ -158,39 +188,73 @@ def _into(model: type[models.Model], columns: Iterable[Column], verb: str = "INS
     return f"{verb} {model._meta.db_table} ({', '.join(column.name for column in columns)})"
 
 
+def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
+    """Return the columns of one new row, and the parameters of their values."""
+    connection = connections[alias()]
+    described, now = _described(model, connection), DatabaseNow.sql(connection)
+    placed, values = [], []
+    for attname in _to_name([row], described):
+        field, name, value = described[attname].field, described[attname].name, row[attname]
+        if isinstance(value, DatabaseNow):
+            placed.append((name, now))
+        else:
+            placed.append((name, "%s"))
+            values.append(field.get_db_prep_save(value, connection))
+    return tuple(placed), values
+
+
 def _filled(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
-    """Return the columns of new rows without the empty ones, which need not be named."""
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    """Return the columns of new rows that a statement has to name."""
+    names = _to_name(rows, _described(model, connection))
     return _columns(model, [{name: row[name] for name in names} for row in rows], connection)
 
 
-def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
-    described = _described(model, tuple(rows[0]), alias(), connection.vendor)
+def _to_name(rows: Sequence[Row], described: Mapping[str, Described]) -> list[str]:
+    """Return the attnames whose columns the database would fill in with another value."""
+    filled_in = {attname: described[attname].filled_in for attname in rows[0]}
     return [
-        _column([row[field.attname] for row in rows], field, name, cast, connection)
-        for field, name, cast in described
+        attname
+        for attname, value in filled_in.items()
+        if any(row[attname] is not value and row[attname] != value for row in rows)
     ]
 
 
-@cache
-def _described(
-    model: type[models.Model], attnames: Sequence[str], alias: str, vendor: str
-) -> list[tuple[Any, str, str]]:
-    """Return each field with its quoted name and its type for a cast.
+def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
+    described = _described(model, connection)
+    return [
+        _column([row[attname] for row in rows], described[attname], connection)
+        for attname in rows[0]
+    ]
 
-    The type has no length: a cast cuts a longer text, an assignment refuses it.
+
+def _described(model: type[models.Model], connection: Any) -> Mapping[str, Described]:
+    return _described_for(model, connection.alias, connection.vendor)
+
+
+@cache
+def _described_for(
+    model: type[models.Model], alias: str, vendor: str
+) -> Mapping[str, Described]:
+    """Return the model's fields by attname.
 
     Args:
         vendor: the kind of database behind the alias, which a test may exchange.
     """
-    connection = connections[alias]
-    fields: list[Any] = [model._meta.get_field(attname) for attname in attnames]
-    casts = [field.db_type(connection).partition("(")[0] for field in fields]
-    names = [connection.ops.quote_name(field.column) for field in fields]
-    return list(zip(fields, names, casts, strict=True))
+    connection: Any = connections[alias]
+    fields: list[Any] = model._meta.concrete_fields
+    return {
+        field.attname: Described(
+            field=field,
+            name=connection.ops.quote_name(field.column),
+            cast=field.db_type(connection).partition("(")[0],
+            filled_in=None if field.db_default is models.NOT_PROVIDED else field.db_default,
+        )
+        for field in fields
+    }
 
 
-def _column(values: list[Any], field: Any, name: str, cast: str, connection: Any) -> Column:
+def _column(values: list[Any], described: Described, connection: Any) -> Column:
+    field, name, cast, _ = described
     first, now = values[0], ""
     differs = any(_differ(first, value) for value in values)
     distinct = values if differs else values[:1]

@@ -61,7 +61,8 @@ def _wake(run_after: datetime) -> wakeups.Wake:
 
 
 def _rows(tasks: Sequence[Task]) -> list[writes.Row]:
+    now = DatabaseNow()
     for task in tasks:
-        task.enqueued_at = DatabaseNow()
-        task.queued_at = task.run_after = task.run_after or DatabaseNow()
+        task.enqueued_at = now
+        task.queued_at = task.run_after = task.run_after or now
     return [fields_of(task) for task in tasks]

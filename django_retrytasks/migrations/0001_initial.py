@@ -498,6 +498,7 @@ class Migration(migrations.Migration):
                 (
                     "priority",
                     models.SmallIntegerField(
+                        db_default=0,
                         default=0,
                         help_text="-100 to 100; higher runs first within a queue's cluster.",
                         verbose_name="priority",
@@ -525,6 +526,7 @@ class Migration(migrations.Migration):
                 (
                     "internal",
                     models.BooleanField(
+                        db_default=False,
                         default=False,
                         help_text="Whether it is an announcement, alert or operation. Its failure alerts nobody.",
                         verbose_name="internal",
@@ -565,6 +567,7 @@ class Migration(migrations.Migration):
                             ("FAILED", "Failed"),
                             ("DISCARDED", "Discarded"),
                         ],
+                        db_default="PENDING",
                         default="PENDING",
                         help_text="Current state; succeeded, failed and discarded are final.",
                         max_length=10,
@@ -574,6 +577,7 @@ class Migration(migrations.Migration):
                 (
                     "retry_count",
                     models.PositiveIntegerField(
+                        db_default=0,
                         default=0,
                         help_text="Retries spent so far in this drive, the coming one included.",
                         verbose_name="retry count",
@@ -582,6 +586,7 @@ class Migration(migrations.Migration):
                 (
                     "attempt_count",
                     models.PositiveIntegerField(
+                        db_default=0,
                         default=0,
                         help_text="Attempts recorded so far, over all drives.",
                         verbose_name="attempt count",
@@ -590,6 +595,7 @@ class Migration(migrations.Migration):
                 (
                     "crash_count",
                     models.PositiveIntegerField(
+                        db_default=0,
                         default=0,
                         help_text="Lost attempts so far in this drive.",
                         verbose_name="crash count",
@@ -609,6 +615,7 @@ class Migration(migrations.Migration):
                             ("NOT_STORABLE", "return value not storable"),
                             ("DISCARDED", "discarded"),
                         ],
+                        db_default="",
                         default="",
                         help_text="Why no retry follows. Empty unless failed or discarded.",
                         max_length=14,
@@ -687,6 +694,7 @@ class Migration(migrations.Migration):
                     "worker",
                     models.CharField(
                         blank=True,
+                        db_default="",
                         default="",
                         help_text="Worker that claimed it last: host, process id, process name.",
                         max_length=255,
@@ -696,6 +704,7 @@ class Migration(migrations.Migration):
                 (
                     "suspect",
                     models.BooleanField(
+                        db_default=False,
                         default=False,
                         help_text="Whether it is claimed alone: a worker died holding it, or it is internal.",
                         verbose_name="suspect",
@@ -704,6 +713,7 @@ class Migration(migrations.Migration):
                 (
                     "given_back_count",
                     models.PositiveSmallIntegerField(
+                        db_default=0,
                         default=0,
                         help_text="Times that workers without its code gave it back in this drive; no attempt is charged.",
                         verbose_name="given back count",
@@ -828,6 +838,7 @@ class Migration(migrations.Migration):
                     "exception_class_path",
                     models.CharField(
                         blank=True,
+                        db_default="",
                         default="",
                         help_text="Dotted path. Empty on success.",
                         max_length=255,
@@ -838,6 +849,7 @@ class Migration(migrations.Migration):
                     "exception_message",
                     models.TextField(
                         blank=True,
+                        db_default="",
                         default="",
                         help_text="At most 4 KB.",
                         verbose_name="exception message",
@@ -847,6 +859,7 @@ class Migration(migrations.Migration):
                     "traceback",
                     models.TextField(
                         blank=True,
+                        db_default="",
                         default="",
                         help_text="With chained exceptions; at most 64 KB, head and tail.",
                         verbose_name="traceback",

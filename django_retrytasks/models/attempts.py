@@ -62,15 +62,21 @@ class Attempt(models.Model):
         max_length=255,
         blank=True,
         default="",
+        db_default="",
         help_text=_("Dotted path. Empty on success."),
     )
     exception_message = models.TextField(
-        _("exception message"), blank=True, default="", help_text=_("At most 4 KB.")
+        _("exception message"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("At most 4 KB."),
     )
     traceback = models.TextField(
         _("traceback"),
         blank=True,
         default="",
+        db_default="",
         help_text=_("With chained exceptions; at most 64 KB, head and tail."),
     )
     decision = models.CharField(
