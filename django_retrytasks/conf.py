@@ -117,4 +117,14 @@ def raw() -> Mapping[str, Any]:
 
 def get() -> Settings:
     """Return the settings in force now. Ignore unknown keys: a system check reports them."""
-    return Settings(**{name: value for name, value in raw().items() if name in NAMES})
+    global _latest
+    entries, settings = _latest
+    if (now := raw()) != entries:
+        entries = dict(now)
+        settings = Settings(**{name: entries[name] for name in NAMES if name in entries})
+        _latest = entries, settings
+    return settings
+
+
+# The entries of ``RETRYTASKS`` when it was last read, and the settings made of them.
+_latest: tuple[Mapping[str, Any], Settings] = ({}, Settings())

@@ -168,10 +168,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     def policy(self) -> RetryPolicy:
         """Return the policy in force: call over decorator over backend over ``RETRYTASKS``."""
         options = {**self.defaults, **self.options, **self.call_options}
-        try:
-            return RetryPolicy(**options)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.name}: {error}") from None
+        latest, policy = vars(self).get("_latest_policy", (None, None))
+        if policy is None or latest != options:  # the settings may have changed
+            try:
+                policy = RetryPolicy(**options)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{self.name}: {error}") from None
+            vars(self)["_latest_policy"] = options, policy
+        return policy
 
     @property
     def defaults(self) -> Mapping[str, Any]:
