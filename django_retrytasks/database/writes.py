@@ -193,8 +193,10 @@ def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
     connection = connections[alias()]
     described, now = _described(model, connection), DatabaseNow.sql(connection)
     placed, values = [], []
-    for attname in _to_name([row], described):
-        field, name, value = described[attname].field, described[attname].name, row[attname]
+    for attname, value in row.items():
+        field, name, _, filled_in = described[attname]
+        if value is filled_in or value == filled_in:
+            continue
         if isinstance(value, DatabaseNow):
             placed.append((name, now))
         else:
@@ -205,18 +207,14 @@ def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
 
 def _filled(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
     """Return the columns of new rows that a statement has to name."""
-    names = _to_name(rows, _described(model, connection))
-    return _columns(model, [{name: row[name] for name in names} for row in rows], connection)
-
-
-def _to_name(rows: Sequence[Row], described: Mapping[str, Described]) -> list[str]:
-    """Return the attnames whose columns the database would fill in with another value."""
-    filled_in = {attname: described[attname].filled_in for attname in rows[0]}
-    return [
-        attname
-        for attname, value in filled_in.items()
-        if any(row[attname] is not value and row[attname] != value for row in rows)
+    described = _described(model, connection)
+    filled_in = {name: described[name].filled_in for name in rows[0]}
+    names = [
+        name
+        for name, value in filled_in.items()
+        if any(row[name] is not value and row[name] != value for row in rows)
     ]
+    return _columns(model, [{name: row[name] for name in names} for row in rows], connection)
 
 
 def _columns(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
