@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.db import connections
@@ -36,13 +37,13 @@ class DatabaseNow(Now):
         return _sql_of_now(connection.alias, connection.vendor, _stored_offset(moments.ZERO))
 
     @classmethod
-    def read(cls, value: Any, connection: Any) -> datetime:
-        """Return what the driver returned for the database's time as a datetime."""
+    def read(cls, values: Iterable[Any], connection: Any) -> list[datetime]:
+        """Return as datetimes what the driver returned for the database's time, row by row."""
         now: Any = cls()
-        at: Any = value
+        read = list(values)
         for convert in connection.ops.get_db_converters(now) + now.get_db_converters(connection):
-            at = convert(at, now, connection)
-        return cast("datetime", at)
+            read = [convert(value, now, connection) for value in read]
+        return read
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         template = f"(UTC_TIMESTAMP(6) + INTERVAL {self._offset} SECOND)"

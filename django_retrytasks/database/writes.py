@@ -230,16 +230,14 @@ def _described(model: type[models.Model], connection: Any) -> Mapping[str, Descr
 
 
 @cache
-def _described_for(
-    model: type[models.Model], alias: str, vendor: str
-) -> Mapping[str, Described]:
+def _described_for(model: type[models.Model], alias: str, vendor: str) -> Mapping[str, Described]:
     """Return the model's fields by attname.
 
     Args:
         vendor: the kind of database behind the alias, which a test may exchange.
     """
     connection: Any = connections[alias]
-    fields: list[Any] = model._meta.concrete_fields
+    fields: Any = model._meta.concrete_fields
     return {
         field.attname: Described(
             field=field,

@@ -107,8 +107,9 @@ def _lock_oldest_of(lane: Lane, limit: int) -> list[Task]:
     columns = f"*, {DatabaseNow.sql(connection)} AS {DATABASE_NOW}"
     sql = f"{lanes.due_sql(columns)} ORDER BY run_after LIMIT %s {_locking(connection)}"
     tasks = list(Task.objects.raw(sql, [*lane, limit]))
-    for task in tasks:
-        setattr(task, DATABASE_NOW, DatabaseNow.read(database_now(task), connection))
+    read = DatabaseNow.read(map(database_now, tasks), connection)
+    for task, now in zip(tasks, read, strict=True):
+        setattr(task, DATABASE_NOW, now)
     return tasks
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django_retrytasks.errors.reports import ErrorReport
@@ -45,11 +46,16 @@ class Ending:
         return Status.RETRYING if self.decision.retries else Status.FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settled:
-    """A written ending: the Task's new values, its Attempt row, and its failure."""
+    """A written ending: the Task's new values, the Attempt's row, and its failure."""
 
     ending: Ending
     values: dict[str, Any]
-    attempt: Attempt = field(compare=False)
+    row: dict[str, Any]
     failed: Failed | None
+
+    @cached_property
+    def attempt(self) -> Attempt:
+        """Return the Attempt. Most receivers read none, and an instance costs time."""
+        return Attempt(**self.row)

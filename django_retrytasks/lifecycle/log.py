@@ -36,7 +36,7 @@ def log_transition(level: int, words: str, task: Task, settled: Settled | None =
     extra = {
         "task_id": str(task.pk),
         "task_name": task.name,
-        "attempt": settled.attempt.number if settled else task.attempt_count,
+        "attempt": settled.row["number"] if settled else task.attempt_count,
         "countdown": ending.decision.countdown if ending else None,
     }
     message = f"Task {words}: id=%(task_id)s name=%(task_name)s attempt=%(attempt)s"

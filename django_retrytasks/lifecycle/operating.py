@@ -131,17 +131,17 @@ def cancel() -> Change:
 def _record_cancelled(running: Sequence[Task]) -> None:
     """Write the Attempts of cancelled runs."""
     cancelled = [
-        Attempt(
-            task_id=task.pk,
-            number=task.attempt_count + 1,
-            outcome=Attempt.Outcome.CANCELLED,
-            retry_count=task.retry_count,
-            queued_at=task.queued_at,
-            started_at=task.last_attempted_at or DatabaseNow(),
-            finished_at=DatabaseNow(),
-            worker=task.worker,
-            decision="cancelled",
-        )
+        {
+            "task_id": task.pk,
+            "number": task.attempt_count + 1,
+            "outcome": Attempt.Outcome.CANCELLED,
+            "retry_count": task.retry_count,
+            "queued_at": task.queued_at,
+            "started_at": task.last_attempted_at or DatabaseNow(),
+            "finished_at": DatabaseNow(),
+            "worker": task.worker,
+            "decision": "cancelled",
+        }
         for task in running
     ]
     store_attempts(cancelled)

@@ -40,7 +40,8 @@ def lock_held(tasks: Sequence[Task]) -> dict[UUID, datetime]:
     with connection.cursor() as cursor:
         cursor.execute(sql, [*keys, token, Status.RUNNING.value])
         found = cursor.fetchall()
-    return {pk.to_python(key): DatabaseNow.read(at, connection) for key, at in found}
+    moments = DatabaseNow.read([at for _, at in found], connection)
+    return {pk.to_python(key): at for (key, _), at in zip(found, moments, strict=True)}
 
 
 def fields_of(row: Model) -> writes.Row:
@@ -49,11 +50,11 @@ def fields_of(row: Model) -> writes.Row:
     return {f.attname: getattr(row, f.attname) for f in columns if f is not row._meta.auto_field}
 
 
-def store_attempts(attempts: Sequence[Attempt]) -> None:
-    """Insert Attempts, which get their ids if the database tells them."""
-    ids = writes.insert(Attempt, [fields_of(attempt) for attempt in attempts])
-    for attempt, pk in zip(attempts, ids, strict=False):
-        attempt.pk = pk
+def store_attempts(rows: Sequence[dict[str, Any]]) -> None:
+    """Insert Attempts, given by their columns; each gets its ``id`` if the database tells it."""
+    ids = writes.insert(Attempt, rows)
+    for row, pk in zip(rows, ids, strict=False):
+        row["id"] = pk
 
 
 def adopt(tasks: Sequence[Task], values: Mapping[str, Any]) -> None:

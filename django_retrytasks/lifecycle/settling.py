@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -74,8 +75,8 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
     }
     if failed and failed.is_final:
         values["failure_group_id"] = failed.fingerprint
-    attempt = _attempt(ending, run_after)
-    return Settled(ending=ending, values=values, attempt=attempt, failed=failed)
+    row = _attempt(ending, run_after)
+    return Settled(ending=ending, values=values, row=row, failed=failed)
 
 
 def _finished_at(ending: Ending, at: datetime) -> datetime:
@@ -95,29 +96,29 @@ def _spends(ending: Ending) -> bool:
     return ending.outcome != Attempt.Outcome.SNOOZED
 
 
-def _attempt(ending: Ending, run_after: datetime | None) -> Attempt:
-    error = ending.error
-    return Attempt(
-        task_id=ending.task.pk,
-        number=ending.task.attempt_count + 1,
-        outcome=ending.outcome,
-        retry_count=ending.task.retry_count,
-        queued_at=ending.task.queued_at,
-        started_at=ending.started_at,
-        finished_at=ending.finished_at,
-        worker=ending.worker,
-        exception_class_path=error.class_path if error else "",
-        exception_message=error.message if error else "",
-        traceback=error.traceback if error else "",
-        decision=storable(ending.decision.reason, DECISION_LIMIT),
-        next_run_after=run_after,
-    )
+def _attempt(ending: Ending, run_after: datetime | None) -> dict[str, Any]:
+    task, error = ending.task, ending.error
+    return {
+        "task_id": task.pk,
+        "number": task.attempt_count + 1,
+        "outcome": ending.outcome,
+        "retry_count": task.retry_count,
+        "queued_at": task.queued_at,
+        "started_at": ending.started_at,
+        "finished_at": ending.finished_at,
+        "worker": ending.worker,
+        "exception_class_path": error.class_path if error else "",
+        "exception_message": error.message if error else "",
+        "traceback": error.traceback if error else "",
+        "decision": storable(ending.decision.reason, DECISION_LIMIT),
+        "next_run_after": run_after,
+    }
 
 
 def _write(accepted: Sequence[Settled]) -> None:
     if not accepted:
         return
-    store_attempts([settled.attempt for settled in accepted])
+    store_attempts([settled.row for settled in accepted])
     _wake_for_retries(accepted)
     writes.update_each(Task, [(each.ending.task.pk, each.values) for each in accepted])
     final = [settled for settled in accepted if settled.ending.status == Status.FAILED]
@@ -141,5 +142,5 @@ def _wake_for_retries(accepted: Sequence[Settled]) -> None:
 
 def _announcement(final: Sequence[Settled]) -> Task:
     """Return the Task that announces these final failures, of one cluster's queues."""
-    failures = [[str(settled.ending.task.pk), settled.attempt.number] for settled in final]
+    failures = [[str(settled.ending.task.pk), settled.row["number"]] for settled in final]
     return internal_task(ANNOUNCE_ENTRY, [failures], beside=final[0].ending.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -23,8 +23,10 @@ class _Moments:
     """
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        if isinstance(value, datetime) and not settings.USE_TZ:
-            if keeps_instants(connection):
+        if isinstance(value, datetime):
+            if settings.USE_TZ:
+                prepared = prepared or value.tzinfo is UTC  # nothing for Django to prepare
+            elif keeps_instants(connection):
                 value = moments.as_instant(value)
             else:
                 value = moments.without_fold(moments.as_moment(value), timezone.now())

@@ -168,14 +168,14 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     def policy(self) -> RetryPolicy:
         """Return the policy in force: call over decorator over backend over ``RETRYTASKS``."""
         options = {**self.defaults, **self.options, **self.call_options}
-        latest, policy = vars(self).get("_latest_policy", (None, None))
-        if policy is None or latest != options:  # the settings may have changed
+        latest: tuple[Any, RetryPolicy] | None = vars(self).get("_latest_policy")
+        if latest is None or latest[0] != options:  # the settings may have changed
             try:
-                policy = RetryPolicy(**options)
+                latest = options, RetryPolicy(**options)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{self.name}: {error}") from None
-            vars(self)["_latest_policy"] = options, policy
-        return policy
+            vars(self)["_latest_policy"] = latest
+        return latest[1]
 
     @property
     def defaults(self) -> Mapping[str, Any]:

@@ -90,7 +90,7 @@ class TestInsert:
         store_attempts(attempts)
 
         numbers = dict(Attempt.objects.values_list("pk", "number"))
-        assert numbers == {attempt.pk: attempt.number for attempt in attempts}
+        assert numbers == {attempt["id"]: attempt["number"] for attempt in attempts}
 
     def test_of_no_rows_does_nothing(self, django_assert_num_queries: Any) -> None:
         with django_assert_num_queries(0):
@@ -134,18 +134,18 @@ class TestUpdateEach:
         assert sorted(Task.objects.values_list("worker", flat=True)) == ["", "w", "w"]
 
 
-def an_attempt(task_id: UUID, number: int) -> Attempt:
-    return Attempt(
-        task_id=task_id,
-        number=number,
-        outcome=Attempt.Outcome.SUCCEEDED,
-        retry_count=0,
-        queued_at=NOON,
-        started_at=NOON,
-        finished_at=NOON,
-        worker="w",
-        decision="succeeded",
-    )
+def an_attempt(task_id: UUID, number: int) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "number": number,
+        "outcome": Attempt.Outcome.SUCCEEDED,
+        "retry_count": 0,
+        "queued_at": NOON,
+        "started_at": NOON,
+        "finished_at": NOON,
+        "worker": "w",
+        "decision": "succeeded",
+    }
 
 
 def wake_up(key: str) -> writes.Parent:
