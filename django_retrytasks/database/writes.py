@@ -1,7 +1,8 @@
 """Write many rows by one statement, with SQL made by hand: the ORM compiles it anew for each call.
 
 PostgreSQL gets the values that differ between rows as one array for each column. The others get an
-insert as a list of rows, and an update whose values differ as one statement for each row.
+insert as a list of rows. For an update, MariaDB and MySQL get them as a CASE for each column, and
+SQLite gets one statement for each row.
 """
 
 # ruff: noqa: S608  # the SQL holds names of tables and columns, and no values
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import connections, models
@@ -166,22 +168,40 @@ def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -
     keys = [pk.get_db_prep_save(key, connection) for key, _ in updates]
     name = connection.ops.quote_name(pk.column)
     differing = [column for column in columns if column.differs]
+    update, marks = f"UPDATE {model._meta.db_table}", ", ".join(["%s"] * len(keys))
     if differing and connection.vendor == "postgresql":
         differing.append(Column(name=name, cast=pk.db_type(connection), values=keys, differs=True))
-        selected = zip(columns, _selected(columns), strict=True)
-        changes = ", ".join(f"{column.name} = {value}" for column, value in selected)
-        match = f"{name} = new.{name}"
-        sql = f"UPDATE {model._meta.db_table} old SET {changes} FROM {_unnested(differing)}"
-        _execute(f"{sql} WHERE old.{match}", [*_constants(columns), *_arrays(differing)])
-        return
-    changes = ", ".join(f"{column.name} = {column.sql()}" for column in columns)
-    sql = f"UPDATE {model._meta.db_table} SET {changes} WHERE {name}"
-    if differing:
+        changes = _changes(columns, _selected(columns))
+        sql = (
+            f"{update} old SET {changes} FROM {_unnested(differing)} WHERE old.{name} = new.{name}"
+        )
+        _execute(sql, [*_constants(columns), *_arrays(differing)])
+    elif differing and connection.vendor == "sqlite":
+        sql = f"{update} SET {_changes(columns, [c.sql() for c in columns])} WHERE {name} = %s"
         lines = zip(_lines(columns), keys, strict=True)
-        _execute_many(f"{sql} = %s", [[*line, key] for line, key in lines])
+        _execute_many(sql, [[*line, key] for line, key in lines])
     else:
-        marks = ", ".join(["%s"] * len(keys))
-        _execute(f"{sql} IN ({marks})", [*_constants(columns), *keys])
+        cases, parameters = _cases(columns, name, keys)
+        sql = f"{update} SET {_changes(columns, cases)} WHERE {name} IN ({marks})"
+        _execute(sql, [*parameters, *keys])
+
+
+def _changes(columns: Iterable[Column], values: Iterable[str]) -> str:
+    return ", ".join(f"{c.name} = {value}" for c, value in zip(columns, values, strict=True))
+
+
+def _cases(columns: Iterable[Column], key: str, keys: Sequence[Any]) -> tuple[list[str], list[Any]]:
+    """Return SQL of each column's value by the key, and the parameters."""
+    cases: list[str] = []
+    parameters: list[Any] = []
+    for column in columns:
+        if column.differs:
+            cases.append(f"CASE {key} {f'WHEN %s THEN {column.sql()} ' * len(keys)}END")
+            parameters += chain.from_iterable(zip(keys, column.values, strict=True))
+        else:
+            cases.append(column.sql())
+            parameters += _constants([column])
+    return cases, parameters
 
 
 def _into(model: type[models.Model], columns: Iterable[Column], verb: str = "INSERT INTO") -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 0.2
 # One claim takes at most so many Tasks.
-LIMIT = 50
+LIMIT = 100
 
 
 class Pace:
@@ -19,7 +19,7 @@ class Pace:
 
     @property
     def limit(self) -> int:
-        """Return the number of Tasks to claim, 1 to 50; 1 until a run time is known."""
+        """Return the number of Tasks to claim, 1 to 100; 1 until a run time is known."""
         if self._mean is None:
             return 1
         return max(1, min(LIMIT, int(self._seconds / max(self._mean, 1e-9))))
