@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ from .values.contract import (
     BaseTaskBackend,
     InvalidTask,
     TaskResultDoesNotExist,
+    is_heard,
+    log_task_enqueued,
     task_backends,
     task_enqueued,
 )
@@ -90,20 +93,29 @@ class RetryTasksBackend(StoringBackend):
         return self.enqueue_many(task, [(args, kwargs)])[0]
 
     def enqueue_many(
-        self, task: ContractTask[..., Any], calls: Iterable[Call]
+        self, task: ContractTask[..., Any], calls: Iterable[Call], *, results: bool = True
     ) -> list[RetryTaskResult[Any]]:
-        """Store one Task per pair of (positional, keyword) arguments, all or none."""
+        """Store one Task per pair of (positional, keyword) arguments, all or none.
+
+        Args:
+            results: whether to return the results. Without them, and without receivers of
+                ``task_enqueued``, at most a thousand rows are in memory at once.
+        """
         self.validate_task(task)
         definition = as_retry_task(task).as_stored(backend=self.alias)
-        rows = [*self._rows(definition, calls)]
+        rows = self._rows(definition, calls)
+        if not results and not is_heard(task_enqueued, log_task_enqueued, logging.DEBUG):
+            self.store(rows)
+            return []
+        rows = list(rows)
         self.store(rows)
         now = timezone.now()
-        results = [enqueued_result(definition, row, now) for row in rows]
-        for result in results:
+        enqueued = [enqueued_result(definition, row, now) for row in rows]
+        for result in enqueued:
             task_enqueued.send_robust(type(self), task_result=result)
-        return results
+        return enqueued if results else []
 
-    def store(self, rows: Sequence[Task]) -> None:
+    def store(self, rows: Iterable[Task]) -> None:
         """Store new Tasks; backends for tests override this."""
         lifecycle.enqueue(rows)
 

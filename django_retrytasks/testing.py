@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -68,13 +68,13 @@ class ImmediateBackend(RetryTasksBackend):
         self.alerts.clear()
 
     def enqueue_many(
-        self, task: ContractTask[..., Any], calls: Iterable[Call]
+        self, task: ContractTask[..., Any], calls: Iterable[Call], *, results: bool = True
     ) -> list[RetryTaskResult[Any]]:
         """Store and run one Task per call of (positional, keyword arguments)."""
         with lifecycle.running_inline(()) as pending:
-            results = super().enqueue_many(task, calls)
+            enqueued = super().enqueue_many(task, calls, results=results)
         worker.run_inline(pending)
-        return [self.get_result(result.id) for result in results]
+        return [self.get_result(result.id) for result in enqueued]
 
 
 class DummyBackend(RetryTasksBackend):
@@ -90,14 +90,14 @@ class DummyBackend(RetryTasksBackend):
         self.results: list[RetryTaskResult[Any]] = []
 
     def enqueue_many(
-        self, task: ContractTask[..., Any], calls: Iterable[Call]
+        self, task: ContractTask[..., Any], calls: Iterable[Call], *, results: bool = True
     ) -> list[RetryTaskResult[Any]]:
         """Keep one result per call of (positional, keyword arguments), and return copies."""
-        results = super().enqueue_many(task, calls)
-        self.results += results
-        return deepcopy(results)
+        enqueued = super().enqueue_many(task, calls)
+        self.results += enqueued
+        return deepcopy(enqueued) if results else []
 
-    def store(self, rows: Sequence[Task]) -> None:
+    def store(self, rows: Iterable[Task]) -> None:
         """Store nothing."""
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:

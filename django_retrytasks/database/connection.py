@@ -18,15 +18,18 @@ def alias() -> str:
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def writing(*, savepoint: bool = False) -> Iterator[None]:
     """Open a transaction, or join the caller's; on SQLite take the write lock at once.
 
     Otherwise a SQLite transaction that reads before it writes fails with "database is locked" if
     another one has written in between, whatever the timeout.
+
+    Args:
+        savepoint: whether a failure leaves a caller's transaction as it was, not broken.
     """
     connection = connections[alias()]
     joined = connection.in_atomic_block
-    with advising_to_migrate(), transaction.atomic(using=alias(), savepoint=False):
+    with advising_to_migrate(), transaction.atomic(using=alias(), savepoint=savepoint):
         if connection.vendor == "sqlite" and not joined:
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM retrytasks_task WHERE 0")

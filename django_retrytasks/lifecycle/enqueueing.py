@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writes, writing
@@ -16,24 +17,33 @@ from .rows import CHUNK, fields_of
 from .waking import Waiting, wake_for, wakes_clusters, wakes_for
 
 
-def enqueue(tasks: Sequence[Task], *, is_repeated: bool = False) -> None:
-    """Store new Tasks and their wake-ups, in the caller's transaction.
+def enqueue(tasks: Iterable[Task], *, is_repeated: bool = False) -> None:
+    """Store new Tasks and their wake-ups, all or none, in the caller's transaction.
 
     Afterwards the moments of these objects are expressions of the database's time. Read the rows
     again to get values.
 
     Args:
-        tasks: unsaved rows; a ``run_after`` of None means at once.
+        tasks: unsaved rows; a ``run_after`` of None means at once. Of an iterator's, at most a
+            thousand are in memory at once.
         is_repeated: whether to skip Tasks with a stored id.
     """
-    if len(tasks) == 1 and not is_repeated and wakes_clusters() and writes.takes_parents():
+    if isinstance(tasks, Sequence) and len(tasks) == 1 and _takes_one_statement(is_repeated):
         with advising_to_migrate():
             _store_one(tasks[0])
-    else:
-        with writing():
-            for start in range(0, len(tasks), CHUNK):
-                _store(tasks[start : start + CHUNK], is_repeated)
-    log_all(logging.DEBUG, "enqueued", tasks)
+        log_all(logging.DEBUG, "enqueued", tasks)
+        return
+    coming, is_iterator = iter(tasks), not isinstance(tasks, Sequence)
+    # An iterator may fail late, since it makes and checks each Task when it is asked for.
+    with writing(savepoint=is_iterator):
+        while some := list(islice(coming, CHUNK)):
+            _store(some, is_repeated)
+            log_all(logging.DEBUG, "enqueued", some)
+
+
+def _takes_one_statement(is_repeated: bool) -> bool:
+    """Whether a Task and its wake-up are stored by one statement."""
+    return not is_repeated and wakes_clusters() and writes.takes_parents()
 
 
 def _store_one(task: Task) -> None:

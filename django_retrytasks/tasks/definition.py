@@ -296,22 +296,24 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         return result  # type: ignore[no-any-return]
 
     def enqueue_many(
-        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], *, results: bool = True
     ) -> list[RetryTaskResult[R]]:
         """Store one Task per call, all or none, in one query per thousand.
 
         Args:
             calls: each call's positional arguments (a tuple or list) or keyword arguments (a
                 mapping).
+            results: whether to return the results; False: [], for more calls than fit in memory.
 
         Raises:
             TypeError: a call does not fit the function, or an argument cannot be stored.
         """
         backend: Any = self.get_backend()
-        pairs = [split_call(call) for call in calls]
+        pairs = map(split_call, calls)
         if isinstance(backend, StoringBackend):
-            return backend.enqueue_many(self, pairs)
-        return [backend.enqueue(self, *pair) for pair in pairs]
+            return backend.enqueue_many(self, pairs, results=results)
+        enqueued = [backend.enqueue(self, *pair) for pair in list(pairs)]
+        return enqueued if results else []
 
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
         """Enqueue, in Celery's spelling."""

@@ -24,5 +24,7 @@ class StoringBackend(BaseTaskBackend):
         """Return the default policy options of tasks on this backend."""
 
     @abstractmethod
-    def enqueue_many(self, task: Any, calls: Iterable[Call]) -> list[RetryTaskResult[Any]]:
-        """Store one Task per call, all or none."""
+    def enqueue_many(
+        self, task: Any, calls: Iterable[Call], *, results: bool = True
+    ) -> list[RetryTaskResult[Any]]:
+        """Store one Task per call, all or none; return no results unless they are wanted."""

@@ -3,11 +3,12 @@
 No other file knows which one is in use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.dispatch import Signal
 
 if TYPE_CHECKING or find_spec("django.tasks"):
     from django.tasks import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING or find_spec("django.tasks"):
     from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
     from django.tasks.signals import (
+        log_task_enqueued,
         log_task_finished,
         log_task_started,
         task_enqueued,
@@ -43,6 +45,7 @@ elif find_spec("django_tasks"):
     from django_tasks.base import Task, TaskError
     from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
     from django_tasks.signals import (
+        log_task_enqueued,
         log_task_finished,
         log_task_started,
         task_enqueued,
@@ -66,6 +69,22 @@ TASK_DEFAULTS: Mapping[str, Any] = {
     "queue_name": DEFAULT_TASK_QUEUE_NAME,
     "run_after": None,
 }
+
+
+def hears_alone(log: Callable[..., None], signal: Signal) -> bool:
+    """Whether Django's own receiver, which logs a line, is the only one of a signal."""
+    return len(signal.receivers) == 1 and signal.receivers[0][0][0] == id(log)
+
+
+def is_heard(signal: Signal, log: Callable[..., None], level: int) -> bool:
+    """Whether anybody hears of a signal: not if Django's log is the only receiver, and is off.
+
+    Args:
+        log: Django's receiver of the signal.
+        level: the level at which it logs.
+    """
+    return signals_logger.isEnabledFor(level) or not hears_alone(log, signal)
+
 
 if TYPE_CHECKING:
     BaseTask = Task

@@ -24,9 +24,10 @@ from django_retrytasks.tasks import RetryTask, as_retry_task
 from django_retrytasks.tasks.results import STATUS, result_of
 from django_retrytasks.values.contract import (
     TaskResultStatus,
+    hears_alone,
+    is_heard,
     log_task_finished,
     log_task_started,
-    signals_logger,
     task_finished,
     task_started,
 )
@@ -52,7 +53,7 @@ class Glance:
 def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
     """Send task_started, once in each drive: not for a retry, and not after a snooze."""
     begins = task.started_at in (None, task.claimed_at)
-    if begins and not task.internal and _is_heard(task_started, log_task_started):
+    if begins and not task.internal and is_heard(task_started, log_task_started, logging.INFO):
         _tell(task, partial(_send_started, task, definition))
 
 
@@ -61,20 +62,10 @@ def tell_settled(settled: Settled) -> None:
     ending = settled.ending
     ours = any(each.has_listeners(Task) for each in (task_succeeded, attempt_failed, task_retrying))
     ends = ending.task.is_finished and (
-        ending.exception is not None or _is_heard(task_finished, log_task_finished)
+        ending.exception is not None or is_heard(task_finished, log_task_finished, logging.INFO)
     )
     if (ours or ends) and not ending.task.internal:
         _tell(ending.task, partial(_send_settled, settled))
-
-
-def _is_heard(signal: Signal, log: Callable[..., None]) -> bool:
-    """Whether anybody hears of a success: not if Django's log is off and the only receiver."""
-    return signals_logger.isEnabledFor(logging.INFO) or not _hears_alone(log, signal)
-
-
-def _hears_alone(log: Callable[..., None], signal: Signal) -> bool:
-    """Whether Django's own receiver is the only one of a signal."""
-    return len(signal.receivers) == 1 and signal.receivers[0][0][0] == id(log)
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:
@@ -99,7 +90,7 @@ def _sending(
     attempts: Sequence[Attempt] | None = None,
 ) -> Callable[[], object]:
     """Return what sends a signal of django.tasks; no result is made for Django's log alone."""
-    if _hears_alone(log, signal):
+    if hears_alone(log, signal):
         glance = Glance(str(task.pk), definition, STATUS[Status(task.status)])
         return partial(log, None, task_result=glance)
     result = result_of(task, definition, attempts)

@@ -67,10 +67,12 @@ class StoringBackend(RetryTasksBackend):
         super().__init__(alias, params)
         self.results: list[RetryTaskResult[Any]] = []
 
-    def enqueue_many(self, task: Task[..., Any], calls: Any) -> list[RetryTaskResult[Any]]:
-        results = super().enqueue_many(task, calls)
-        self.results += results
-        return results
+    def enqueue_many(
+        self, task: Task[..., Any], calls: Any, *, results: bool = True
+    ) -> list[RetryTaskResult[Any]]:
+        enqueued = super().enqueue_many(task, calls, results=results)
+        self.results += enqueued
+        return enqueued
 
     def clear(self) -> None:
         self.results.clear()

@@ -2,7 +2,7 @@
 
 import pickle
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,9 @@ from django_retrytasks.values.contract import (
     InvalidTask,
     TaskResultDoesNotExist,
     TaskResultStatus,
+    signals_logger,
     task_backends,
+    task_enqueued,
 )
 from django_retrytasks.values.contract import Task as ContractTask
 from tests.support import tasks
@@ -205,6 +207,53 @@ class TestEnqueueMany:
             tasks.echoes.enqueue_many([(1,), {"wrong": 2}])
 
         assert not Task.objects.exists()
+
+
+class TestEnqueueManyWithoutResults:
+    @pytest.fixture(autouse=True)
+    def is_quiet(self) -> Iterator[None]:
+        """Turn off Django's own log, which makes a result for each Task at DEBUG."""
+        level = signals_logger.level
+        signals_logger.setLevel("INFO")
+        yield
+        signals_logger.setLevel(level)
+
+    def test_stores_a_thousand_while_the_next_calls_are_made(self) -> None:
+        stored = []
+
+        def calls() -> Iterator[tuple[int]]:
+            for number in range(2500):
+                if number % 1000 == 0:
+                    stored.append(Task.objects.count())
+                yield (number,)
+
+        assert tasks.echoes.enqueue_many(calls(), results=False) == []
+        assert (stored, Task.objects.count()) == ([0, 1000, 2000], 2500)
+
+    def test_a_late_failure_stores_none(self) -> None:
+        def calls() -> Iterator[tuple[int]]:
+            yield from ((number,) for number in range(1500))
+            raise OSError("the file ends here")
+
+        with pytest.raises(OSError, match="the file ends here"):
+            tasks.echoes.enqueue_many(calls(), results=False)
+
+        assert not Task.objects.exists()
+        assert not OrmQ.objects.exists()
+
+    def test_receivers_hear_of_every_task_once_all_are_stored(self) -> None:
+        heard = []
+
+        def hears(sender: Any, task_result: Any, **kwargs: Any) -> None:
+            heard.append((task_result.args, Task.objects.count()))
+
+        task_enqueued.connect(hears)
+        try:
+            tasks.echoes.enqueue_many(((number,) for number in range(3)), results=False)
+        finally:
+            task_enqueued.disconnect(hears)
+
+        assert heard == [([0], 3), ([1], 3), ([2], 3)]
 
 
 class TestArguments:
