@@ -23,7 +23,7 @@ BACKPORT = {
     "base": "class Task: ...\nclass TaskError: ...\n",
     "exceptions": "class TaskResultDoesNotExist(Exception): ...\nTaskResultMismatch = Exception\n",
     "signals": "task_enqueued = task_finished = task_started = None\n"
-    "log_task_finished = log_task_started = logger = None\n",
+    "log_task_enqueued = log_task_finished = log_task_started = logger = None\n",
 }
 # As on Django 5.2, which has no django.tasks.
 READ = (
