@@ -1,32 +1,121 @@
-"""Shared by the actions: buttons, the log, URLs, and the chosen ids of a request."""
+"""What our admin classes share: their base class, and the parts of every row's page."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import BadRequest
-from django.db.models import Model
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.translation import override
+from django.contrib.contenttypes.models import ContentType
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext, override
 
-# Django's parameter for the list's query, by which a page leads back to the list.
-FILTERS = "_changelist_filters"
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow
+
+from . import lookups, words
+
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+else:
+    AnyModelAdmin = admin.ModelAdmin
+
+ACTIONS_SHOWN = 20
+NOTHING = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Button:
+class Button(NamedTuple):
     """A link to a page that asks for confirmation; if it ``posts``, an action without one."""
 
     title: Any
     url: str
     posts: bool = False
+
+
+class Fact(NamedTuple):
+    """A labelled value; ``help`` explains it."""
+
+    label: str
+    value: Any
+    help: Any = ""
+
+
+class Action(NamedTuple):
+    """An operator's action, in the words of the admin's log, with its reason."""
+
+    at: str
+    by: str
+    what: str
+
+
+class RowsAdmin(AnyModelAdmin):
+    """Show rows, each with the database's time. No form adds, changes or deletes rows."""
+
+    # The full count, a count per filter, and a sort without an index would read the whole table.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+
+    class Media:
+        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Whether the list's URL may contain a lookup; Django answers others with 400."""
+        return lookups.allows(self, lookup, value, request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        timed: QuerySet[Any] = rows.annotate(**{DATABASE_NOW: DatabaseNow()})
+        return timed
+
+    def refuse_hidden(self, request: HttpRequest, rows: Iterable[Model] = ()) -> None:
+        """Raise PermissionDenied unless the user may view this model and each of these rows."""
+        if not all(self.has_view_permission(request, row) for row in (None, *rows)):
+            raise PermissionDenied
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= self.get_page(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the template of a row's page shows, by name; the row of a new one is None."""
+        return {}
+
+    def page_pattern(self, route: str, view: Callable[..., Any], page: str) -> URLPattern:
+        """Return the URL pattern of a page that `page_url` finds; its view is for staff only."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{page}"
+        pattern: URLPattern = path(route, self.admin_site.admin_view(view), name=name)
+        return pattern
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        return [*super().check(**kwargs), *self._refuse_editable()]
+
+    def _refuse_editable(self) -> Iterable[CheckMessage]:
+        if self.list_editable:
+            yield Error(
+                f"{type(self).__name__}.list_editable is set, but no form changes these rows.",
+                hint="Remove list_editable: actions change these rows.",
+                obj=type(self),
+                id="retrytasks.E015",
+            )
 
 
 def log(
@@ -58,18 +147,48 @@ def page_url(pages: admin.ModelAdmin[Any], page: str, *args: Any) -> str:
     return reverse(name, args=args, current_app=pages.admin_site.name)
 
 
-def list_filters_of(request: HttpRequest) -> str:
-    """Return the query of the list that the user came from."""
-    return request.GET.get(FILTERS, request.GET.urlencode())
+def history_of(row: Model) -> list[Action]:
+    """Return the logged actions on a row, the latest first, in one query."""
+    entries = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
+    )
+    latest = entries.select_related("user").order_by("-action_time", "-pk")[:ACTIONS_SHOWN]
+    return [
+        Action(
+            at=words.time_tag(entry.action_time),
+            by=str(entry.user),
+            what=_translated(entry.get_change_message()) or entry.get_action_flag_display(),
+        )
+        for entry in latest
+    ]
 
 
-def chosen_ids(request: HttpRequest) -> list[uuid.UUID]:
-    """Return the ids of the ticked Tasks."""
-    try:
-        return list(dict.fromkeys(map(uuid.UUID, request.POST.getlist(ACTION_CHECKBOX_NAME))))
-    except ValueError:
-        raise BadRequest("an id of a Task is expected") from None
+def _translated(message: str) -> str:
+    """Translate the verb, stored in English, of a message of the log."""
+    verb = re.split("[:(]", message, maxsplit=1)[0].rstrip()
+    return gettext(verb) + message.removeprefix(verb) if verb else message
 
 
-def form_data(request: HttpRequest) -> Any:
-    return request.POST if request.method == "POST" else None
+def fields_of(row: Model, names: Sequence[str]) -> list[Fact]:
+    """Return fields of a row, each with its help text."""
+    return [_field(row, name) for name in names]
+
+
+def _field(row: Model, name: str) -> Fact:
+    field: Any = row._meta.get_field(name)
+    display = getattr(row, f"get_{name}_display", None)
+    value = display() if display else getattr(row, name)
+    return Fact(capfirst(field.verbose_name), _shown(value), field.help_text)
+
+
+def _shown(value: Any) -> Any:
+    if value in (None, "", {}):
+        return NOTHING
+    match value:
+        case bool():
+            return gettext("Yes") if value else gettext("No")
+        case datetime():
+            return words.time_tag(value)
+        case dict():
+            return ", ".join(f"{key}={item}" for key, item in sorted(value.items()))
+    return value

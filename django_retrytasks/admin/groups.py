@@ -1,26 +1,39 @@
-"""The admin of failure groups."""
+"""The admin of failure groups: their list and pages, and the actions mute, resolve, reopen."""
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.forms import Script
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 
 from django_retrytasks import conf
-from django_retrytasks.database import DATABASE_NOW
+from django_retrytasks.database import DATABASE_NOW, writing
 from django_retrytasks.errors import tracebacks
-from django_retrytasks.models import Attempt, FailureGroup
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.groups import GroupStatus
+from django_retrytasks.models import Attempt, FailureGroup, Task
+from django_retrytasks.operators.verbs import VERBS
 from django_retrytasks.values.texts import translated
 
-from . import page, recent, words
-from .group_actions import GroupActions
-from .rows import RowsAdmin
+from . import base, recent, words
+from .base import Button, RowsAdmin, page_url
+from .confirm import reason_of
+from .task_actions import TaskActions
 
 # The attribute of a group in the list that holds its recent counts.
 RECENT = "recent"
@@ -37,6 +50,28 @@ TIMES = (
     "muted_until",
 )
 IDENTITY = ("name", "exception_class_path", "origin", "message", "kind", "fingerprint")
+
+
+class GroupChange(NamedTuple):
+    """A change of failure groups by an operator, and the resulting status."""
+
+    label: Any
+    act: Callable[[Iterable[uuid.UUID]], int]
+    becomes: GroupStatus
+
+
+def _mute_for(**duration: int) -> Callable[[Iterable[uuid.UUID]], int]:
+    return lambda pks: groups.mute(pks, timezone.now() + timedelta(**duration))
+
+
+# By their names in methods and URLs.
+GROUP_CHANGES = {
+    "mute_for_an_hour": GroupChange(_("Mute for an hour"), _mute_for(hours=1), GroupStatus.MUTED),
+    "mute_for_a_day": GroupChange(_("Mute for a day"), _mute_for(days=1), GroupStatus.MUTED),
+    "mute": GroupChange(_("Mute until reopened"), groups.mute, GroupStatus.MUTED),
+    "resolve": GroupChange(_("Resolve"), groups.resolve, GroupStatus.RESOLVED),
+    "reopen": GroupChange(_("Reopen"), groups.reopen, GroupStatus.OPEN),
+}
 
 
 class FailingFilter(admin.SimpleListFilter):
@@ -70,9 +105,14 @@ class FailureGroupChangeList(ChangeList):
 
 
 @admin.register(FailureGroup)
-class FailureGroupAdmin(GroupActions, RowsAdmin):
-    """Browse failure groups; users with the permission can mute, resolve and reopen them."""
+class FailureGroupAdmin(RowsAdmin):
+    """Browse failure groups; mute, resolve and reopen them, from the list and from a group's page.
 
+    The changes need the permission to change groups; each of `GROUP_CHANGES` has an action of its
+    name. A group's page also links to the re-drive of all its Tasks.
+    """
+
+    actions = tuple(GROUP_CHANGES)
     list_display = ("state", "what", "of_late", "failure_count", "last_failed")
     list_display_links = ("what",)
     list_filter = ("status", FailingFilter, "kind")
@@ -80,41 +120,82 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
     ordering = ("-last_seen_at",)
     search_fields = ("name", "exception_class_path", "message")
     search_help_text = _("Part of a function's path, an exception's name or its message.")
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     sortable_by = ("failure_count", "last_failed")
 
     class Media:
-        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
         js = (Script("retrytasks/admin.js", defer=True),)
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may mute, resolve and reopen groups."""
+        return request.user.has_perm("retrytasks.change_failuregroup")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FailureGroupChangeList
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        group = context["original"]
+    def get_page(self, request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
         attempts = Attempt.objects.filter(task=group.sample_id)
         sample = attempts.exclude(traceback="").last()
         counted = recent.by_group([group], getattr(group, DATABASE_NOW)).get(group.pk, recent.NONE)
-        context |= {
+        return {
             "pill": _pill(group),
             "headline": words.group_headline(group),
+            "buttons": [*self._redrives(request, group), *self._changes(request, group)],
             "alerts": [words.last_alert(group), words.next_alert(group, conf.get().cooldown)],
             "recent": counted,
             "chart": recent.chart(counted),
             "sample": sample,
             "decision": translated(sample.decision) if sample else "",
             "own_traceback": tracebacks.own_part(sample.traceback) if sample else "",
-            "history": page.history_of(group),
+            "history": base.history_of(group),
             "sections": [
-                (_("Counts"), page.fields_of(group, COUNTS)),
-                (_("Times"), page.fields_of(group, TIMES)),
-                (_("Cause"), page.fields_of(group, IDENTITY)),
+                (_("Counts"), base.fields_of(group, COUNTS)),
+                (_("Times"), base.fields_of(group, TIMES)),
+                (_("Cause"), base.fields_of(group, IDENTITY)),
             ],
         }
-        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _redrives(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
+        pages = base.admin_of(self.admin_site, Task)
+        if group.kind == FailureGroup.Kind.RULE or not isinstance(pages, TaskActions):
+            return []
+        redrive = VERBS["REDRIVE"]
+        if not (pages.has_view_permission(request) and pages.may(request, redrive)):
+            return []
+        query = urlencode({"failure_group": group.pk})
+        return [Button(_("Re-drive all"), f"{page_url(pages, 'all', redrive.slug)}?{query}")]
+
+    def _changes(self, request: HttpRequest, group: FailureGroup) -> list[Button]:
+        if not self.has_manage_permission(request):
+            return []
+        return [
+            Button(change.label, page_url(self, "say", group.pk, word), posts=True)
+            for word, change in GROUP_CHANGES.items()
+            if group.status != change.becomes
+        ]
+
+    def get_urls(self) -> list[Any]:
+        say = require_POST(self._say_view)
+        own = self.page_pattern("<uuid:pk>/say/<slug:word>/", say, "say")
+        return [own, *super().get_urls()]
+
+    def _say_view(self, request: HttpRequest, pk: uuid.UUID, word: str) -> HttpResponse:
+        if word not in GROUP_CHANGES:
+            raise Http404
+        if not self.has_manage_permission(request):
+            raise PermissionDenied
+        self._apply(request, GROUP_CHANGES[word], self.get_queryset(request).filter(pk=pk))
+        return HttpResponseRedirect(page_url(self, "change", pk))
+
+    def _apply(
+        self, request: HttpRequest, change: GroupChange, queryset: QuerySet[FailureGroup]
+    ) -> None:
+        groups, reason = list(queryset), reason_of(request)
+        self.refuse_hidden(request, groups)
+        with writing():
+            count = change.act([group.pk for group in groups])
+            base.log(request, groups, change.label, reason)
+        text = ngettext("%(count)d group changed.", "%(count)d groups changed.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     @admin.display(description=_("status"))
     def state(self, group: FailureGroup) -> SafeString:
@@ -133,7 +214,7 @@ class FailureGroupAdmin(GroupActions, RowsAdmin):
     @admin.display(description=_("in 1 h / 24 h / 7 d"))
     def of_late(self, group: FailureGroup) -> SafeString | str:
         if group.kind == FailureGroup.Kind.RULE:
-            return page.NOTHING
+            return base.NOTHING
         counted = getattr(group, RECENT)
         numbers = f"{counted.hour} / {counted.day} / {counted.week}"
         return format_html("{}{}", numbers, recent.chart(counted))
@@ -160,3 +241,17 @@ def _what(group: FailureGroup) -> str:
     if group.kind == FailureGroup.Kind.RULE:
         return group.message
     return f"{group.error_name} · {words.short_path(group.name)}"
+
+
+def _action(change: GroupChange) -> Callable[..., None]:
+    @admin.action(description=change.label, permissions=["manage"])
+    def action(
+        self: FailureGroupAdmin, request: HttpRequest, queryset: QuerySet[FailureGroup]
+    ) -> None:
+        self._apply(request, change, queryset)
+
+    return action
+
+
+for _word, _change in GROUP_CHANGES.items():
+    setattr(FailureGroupAdmin, _word, _action(_change))

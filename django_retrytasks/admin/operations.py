@@ -8,7 +8,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -19,10 +18,9 @@ from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import permission_for
 from django_retrytasks.values.texts import translated
 
-from . import page, words
-from .base import Button, log, page_url
+from . import base, words
+from .base import Button, RowsAdmin, page_url
 from .confirm import reason_of
-from .rows import RowsAdmin
 
 # Seconds between two refreshes of a running operation's page.
 REFRESH = 2
@@ -39,13 +37,7 @@ class OperationAdmin(RowsAdmin):
     list_display_links = ("what",)
     list_filter = ("status", "verb")
     ordering = ("-id",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    sortable_by = ()
     actions = None
-
-    class Media:
-        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
 
     def has_stop_permission(self, request: HttpRequest, operation: Operation) -> bool:
         """Whether the user may stop an operation: needs the permission of its verb."""
@@ -54,32 +46,30 @@ class OperationAdmin(RowsAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        operation = context["original"]
+        response = super().render_change_form(request, context, *args, **kwargs)
+        if context["is_watched"]:
+            response["Refresh"] = str(REFRESH)
+        return response
+
+    def get_page(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
         runs = operation.status == Operation.Status.RUNNING
-        stops = runs and self.has_stop_permission(request, operation)
-        url = page_url(self, "stop", operation.pk)
-        is_watched = runs and "still" not in request.GET
-        context |= {
+        stop = Button(_("Stop"), page_url(self, "stop", operation.pk), posts=True)
+        return {
             "pill": _pill(operation),
             "progress": _progress(operation),
             "stopped_because": translated(operation.stopped_because),
             "gone_through": operation.done_count + operation.skipped_count,
-            "buttons": [Button(title=_("Stop"), url=url, posts=True)] if stops else [],
-            "is_watched": is_watched,
+            "buttons": [stop] if runs and self.has_stop_permission(request, operation) else [],
+            "is_watched": runs and "still" not in request.GET,
             "sections": [
-                (_("Counts"), page.fields_of(operation, COUNTS)),
-                (_("What"), page.fields_of(operation, WHAT)),
-                (_("Who, when and why"), page.fields_of(operation, WHO)),
+                (_("Counts"), base.fields_of(operation, COUNTS)),
+                (_("What"), base.fields_of(operation, WHAT)),
+                (_("Who, when and why"), base.fields_of(operation, WHO)),
             ],
         }
-        response = super().render_change_form(request, context, *args, **kwargs)
-        if is_watched:
-            response["Refresh"] = str(REFRESH)
-        return response
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(require_POST(self._stop_view))
-        own = path("<uuid:pk>/stop/", view, name="retrytasks_operation_stop")
+        own = self.page_pattern("<uuid:pk>/stop/", require_POST(self._stop_view), "stop")
         return [own, *super().get_urls()]
 
     def _stop_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -90,7 +80,7 @@ class OperationAdmin(RowsAdmin):
         reason = reason_of(request)
         by = f"by {request.user.get_username()}"
         if operations.stop(pk, f"{by}: {reason}" if reason else by):
-            log(request, [operation], _("Stop"), reason)
+            base.log(request, [operation], _("Stop"), reason)
             self.message_user(request, gettext("The operation was stopped."), messages.SUCCESS)
         else:
             self.message_user(request, gettext("It was over already."), messages.WARNING)

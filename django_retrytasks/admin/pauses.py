@@ -12,7 +12,6 @@ from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -24,10 +23,9 @@ from django_retrytasks.models import Pause
 from django_retrytasks.operators.known_names import allowed_queues, has_tasks, queues_in_use
 from django_retrytasks.tasks import discovery
 
-from . import page, words
-from .base import Button, log
+from . import base, words
+from .base import Button, RowsAdmin, page_url
 from .confirm import reason_of
-from .rows import RowsAdmin
 
 if TYPE_CHECKING:
     PauseModelForm = forms.ModelForm[Pause]
@@ -83,12 +81,7 @@ class PauseAdmin(RowsAdmin):
     form = PauseForm
     list_display = ("what", "since", "paused_by", "reason")
     ordering = ("-paused_at",)
-    show_full_result_count = False
-    sortable_by = ()
     actions = ("resume",)
-
-    class Media:
-        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         """Whether the user may pause and resume queues and functions."""
@@ -111,31 +104,24 @@ class PauseAdmin(RowsAdmin):
         reason = form.cleaned_data["reason"]
         return f"Pause: {reason}" if reason else "Pause"
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        paused = context["original"]
+    def get_page(self, request: HttpRequest, paused: Pause | None) -> dict[str, Any]:
         if paused is None:
-            context["suggestions"] = {name: names() for name, names in SUGGESTED.items()}
-        else:
-            resumes = self.has_pause_permission(request)
-            url = self._url("resume", paused.pk)
-            context |= {
-                "buttons": [Button(title=_("Resume"), url=url, posts=True)] if resumes else [],
-                "sections": [(_("Pause"), page.fields_of(paused, PAUSED))],
-            }
-        return super().render_change_form(request, context, *args, **kwargs)
+            return {"suggestions": {name: names() for name, names in SUGGESTED.items()}}
+        resume = Button(_("Resume"), page_url(self, "resume", paused.pk), posts=True)
+        return {
+            "buttons": [resume] if self.has_pause_permission(request) else [],
+            "sections": [(_("Pause"), base.fields_of(paused, PAUSED))],
+        }
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(require_POST(self._resume_view))
-        own = path("<int:pk>/resume/", view, name="retrytasks_pause_resume")
+        own = self.page_pattern("<int:pk>/resume/", require_POST(self._resume_view), "resume")
         return [own, *super().get_urls()]
 
     def _resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_pause_permission(request):
             raise PermissionDenied
         self.resume(request, self.get_queryset(request).filter(pk=pk))
-        return HttpResponseRedirect(self._url("changelist"))
+        return HttpResponseRedirect(page_url(self, "changelist"))
 
     @admin.action(description=_("Resume"), permissions=["pause"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
@@ -143,13 +129,9 @@ class PauseAdmin(RowsAdmin):
         reason = reason_of(request)
         for paused in queryset:
             if pauses.resume(queue_name=paused.queue_name, name=paused.name):
-                log(request, [paused], _("Resume"), reason, DELETION)
+                base.log(request, [paused], _("Resume"), reason, DELETION)
                 text = gettext("Resumed: %(what)s.") % {"what": paused}
                 self.message_user(request, text, messages.SUCCESS)
-
-    def _url(self, page: str, *args: Any) -> str:
-        site = self.admin_site.name
-        return reverse(f"admin:retrytasks_pause_{page}", args=args, current_app=site)
 
     @admin.display(description=_("what"))
     def what(self, paused: Pause) -> str:

@@ -16,7 +16,6 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path
 from django.utils.translation import gettext, override
 
 from django_retrytasks.database import writing
@@ -25,21 +24,13 @@ from django_retrytasks.operators import operations, selections
 from django_retrytasks.operators.selections import Selection
 from django_retrytasks.operators.verbs import VERBS, Verb
 
-from .base import (
-    FILTERS,
-    Button,
-    admin_of,
-    chosen_ids,
-    form_data,
-    list_filters_of,
-    log,
-    page_url,
-)
+from .base import Button, RowsAdmin, admin_of, log, page_url
 from .changelist import BIG_COLUMNS
 from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
-from .rows import RowsAdmin
 
+# Django's parameter for the list's query, by which a page leads back to the list.
+FILTERS = "_changelist_filters"
 # The verbs by their names in methods and URLs.
 BY_SLUG = {verb.slug: verb for verb in VERBS.values()}
 # Since Django 6.1 a Task's page offers actions itself.
@@ -96,32 +87,27 @@ class TaskActions(RowsAdmin):
         """Return the answer of a verb's permission method, which a subclass may override."""
         return bool(getattr(self, f"has_{verb.slug}_permission")(request))
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        task = context["original"]
-        context["buttons"] = [
-            Button(title=verb.label, url=page_url(self, "do", task.pk, verb.slug))
+    def get_page(self, request: HttpRequest, task: Task) -> dict[str, Any]:
+        buttons = [
+            Button(verb.label, page_url(self, "do", task.pk, verb.slug))
             for verb in VERBS.values()
             if task.status in verb.act.changes and self.may(request, verb)
         ]
-        return super().render_change_form(request, context, *args, **kwargs)
+        return {"buttons": buttons}
 
     def get_urls(self) -> list[Any]:
-        own = [
-            path("all/<slug:word>/", self._all_view, name="retrytasks_task_all"),
-            path("selected/<slug:word>/", self._selected_view, name="retrytasks_task_selected"),
-            path("<uuid:pk>/do/<slug:word>/", self._one_view, name="retrytasks_task_do"),
+        return [
+            self.page_pattern("all/<slug:word>/", self._all_view, "all"),
+            self.page_pattern("selected/<slug:word>/", self._selected_view, "selected"),
+            self.page_pattern("<uuid:pk>/do/<slug:word>/", self._one_view, "do"),
+            *super().get_urls(),
         ]
-        for pattern in own:
-            pattern.callback = self.admin_site.admin_view(pattern.callback)
-        return [*own, *super().get_urls()]
 
     def _ask(self, request: HttpRequest, verb: Verb) -> HttpResponse | None:
         """Answer an action of the list or, since Django 6.1, of a Task's page."""
         if request.POST.get("select_across", "0") != "0":
             return self._ask_for_all(request, verb)
-        return self._some(request, verb, chosen_ids(request))
+        return self._some(request, verb, _chosen_ids(request))
 
     def _ask_for_all(self, request: HttpRequest, verb: Verb) -> HttpResponse | None:
         try:
@@ -139,19 +125,19 @@ class TaskActions(RowsAdmin):
             rows = operations.matching(verb.name, selection)
         except ValueError as error:
             raise BadRequest(str(error)) from None
-        form = ConfirmForm(form_data(request), verb=verb, in_background=True)
+        form = ConfirmForm(_form_data(request), verb=verb, in_background=True)
         if form.is_valid():
             return self._start(request, verb, selection, form)
         return self._confirm(request, verb, rows, form, {"is_all": True})
 
     def _selected_view(self, request: HttpRequest, word: str) -> HttpResponse:
         verb = self._allowed(request, word)
-        back = f"{page_url(self, 'changelist')}?{list_filters_of(request)}"
-        return self._some(request, verb, chosen_ids(request), form_data(request), back)
+        back = f"{page_url(self, 'changelist')}?{_list_filters_of(request)}"
+        return self._some(request, verb, _chosen_ids(request), _form_data(request), back)
 
     def _one_view(self, request: HttpRequest, word: str, pk: uuid.UUID) -> HttpResponse:
         verb = self._allowed(request, word)
-        return self._some(request, verb, [pk], form_data(request), page_url(self, "change", pk))
+        return self._some(request, verb, [pk], _form_data(request), page_url(self, "change", pk))
 
     def _some(
         self,
@@ -171,7 +157,7 @@ class TaskActions(RowsAdmin):
         if form.is_valid():
             self._do(request, verb, ids, form)
             return HttpResponseRedirect(back)
-        query = urlencode({FILTERS: list_filters_of(request)})
+        query = urlencode({FILTERS: _list_filters_of(request)})
         url = f"{page_url(self, 'selected', verb.slug)}?{query}"
         if len(ids) == 1:
             url = page_url(self, "do", ids[0], verb.slug)
@@ -260,6 +246,23 @@ def _add(verb: Verb) -> None:
 
 for _verb in VERBS.values():
     _add(_verb)
+
+
+def _form_data(request: HttpRequest) -> Any:
+    return request.POST if request.method == "POST" else None
+
+
+def _list_filters_of(request: HttpRequest) -> str:
+    """Return the query of the list that the user came from."""
+    return request.GET.get(FILTERS, request.GET.urlencode())
+
+
+def _chosen_ids(request: HttpRequest) -> list[uuid.UUID]:
+    """Return the ids of the ticked Tasks."""
+    try:
+        return list(dict.fromkeys(map(uuid.UUID, request.POST.getlist(ACTION_CHECKBOX_NAME))))
+    except ValueError:
+        raise BadRequest("an id of a Task is expected") from None
 
 
 def _what(verb: Verb, options: dict[str, Any]) -> str:

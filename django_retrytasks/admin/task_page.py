@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.formats import number_format
@@ -23,7 +22,7 @@ from django_retrytasks.values import codec
 from django_retrytasks.values.texts import error_text, number_text, translated
 
 from . import words
-from .page import NOTHING, Action, Fact, fields_of, history_of
+from .base import NOTHING, Fact, fields_of, history_of
 
 ATTEMPTS_SHOWN = 50
 VALUE_LIMIT = 64 * 1024
@@ -51,20 +50,7 @@ PLACE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """An attempt in the timeline; ``own_traceback`` has only the site's frames, or is ""."""
-
-    attempt: Attempt
-    pill: str
-    decision: str
-    error: str
-    facts: Sequence[Fact]
-    own_traceback: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(NamedTuple):
     """A retry that the policy allows; ``is_spent``: used in this drive."""
 
     number: int
@@ -73,56 +59,33 @@ class Retry:
     is_spent: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """The retries of the policy in force, and notes about them."""
+def page_of(task: Task) -> dict[str, Any]:
+    """Return what the page of a Task shows, by name: text and escaped HTML.
 
-    retries: Sequence[Retry]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """The template's context: text and escaped HTML."""
-
-    pill: str
-    headline: str
-    error: str
-    group: FailureGroup | None
-    entries: Sequence[Entry]
-    left_out: int
-    arguments: Sequence[Fact]
-    return_value: str
-    policy: Sequence[Fact]
-    schedule: Schedule
-    history: Sequence[Action]
-    sections: Sequence[tuple[Any, Sequence[Fact]]]
-
-
-def page_of(task: Task) -> Page:
-    """Return the page of a Task; one query reads the latest attempts."""
+    One query reads the latest attempts.
+    """
     stored = Attempt.objects.filter(task=task)
     attempts = list(stored.order_by("-number")[:ATTEMPTS_SHOWN])[::-1]
     last = attempts[-1] if attempts else None
     succeeded = task.status == Status.SUCCEEDED
     definition = discovery.find(task.name)
-    return Page(
-        pill=words.pill(task.status, task.get_status_display()),
-        headline=words.headline(task, last),
-        error=_error(last) if last and not succeeded else "",
-        group=_group(task),
-        entries=[_entry(attempt) for attempt in attempts],
-        left_out=task.attempt_count - len(attempts),
-        arguments=_arguments(task, definition),
-        return_value=_pretty(task.return_value) if succeeded else "",
-        policy=fields_of(task, POLICY),
-        schedule=_schedule(task, definition),
-        history=history_of(task),
-        sections=[
+    return {
+        "pill": words.pill(task.status, task.get_status_display()),
+        "headline": words.headline(task, last),
+        "error": _error(last) if last and not succeeded else "",
+        "group": _group(task),
+        "entries": [_entry(attempt) for attempt in attempts],
+        "left_out": task.attempt_count - len(attempts),
+        "arguments": _arguments(task, definition),
+        "return_value": _pretty(task.return_value) if succeeded else "",
+        "policy": fields_of(task, POLICY),
+        "schedule": _schedule(task, definition),
+        "history": history_of(task),
+        "sections": [
             (_("Times"), [*fields_of(task, TIMES), _wakeup(task)]),
             (_("Identity and place"), fields_of(task, PLACE)),
         ],
-    )
+    }
 
 
 def _group(task: Task) -> FailureGroup | None:
@@ -132,53 +95,44 @@ def _group(task: Task) -> FailureGroup | None:
     return FailureGroup.objects.filter(pk=task.failure_group_id).first()
 
 
-def _entry(attempt: Attempt) -> Entry:
-    return Entry(
-        attempt=attempt,
-        pill=words.pill(attempt.outcome, attempt.get_outcome_display()),
-        decision=translated(attempt.decision),
-        error=_error(attempt),
-        facts=[
-            *_spans(attempt),
-            Fact(label=gettext("Worker"), value=attempt.worker),
-            *_moments(attempt),
-        ],
-        own_traceback=tracebacks.own_part(attempt.traceback),
-    )
+def _entry(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt in the timeline."""
+    return {
+        "attempt": attempt,
+        "pill": words.pill(attempt.outcome, attempt.get_outcome_display()),
+        "decision": translated(attempt.decision),
+        "error": _error(attempt),
+        "facts": list(_facts(attempt)),
+        "own_traceback": tracebacks.own_part(attempt.traceback),
+    }
 
 
 def _error(attempt: Attempt) -> str:
     return error_text(attempt.exception_class_path, attempt.exception_message)
 
 
-def _spans(attempt: Attempt) -> Iterator[Fact]:
-    waited = (attempt.started_at - attempt.queued_at).total_seconds()
+def _facts(attempt: Attempt) -> Iterator[Fact]:
+    queued_at = attempt.queued_at
+    waited = (attempt.started_at - queued_at).total_seconds()
     ran = (attempt.finished_at - attempt.started_at).total_seconds()
     # Negative if the database's clock was set back.
-    yield Fact(label=gettext("Waited"), value=words.run_time(max(0.0, waited)))
-    yield Fact(label=gettext("Run time"), value=words.run_time(max(0.0, ran)))
-
-
-def _moments(attempt: Attempt) -> list[Fact]:
-    queued_at = attempt.queued_at
+    yield Fact(gettext("Waited"), words.run_time(max(0.0, waited)))
+    yield Fact(gettext("Run time"), words.run_time(max(0.0, ran)))
+    yield Fact(gettext("Worker"), attempt.worker)
+    yield Fact(pgettext("moment of an attempt", "Queued"), words.time_tag(queued_at))
     later = (
         (gettext("Started"), attempt.started_at),
         (gettext("Finished"), attempt.finished_at),
         (gettext("Next run after"), attempt.next_run_after),
     )
-    return [
-        Fact(label=pgettext("moment of an attempt", "Queued"), value=words.time_tag(queued_at)),
-        *(
-            Fact(label=label, value=words.time_tag(at, words.clock(at, queued_at)))
-            for label, at in later
-            if at is not None
-        ),
-    ]
+    for label, at in later:
+        if at is not None:
+            yield Fact(label, words.time_tag(at, words.clock(at, queued_at)))
 
 
 def _arguments(task: Task, definition: RetryTask[..., Any] | None) -> list[Fact]:
     shown = redaction.shown_arguments(task, definition)
-    return [Fact(label=name, value=_pretty(value)) for name, value in shown.items()]
+    return [Fact(name, _pretty(value)) for name, value in shown.items()]
 
 
 def _pretty(value: Any) -> str:
@@ -186,7 +140,8 @@ def _pretty(value: Any) -> str:
     return storable(text, VALUE_LIMIT)
 
 
-def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> Schedule:
+def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> dict[str, Any]:
+    """Return the retries of the policy in force, and notes about them."""
     warnings = (
         [] if definition else [gettext("Its code is not loaded here: this is the site's policy.")]
     )
@@ -195,7 +150,7 @@ def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> Schedule:
     except Exception:  # wrong settings, or options of an older version
         policy = RetryPolicy(max_retries=task.max_retries)
         warnings = [gettext("Its policy is no longer valid: this is the default policy.")]
-    return Schedule(retries=list(_retries(task, policy)), notes=[*warnings, *_notes(policy)])
+    return {"retries": list(_retries(task, policy)), "notes": [*warnings, *_notes(policy)]}
 
 
 def _retries(task: Task, policy: RetryPolicy) -> Iterator[Retry]:
@@ -241,11 +196,8 @@ def _number(value: float) -> str:
 
 
 def _wakeup(task: Task) -> Fact:
-    return Fact(
-        label=gettext("Wake-up"),
-        value=_wakeup_words(task),
-        help=_("The row that makes a cluster look for the Task when it is due."),
-    )
+    purpose = _("The row that makes a cluster look for the Task when it is due.")
+    return Fact(gettext("Wake-up"), _wakeup_words(task), purpose)
 
 
 def _wakeup_words(task: Task) -> str:

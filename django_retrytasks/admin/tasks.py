@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.forms import Script
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -21,12 +21,11 @@ from django_retrytasks.operators import selections
 from . import task_page, words
 from .changelist import LAST_ERROR, LAST_FINISHED, PREVIEW, CappedPaginator, TaskChangeList
 from .filters import FILTERS
-from .rows import RowsAdmin
 from .task_actions import TaskActions
 
 
 @admin.register(Task)
-class TaskAdmin(TaskActions, RowsAdmin):
+class TaskAdmin(TaskActions):
     """Browse Tasks: the list, and one Task with its attempts. No form changes them."""
 
     list_display: tuple[str, ...] = (
@@ -49,13 +48,8 @@ class TaskAdmin(TaskActions, RowsAdmin):
     search_help_text = _(
         "An id, a search key, the beginning of a function's path or name, or a part of an error."
     )
-    # The full count, a count per filter, and a sort without an index would read the whole table.
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    sortable_by = ()
 
     class Media:
-        css = {"all": ("retrytasks/admin.css",)}  # noqa: RUF012
         js = (Script("retrytasks/admin.js", defer=True),)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -70,12 +64,9 @@ class TaskAdmin(TaskActions, RowsAdmin):
         selection = {"internal": "all", "search": search_term}
         return selections.select(queryset, selection), False  # type: ignore[arg-type]
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        task = context["original"]
-        context |= {"page": task_page.page_of(task), "links": self.get_links(task)}
-        return super().render_change_form(request, context, *args, **kwargs)
+    def get_page(self, request: HttpRequest, task: Task) -> dict[str, Any]:
+        page, links = task_page.page_of(task), self.get_links(task)
+        return {**super().get_page(request, task), "page": page, "links": links}
 
     def get_links(self, task: Task) -> Sequence[tuple[str, str]]:
         """Return labels and URLs of links beside the headline of a Task's page."""
