@@ -98,7 +98,7 @@ class TaskChangeList(ChangeList):
         self.result_list: Any = shown
 
     @cached_property
-    def overview(self) -> overview.Overview:
+    def overview(self) -> dict[str, Any]:
         """Return the overview above the list."""
         scale = self.params.get(CHART_VAR, "")
         links = {name: self.get_query_string({CHART_VAR: name}) for name in overview.SCALES}

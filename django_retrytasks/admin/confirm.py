@@ -12,7 +12,6 @@ from django import forms
 from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import Count, Min, QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -53,7 +52,7 @@ class Preview:
         return self.count <= NAMES_FROM
 
     def __str__(self) -> str:
-        count = _grouped(self.count)
+        count = words.grouped(self.count)
         return gettext("%(count)s or more") % {"count": count} if self.is_capped else count
 
 
@@ -66,12 +65,8 @@ def preview_of(rows: QuerySet[Task]) -> Preview:
     return Preview(
         count=counted["count"],
         oldest=words.time_tag(oldest) if oldest else "",
-        names=[(name, _grouped(count)) for name, count in names.most_common(NAMES_SHOWN)],
+        names=[(name, words.grouped(count)) for name, count in names.most_common(NAMES_SHOWN)],
     )
-
-
-def _grouped(number: int) -> str:
-    return number_format(number, use_l10n=True, force_grouping=True)
 
 
 class ConfirmForm(forms.Form):

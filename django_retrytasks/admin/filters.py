@@ -65,12 +65,20 @@ def known_selection_of(request: HttpRequest) -> dict[str, str]:
 class SelectionFilter(admin.SimpleListFilter):
     """A condition of the selection."""
 
+    offered: Iterable[tuple[str, Any]] = ()
+    """Values and labels, for a filter that always offers the same ones."""
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [(name, name) for name in sorted({*self.names(), *self.chosen()})]
+        names = sorted({*self.names(), *self.chosen()})
+        return self.offered or [(name, self.label(name)) for name in names]
 
     def names(self) -> Iterable[str]:
         """Return the choices, for a filter whose choices are names."""
         return ()
+
+    def label(self, name: str) -> str:
+        """Return the text of a choice."""
+        return name
 
     def chosen(self) -> list[str]:
         """Return the chosen value in a list; [] if there is none."""
@@ -83,9 +91,7 @@ class SelectionFilter(admin.SimpleListFilter):
 class StatusFilter(SelectionFilter):
     title = _("status")
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return Status.choices
+    offered = Status.choices
 
 
 class NameFilter(SelectionFilter):
@@ -94,13 +100,12 @@ class NameFilter(SelectionFilter):
     title = _("name")
     parameter_name = "name"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        choices = super().lookups(request, model_admin)
-        return [(name, short_path(name)) for name, _same in choices]
-
     def names(self) -> Iterable[str]:
         known = dict.fromkeys([*_of_latest_groups("name"), *discovery.own_names()])
         return islice(known, CHOICES_SHOWN)
+
+    def label(self, name: str) -> str:
+        return short_path(name)
 
 
 class ErrorFilter(SelectionFilter):
@@ -109,12 +114,11 @@ class ErrorFilter(SelectionFilter):
     title = _("error of its final failure")
     parameter_name = "error"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        choices = super().lookups(request, model_admin)
-        return [(path, path.removeprefix("builtins.")) for path, _same in choices]
-
     def names(self) -> Iterable[str]:
         return _of_latest_groups("exception_class_path")
+
+    def label(self, name: str) -> str:
+        return name.removeprefix("builtins.")
 
 
 class QueueFilter(SelectionFilter):
@@ -130,25 +134,19 @@ class QueueFilter(SelectionFilter):
 class RetriedFilter(SelectionFilter):
     title = _("retried")
     parameter_name = "retried"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("yes", _("Yes")), ("no", _("No"))]
+    offered = (("yes", _("Yes")), ("no", _("No")))
 
 
 class StuckFilter(SelectionFilter):
     title = _("stuck")
     parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("yes", _("Due for more than 5 minutes"))]
+    offered = (("yes", _("Due for more than 5 minutes")),)
 
 
 class WithinFilter(SelectionFilter):
     title = _("enqueued")
     parameter_name = "within"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("hour", _("Past hour")), ("day", _("Past 24 hours")), ("week", _("Past 7 days"))]
+    offered = (("hour", _("Past hour")), ("day", _("Past 24 hours")), ("week", _("Past 7 days")))
 
 
 class SinceFilter(SelectionFilter):
@@ -164,8 +162,11 @@ class FailureGroupFilter(SelectionFilter):
     title = _("failure group")
     parameter_name = "failure_group"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [(value, _group_label(value)) for value in self.chosen()]
+    def label(self, name: str) -> str:
+        with suppress(ValueError):
+            groups = FailureGroup.objects.filter(pk=uuid.UUID(name))
+            return str(groups.first() or name)
+        return name
 
 
 class InternalFilter(SelectionFilter):
@@ -173,9 +174,7 @@ class InternalFilter(SelectionFilter):
 
     title = _("internal")
     parameter_name = "internal"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("no", _("No")), ("yes", _("Yes")), ("all", _("All"))]
+    offered = (("no", _("No")), ("yes", _("Yes")), ("all", _("All")))
 
     def value(self) -> str:
         """Return the choice in force; "no" by default."""
@@ -209,10 +208,3 @@ def _of_latest_groups(field: str) -> list[str]:
     groups = FailureGroup.objects.exclude(exception_class_path="")
     values = groups.order_by("-last_seen_at").values_list(field, flat=True)
     return list(values[:CHOICES_SHOWN])
-
-
-def _group_label(value: str) -> str:
-    with suppress(ValueError):
-        groups = FailureGroup.objects.filter(pk=uuid.UUID(value))
-        return str(groups.first() or value)
-    return value

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -37,24 +35,22 @@ SERIES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """The time axis of a chart: ``count`` slots of one ``unit`` each."""
+class Scale(NamedTuple):
+    """The time axis of a chart: ``slot_count`` slots of one ``unit`` each."""
 
     title: Any
     unit: str
     width: timedelta
-    count: int
+    slot_count: int
 
 
 SCALES = {
-    "day": Scale(title=_("24 hours"), unit="hour", width=timedelta(hours=1), count=24),
-    "hour": Scale(title=_("60 minutes"), unit="minute", width=timedelta(minutes=1), count=60),
+    "day": Scale(_("24 hours"), "hour", timedelta(hours=1), 24),
+    "hour": Scale(_("60 minutes"), "minute", timedelta(minutes=1), 60),
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(NamedTuple):
     """A number with its name; ``query`` links to the list of its Tasks, "" without a link."""
 
     label: str
@@ -62,8 +58,7 @@ class Number:
     query: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(NamedTuple):
     """A bar of a chart, in units of the drawing."""
 
     series: str
@@ -73,8 +68,7 @@ class Bar:
     height: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(NamedTuple):
     """An hour or a minute: its start, its counts in the order of the series, and a text."""
 
     label: str
@@ -83,33 +77,8 @@ class Slot:
     bars: Sequence[Bar]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """The ended Tasks of each hour or minute."""
-
-    slots: Sequence[Slot]
-    width: int
-    height: int
-    totals: Sequence[tuple[str, str, str]]
-    """Name, title and sum of each series."""
-    links: Sequence[tuple[str, str, bool]]
-    """Title and URL of each scale, and whether it is shown."""
-    left_out_until: datetime | None
-    """The time before which the chart lacks some ended Tasks; None: it is complete."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """The template's context: text and escaped HTML."""
-
-    numbers: Sequence[Number]
-    banner: str
-    pauses: Sequence[Pause]
-    chart: Chart
-
-
-def read(scale: str, links: Mapping[str, str]) -> Overview:
-    """Read the overview above the list.
+def read(scale: str, links: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the overview above the list shows, by name: text and escaped HTML.
 
     Args:
         scale: the scale of the chart; the first scale if unknown.
@@ -118,13 +87,14 @@ def read(scale: str, links: Mapping[str, str]) -> Overview:
     scale = scale if scale in SCALES else next(iter(SCALES))
     state, beside = health.check(), _beside_health()
     now = beside.get("now") or timezone.now()
-    pauses = Pause.objects.order_by("paused_at")
-    return Overview(
-        numbers=_numbers(state, beside, now),
-        banner=_banner(state, now),
-        pauses=list(pauses[:PAUSES_SHOWN]),
-        chart=_chart(SCALES[scale], now, [(SCALES[s].title, links[s], s == scale) for s in SCALES]),
-    )
+    # Title and URL of each scale, and whether it is shown.
+    scales = [(SCALES[name].title, links[name], name == scale) for name in SCALES]
+    return {
+        "numbers": _numbers(state, beside, now),
+        "banner": _banner(state, now),
+        "pauses": Pause.objects.order_by("paused_at")[:PAUSES_SHOWN],
+        "chart": {**_chart(SCALES[scale], now), "links": scales},
+    }
 
 
 def _beside_health() -> dict[str, Any]:
@@ -140,23 +110,14 @@ def _beside_health() -> dict[str, Any]:
 
 def _numbers(state: Health, beside: Mapping[str, Any], now: datetime) -> list[Number]:
     due = sum(queue.due_count for queue in state.queues if not queue.is_paused)
+    retrying, failed = beside.get("retrying", 0), beside.get("failed", 0)
     return [
-        Number(label=gettext("Due now"), value=_count(due)),
-        Number(label=gettext("Oldest due"), value=words.span(state.lag) if state.lag else "-"),
-        Number(
-            label=gettext("Running"), value=_count(state.running_count), query="?status=RUNNING"
-        ),
-        Number(
-            label=gettext("Retrying"),
-            value=_count(beside.get("retrying", 0)),
-            query="?status=RETRYING",
-        ),
-        Number(
-            label=gettext("Failed in 24 h"),
-            value=_count(beside.get("failed", 0)),
-            query="?status=FAILED",
-        ),
-        Number(label=gettext("Last claim"), value=_ago(state.last_claim_at, now)),
+        Number(gettext("Due now"), _count(due)),
+        Number(gettext("Oldest due"), words.span(state.lag) if state.lag else "-"),
+        Number(gettext("Running"), _count(state.running_count), "?status=RUNNING"),
+        Number(gettext("Retrying"), _count(retrying), "?status=RETRYING"),
+        Number(gettext("Failed in 24 h"), _count(failed), "?status=FAILED"),
+        Number(gettext("Last claim"), _ago(state.last_claim_at, now)),
     ]
 
 
@@ -173,7 +134,7 @@ def _banner(state: Health, now: datetime) -> str:
 
 
 def _count(count: int) -> str:
-    text = number_format(count, force_grouping=True)
+    text = words.grouped(count)
     return text if count < COUNT_LIMIT else gettext("%(count)s+") % {"count": text}
 
 
@@ -184,35 +145,30 @@ def _ago(at: datetime | None, now: datetime) -> str:
     return words.time_tag(at, gettext("%(span)s ago") % {"span": span})
 
 
-def _chart(scale: Scale, now: datetime, links: Sequence[tuple[str, str, bool]]) -> Chart:
+def _chart(scale: Scale, now: datetime) -> dict[str, Any]:
+    """Return the chart of the Tasks that ended in each hour or minute."""
     starts = _starts(scale, now)
     uncounted_since = tallies.counted_until(starts[0])
     since = _at_most(COUNT_LIMIT, uncounted_since)
-    ended = [
-        *tallies.counted(starts[0], uncounted_since, scale.unit),
-        *tallies.ended(since),
-    ]
-    counts = _counts(scale, ended)
+    counted = tallies.counted(starts[0], uncounted_since, scale.unit)
+    counts = _counts(scale, [*counted, *tallies.ended(since)])
     tops = [sum(counts[start, series] for series in SERIES) for start in starts]
-    slots = [_slot(n, start, counts, max(1, *tops)) for n, start in enumerate(starts)]
-    sums = [sum(column) for column in zip(*(slot.counts for slot in slots), strict=True)]
-    return Chart(
-        slots=slots,
-        width=BAR * scale.count,
-        height=HEIGHT,
-        totals=[
-            (series, str(title), number_format(total, force_grouping=True))
-            for (series, title), total in zip(SERIES.items(), sums, strict=True)
-        ],
-        links=links,
-        left_out_until=since if since > uncounted_since else None,
-    )
+    totals = {series: sum(counts[start, series] for start in starts) for series in SERIES}
+    return {
+        "slots": [_slot(n, start, counts, max(1, *tops)) for n, start in enumerate(starts)],
+        "width": BAR * scale.slot_count,
+        "height": HEIGHT,
+        # Name, title and sum of each series.
+        "totals": [(name, SERIES[name], words.grouped(total)) for name, total in totals.items()],
+        # Before this time some ended Tasks are missing.
+        "left_out_until": since if since > uncounted_since else None,
+    }
 
 
 def _starts(scale: Scale, now: datetime) -> list[datetime]:
     """Return the starts of the slots; the last slot contains ``now``."""
     latest = _slot_of(scale, now.astimezone(UTC) if timezone.is_aware(now) else now)
-    return [latest - back * scale.width for back in reversed(range(scale.count))]
+    return [latest - back * scale.width for back in reversed(range(scale.slot_count))]
 
 
 def _slot_of(scale: Scale, at: datetime) -> datetime:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.formats import number_format
@@ -19,68 +18,49 @@ from django_retrytasks.values import texts
 from django_retrytasks.values.moments import as_instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """A Task's state: words for the list, words for its page, and the time it began or ends.
+class Phase(NamedTuple):
+    """A Task's state: the time it began or ends, words for the list, and words for its page.
 
     ``moment`` names the Task's field with that time.
     """
 
+    moment: str
     short: Any
     long: Any
-    moment: str
 
 
-STARTS = Phase(
-    short=_("starts in %(span)s"),
-    long=_("starts in %(span)s at %(clock)s"),
-    moment="run_after",
-)
-RETRIES = Phase(
-    short=_("next retry in %(span)s"),
-    long=_("next retry in %(span)s at %(clock)s"),
-    moment="run_after",
-)
+STARTS = Phase("run_after", _("starts in %(span)s"), _("starts in %(span)s at %(clock)s"))
+RETRIES = Phase("run_after", _("next retry in %(span)s"), _("next retry in %(span)s at %(clock)s"))
 PARKED = Phase(
-    short=_("paused for %(span)s"),
-    long=_("paused: due %(span)s ago, waits until its queue or function is resumed"),
-    moment="queued_at",
+    "queued_at",
+    _("paused for %(span)s"),
+    _("paused: due %(span)s ago, waits until its queue or function is resumed"),
 )
 DUE = Phase(
-    short=_("due for %(span)s"),
-    long=_("due since %(clock)s: the next free worker takes it"),
-    moment="run_after",
+    "run_after",
+    _("due for %(span)s"),
+    _("due since %(clock)s: the next free worker takes it"),
 )
-CLAIMED = Phase(
-    short=_("claimed %(span)s ago"),
-    long=_("claimed %(span)s ago by %(worker)s"),
-    moment="claimed_at",
-)
+CLAIMED = Phase("claimed_at", _("claimed %(span)s ago"), _("claimed %(span)s ago by %(worker)s"))
 RUNS = Phase(
-    short=_("running for %(span)s"),
-    long=_("running for %(span)s on %(worker)s"),
-    moment="last_attempted_at",
+    "last_attempted_at", _("running for %(span)s"), _("running for %(span)s on %(worker)s")
 )
 SILENT = Phase(
-    short=_("lease over for %(span)s"),
-    long=_("lease over since %(clock)s: the next claim records the attempt as lost"),
-    moment="run_after",
+    "run_after",
+    _("lease over for %(span)s"),
+    _("lease over since %(clock)s: the next claim records the attempt as lost"),
 )
 FINAL = {
     Status.SUCCEEDED: Phase(
-        short=_("succeeded %(span)s ago"),
-        long=_("succeeded %(span)s ago at %(clock)s"),
-        moment="finished_at",
+        "finished_at", _("succeeded %(span)s ago"), _("succeeded %(span)s ago at %(clock)s")
     ),
     Status.FAILED: Phase(
-        short=_("failed %(span)s ago"),
-        long=_("failed %(span)s ago at %(clock)s: %(stop_reason)s"),
-        moment="finished_at",
+        "finished_at",
+        _("failed %(span)s ago"),
+        _("failed %(span)s ago at %(clock)s: %(stop_reason)s"),
     ),
     Status.DISCARDED: Phase(
-        short=_("discarded %(span)s ago"),
-        long=_("discarded %(span)s ago at %(clock)s"),
-        moment="finished_at",
+        "finished_at", _("discarded %(span)s ago"), _("discarded %(span)s ago at %(clock)s")
     ),
 }
 # How an attempt ended that is not the Task's last.
@@ -257,6 +237,11 @@ def ago(row: Any, at: datetime | None) -> SafeString:
 def span(seconds: float) -> str:
     """Return a duration in whole seconds, minutes, hours or days, with a no-break space."""
     return texts.span(seconds).replace(" ", "\u00a0")
+
+
+def grouped(number: int) -> str:
+    """Return a whole number with its digits in groups, such as "10,000"."""
+    return number_format(number, force_grouping=True)
 
 
 def run_time(seconds: float) -> str:
