@@ -115,14 +115,10 @@ class ConfirmForm(forms.Form):
     )
 
     def __init__(
-        self,
-        *args: Any,
-        verb: Verb,
-        in_background: bool = False,
-        task: Task | None = None,
-        **kwargs: Any,
+        self, data: Any, *, verb: Verb, in_background: bool = False, task: Task | None = None
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(data)
+        self.verb = verb
         edited = task if "arguments" in verb.asks else None
         self.definition: Any = discovery.find(edited.name) if edited else None
         self.initial["arguments"] = _editable(task, self.definition)

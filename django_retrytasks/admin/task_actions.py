@@ -127,8 +127,8 @@ class TaskActions(RowsAdmin):
             raise BadRequest(str(error)) from None
         form = ConfirmForm(_form_data(request), verb=verb, in_background=True)
         if form.is_valid():
-            return self._start(request, verb, selection, form)
-        return self._confirm(request, verb, rows, form, {"is_all": True})
+            return self._start(request, selection, form)
+        return self._confirm(request, rows, form, is_all=True)
 
     def _selected_view(self, request: HttpRequest, word: str) -> HttpResponse:
         verb = self._allowed(request, word)
@@ -155,14 +155,14 @@ class TaskActions(RowsAdmin):
         single = next(iter(rows), None) if len(ids) == 1 else None
         form = ConfirmForm(data, verb=verb, task=single)
         if form.is_valid():
-            self._do(request, verb, ids, form)
+            self._do(request, ids, form)
             return HttpResponseRedirect(back)
         query = urlencode({FILTERS: _list_filters_of(request)})
         url = f"{page_url(self, 'selected', verb.slug)}?{query}"
         if len(ids) == 1:
             url = page_url(self, "do", ids[0], verb.slug)
         rows = rows.filter(status__in=verb.act.changes)
-        return self._confirm(request, verb, rows, form, {"ids": ids, "form_url": url})
+        return self._confirm(request, rows, form, ids=ids, form_url=url)
 
     def _allowed(self, request: HttpRequest, word: str) -> Verb:
         """Return the verb in a URL; refuse a user who may not view Tasks or do the verb."""
@@ -175,20 +175,15 @@ class TaskActions(RowsAdmin):
         return verb
 
     def _confirm(
-        self,
-        request: HttpRequest,
-        verb: Verb,
-        rows: QuerySet[Task],
-        form: ConfirmForm,
-        about: dict[str, Any],
+        self, request: HttpRequest, rows: QuerySet[Task], form: ConfirmForm, **about: Any
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": verb.label,
+            "title": form.verb.label,
             "has_view_permission": True,
             "media": self.media,
-            "meaning": verb.meaning,
+            "meaning": form.verb.meaning,
             "preview": preview_of(rows),
             "form": form,
             "errors": form.errors,
@@ -199,11 +194,9 @@ class TaskActions(RowsAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/retrytasks/confirm.html", context)
 
-    def _do(
-        self, request: HttpRequest, verb: Verb, ids: Sequence[uuid.UUID], form: ConfirmForm
-    ) -> None:
+    def _do(self, request: HttpRequest, ids: Sequence[uuid.UUID], form: ConfirmForm) -> None:
         rows = self.get_queryset(request).filter(pk__in=ids).order_by()
-        options = form.options()
+        verb, options = form.verb, form.options()
         with writing():
             changed = verb.act.change(rows.values_list("pk", flat=True), **options)
             log(request, changed, _what(verb, options), form.cleaned_data["reason"])
@@ -215,10 +208,8 @@ class TaskActions(RowsAdmin):
         level = messages.WARNING if skipped.total() else messages.SUCCESS
         self.message_user(request, f"{done} {_skipped_text(+skipped)}".strip(), level)
 
-    def _start(
-        self, request: HttpRequest, verb: Verb, selection: Selection, form: ConfirmForm
-    ) -> HttpResponse:
-        options, reason = form.options(), form.cleaned_data["reason"]
+    def _start(self, request: HttpRequest, selection: Selection, form: ConfirmForm) -> HttpResponse:
+        verb, options, reason = form.verb, form.options(), form.cleaned_data["reason"]
         by = request.user.get_username()
         with writing():
             operation = operations.start(verb.name, selection, by=by, reason=reason, **options)
