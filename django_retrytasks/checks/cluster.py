@@ -11,26 +11,18 @@ from django.core.checks import Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
+from django_retrytasks.broker import sweep_schedule
 from django_retrytasks.values.checked import nearest
 
-from .common import (
-    TAG,
-    Cluster,
-    Found,
-    alternatives,
-    clusters,
-    is_migrated,
-    is_sync,
-    q_cluster,
-    registered,
-)
+from . import common
+from .common import Cluster, Found, alternatives, clusters, is_sync, q_cluster, registered
 
 ORM_BROKER = "django_q.brokers.orm.ORM"
 # With these values the guard's float32 timer reaches exactly 0 (django-q2 1.11 cluster.py).
 GUARD_CYCLES = (0.25, 0.5, 1)
 
 
-@register(TAG)
+@register(common.TAG)
 def check_apps(**kwargs: Any) -> Found:
     """Check that django-q2 is installed, before or after this app."""
     if not apps.is_installed("django_q"):
@@ -87,10 +79,8 @@ def check_cluster() -> Found:
 def check_sweep(databases: Sequence[str] | None = None, **kwargs: Any) -> Found:
     """Check that the sweep is scheduled, if ``--database`` names its database."""
     alias = q_cluster().get("orm") or DEFAULT_DB_ALIAS
-    if alias not in (databases or ()) or not is_migrated(alias):
+    if alias not in (databases or ()) or not common.is_migrated(alias):
         return
-    from django_retrytasks.broker import sweep_schedule
-
     if not sweep_schedule.has_sweep():
         yield Warning(
             f'The schedule "{sweep_schedule.SWEEP_NAME}" is missing or switched off: lost wake-ups '

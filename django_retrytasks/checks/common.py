@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.db import connections
 
+from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.policy import RetryPolicy
-
-if TYPE_CHECKING:
-    from django_retrytasks.backend import RetryTasksBackend
-
-
-# Modules that import django-q2's models are imported at use: without django-q2 only E001 runs.
+from django_retrytasks.tasks import site_options
+from django_retrytasks.values.contract import task_backends
 
 TAG = "retrytasks"
 
@@ -65,15 +62,10 @@ def clusters(*keys: str) -> Iterator[Cluster]:
 
 
 def backends() -> list[RetryTasksBackend]:
-    from django_retrytasks.backend import RetryTasksBackend
-    from django_retrytasks.values.contract import task_backends
-
     return [backend for backend in task_backends.all() if isinstance(backend, RetryTasksBackend)]
 
 
 def backend_policy(backend: RetryTasksBackend) -> RetryPolicy:
-    from django_retrytasks.tasks import site_options
-
     return RetryPolicy(**{**site_options(), **backend.policy_options})
 
 

@@ -14,7 +14,7 @@ from django.core.checks import Error, Warning
 from django.utils.module_loading import import_string
 
 from django_retrytasks import conf
-from django_retrytasks.alerts import mail_filter
+from django_retrytasks.alerts import mail_filter, rules, sinks
 from django_retrytasks.policy import RetryPolicy, policy_options
 from django_retrytasks.values import checked
 
@@ -61,8 +61,6 @@ def _refuse_receivers(name: str, value: Any) -> None:
 
 
 def _refuse_alerts(name: str, value: Any) -> None:
-    from django_retrytasks.alerts import sinks
-
     names = {conf.LOG}
     for index, entry in enumerate(checked.as_list(name, value)):
         with _about(f"{name}[{index}]"):
@@ -85,8 +83,6 @@ def _sink(entry: Any) -> conf.Sink:
 
 
 def _refuse_rules(name: str, value: Any) -> None:
-    from django_retrytasks.alerts import rules
-
     for index, entry in enumerate(checked.as_list(name, value)):
         with _about(f"{name}[{index}]"):
             rules.check(entry)
@@ -205,10 +201,8 @@ def check_rules() -> Found:
     """Check that the retention covers the periods of the alert rules."""
     if any(check_settings()):
         return
-    from django_retrytasks.alerts.rules import Rule
-
     for index, entry in enumerate(conf.get().ALERT_RULES):
-        for status, seconds in Rule.from_entry(entry).looks_back().items():
+        for status, seconds in rules.Rule.from_entry(entry).looks_back().items():
             kept = conf.get().retention(status)
             if kept is not None and kept < seconds:
                 yield Error(

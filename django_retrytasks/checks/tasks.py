@@ -6,19 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error, Warning
 from django.urls import get_resolver
 
 from django_retrytasks.policy import RetryPolicy
+from django_retrytasks.tasks import RetryTask, discovery, redaction, site_options, site_policy
+from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
 
 from .common import Found, alternatives, backend_policy, backends, problem_of, registered
 from .settings import check_backends, check_settings, refuse_misfit
-
-if TYPE_CHECKING:
-    from django_retrytasks.tasks import RetryTask
 
 # Similarity of two queue names above which one looks misspelt; 1: equal.
 SLIP = 0.85
@@ -38,8 +37,6 @@ def check_tasks() -> Found:
 
 def _import_tasks() -> Found:
     """Import the tasks of each app and the site's URLs; report modules that do not import."""
-    from django_retrytasks.tasks import discovery
-
     for path, problem in discovery.discover().items():
         yield Warning(
             f"{path} does not import, so its tasks are neither checked nor known to the admin: "
@@ -70,14 +67,11 @@ def _slips_of_queues() -> Found:
 
 def _queues() -> dict[str, list[str]]:
     """Return the queue names in use, each with its users, without "default"."""
-    from django_retrytasks.tasks.discovery import defined_tasks
-    from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
-
     users: dict[str, list[str]] = defaultdict(list)
     for backend in backends():
         for queue_name in sorted(backend.queues):
             users[queue_name].append(f"TASKS[{backend.alias!r}]")
-    for task in defined_tasks():
+    for task in discovery.defined_tasks():
         users[task.queue_name].append(task.module_path)
     users.pop(DEFAULT_TASK_QUEUE_NAME, None)
     return users
@@ -97,9 +91,7 @@ def _endless_policies() -> Found:
 
 
 def _receivers_of_tasks() -> Found:
-    from django_retrytasks.tasks.discovery import defined_tasks
-
-    for task in defined_tasks():
+    for task in discovery.defined_tasks():
         if problem := problem_of(partial(_refuse_on_failure, task)):
             yield Error(
                 f"{task.module_path}: on_failure: "
@@ -110,11 +102,8 @@ def _receivers_of_tasks() -> Found:
 
 
 def _search_keys_of_tasks() -> Found:
-    from django_retrytasks.tasks.discovery import defined_tasks
-    from django_retrytasks.tasks.redaction import hides
-
-    for task in defined_tasks():
-        if task.search_key and hides(task.search_key):
+    for task in discovery.defined_tasks():
+        if task.search_key and redaction.hides(task.search_key):
             yield Error(
                 f"{task.module_path}: search_key names {task.search_key!r}, which is hidden: "
                 "its values would be stored and shown.",
@@ -130,11 +119,8 @@ def _refuse_on_failure(task: RetryTask[..., Any]) -> None:
 
 def _policies() -> Iterator[tuple[str, Mapping[str, Any], RetryPolicy]]:
     """Yield each owner of a policy, the options set there, and the resulting policy."""
-    from django_retrytasks.tasks import site_options, site_policy
-    from django_retrytasks.tasks.discovery import defined_tasks
-
     yield 'RETRYTASKS["POLICY"]', site_options(), site_policy()
     for backend in backends():
         yield f"TASKS[{backend.alias!r}]", backend.policy_options, backend_policy(backend)
-    for task in defined_tasks():
+    for task in discovery.defined_tasks():
         yield task.module_path, task.options, task.policy
