@@ -70,17 +70,6 @@ def until(text: str) -> datetime:
     return timezone.now() + timedelta(seconds=seconds(text))
 
 
-def add_path(parser: CommandParser) -> None:
-    """Add the path of a task."""
-    parser.add_argument("path", help="Dotted path of the task, such as orders.tasks.send.")
-
-
-def add_all(parser: CommandParser) -> None:
-    """Add the option to list all failure groups."""
-    text = "Add groups that have recovered, were resolved, or have only been retried so far."
-    parser.add_argument("--all", action="store_true", help=text)
-
-
 def add_ids(parser: CommandParser, which: str, *, takes_until: bool) -> None:
     """Add ids, and the option for the end of a mute."""
     parser.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=which)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +16,17 @@ from django_retrytasks.errors.reports import class_path
 from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.values.texts import number_text
+
+# Control, formatting and surrogate characters, line and paragraph separators.
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(line: str) -> str:
+    r"""Return a line with control characters escaped, such as ``\x1b``: a terminal obeys none."""
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in UNSEEN else each
+        for each in line
+    )
 
 
 def health_lines(state: health.Health, *, is_late: bool, as_json: bool) -> Iterable[str]:

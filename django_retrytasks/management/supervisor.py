@@ -90,7 +90,9 @@ class Progress:
         return True
 
     def _is_at_work(self, look: Look) -> bool:
-        return not look.lag or self._has_new_claim(look) or self._is_full(look)
+        has_new_claim = bool(look.claims - self._claims)
+        is_full = len({pid for pid, _ in look.claims}) >= self._workers
+        return not look.lag or has_new_claim or is_full
 
     def _had_a_chance(self, look: Look, now: float) -> bool:
         """Whether the database accepted writes since the last look, or refused for over a lease.
@@ -101,12 +103,6 @@ class Progress:
         if look.is_writable:
             return self._was_writable
         return now - self._written_at > self._lease
-
-    def _has_new_claim(self, look: Look) -> bool:
-        return bool(look.claims - self._claims)
-
-    def _is_full(self, look: Look) -> bool:
-        return len({pid for pid, _ in look.claims}) >= self._workers
 
 
 class Cluster:

@@ -13,12 +13,8 @@ from functools import partial
 from getpass import getuser
 from typing import Any
 
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management.base import DjangoHelpFormatter
 from django.db import DatabaseError, Error
 from django.utils.translation import override
 
@@ -29,7 +25,6 @@ from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.lifecycle import groups, lanes, pauses
 from django_retrytasks.management import arguments, listings
 from django_retrytasks.management.supervisor import Supervisor
-from django_retrytasks.management.terminals import PrintableLines, printable
 from django_retrytasks.models import FailureGroup
 from django_retrytasks.operators import known_names, operations
 from django_retrytasks.operators.verbs import VERBS, Verb
@@ -76,12 +71,14 @@ CHANGES = {
 }
 
 SCHEDULE = "Show the retries of a task: the shortest and the longest wait before each, in seconds."
+PATH = "Dotted path of the task, such as orders.tasks.send."
 SWEEP = "Run the sweep now: write missing wake-ups, delete old finished Tasks, send alerts."
 PAUSE = "Make the due Tasks of a queue or a function wait, without spending retries, until resume."
 RESUME = "End the pause of a queue or a function."
 PAUSES = "List the pauses: since when, by whom and why."
 OPERATIONS = "List the operations and their progress, the latest first."
 FAILURES = "List the failing failure groups, the latest failure first."
+ALL = "Add groups that have recovered, were resolved, or have only been retried so far."
 HEALTH = "Report the state of queues, claims and sweep; exit with 1 if a Task is due for too long."
 CLUSTER = "Run qcluster; start it again when it ends, or freezes while Tasks are due."
 
@@ -105,7 +102,7 @@ class Command(BaseCommand):
             command.set_defaults(do=do)
             return command
 
-        arguments.add_path(add("schedule", SCHEDULE, _schedule))
+        add("schedule", SCHEDULE, _schedule).add_argument("path", help=PATH)
         add("sweep", SWEEP, _sweep)
         with override(None):  # in English, as the rest of the command
             for verb in VERBS.values():
@@ -116,19 +113,18 @@ class Command(BaseCommand):
             arguments.add_ids(command, change.ids, takes_until=name == "mute")
         arguments.add_pause_arguments(add("pause", PAUSE, _pause))
         arguments.add_paused(add("resume", RESUME, _resume))
-        arguments.add_all(add("failures", FAILURES, _failures))
+        add("failures", FAILURES, _failures).add_argument("--all", action="store_true", help=ALL)
         add("operations", OPERATIONS, listings.operation_lines)
         add("pauses", PAUSES, listings.pause_lines)
         arguments.add_health_arguments(add("health", HEALTH, _health))
         arguments.add_cluster_arguments(add("cluster", CLUSTER, _cluster))
 
     def handle(self, *args: Any, do: Callable[..., Lines], **options: Any) -> None:
-        output = PrintableLines(self.stdout)  # type: ignore[arg-type]  # it wraps any writer
         try:
             for line in do(**options):
-                output.write(line)
+                self.stdout.write(listings.printable(line))
         except CommandError as error:
-            lines = map(printable, str(error).split("\n"))
+            lines = map(listings.printable, str(error).split("\n"))
             raise CommandError("\n".join(lines), returncode=error.returncode) from error
         except DatabaseError as error:
             if lacks_schema(error):
