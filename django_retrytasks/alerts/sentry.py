@@ -45,8 +45,6 @@ from .mail_filter import DJANGO_LOGGERS, LOGGER, repeats_alert
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
-__all__ = ["capture_attempt", "capture_failure", "connect"]
-
 # These keys hold no argument, and Sentry refuses an event in which they are malformed.
 PROTOCOL = frozenset({"event_id", "timestamp", "level", "fingerprint", "modules"})
 # Local variables must be freed with the failed call. The current stack is not the attempt's. A text

@@ -13,17 +13,6 @@ from itertools import islice
 from types import CodeType, TracebackType
 from typing import Any, Final, TypeGuard, TypeVar
 
-__all__ = [
-    "FRAME_LIMIT",
-    "LINK_LIMIT",
-    "cut_earlier_raises",
-    "is_a",
-    "leaves",
-    "linked",
-    "members_of",
-    "traceback_of",
-]
-
 E = TypeVar("E", bound=BaseException)
 
 LINK_LIMIT: Final = 1000

@@ -30,8 +30,6 @@ from django_retrytasks.values.ids import as_uuid
 
 from .causes import FRAME_LIMIT, LINK_LIMIT, members_of, traceback_of
 
-__all__ = ["fingerprint", "is_own", "normalized", "origin_of"]
-
 ORIGIN_LIMIT: Final = 255
 NORMALIZED_LIMIT: Final = 500
 

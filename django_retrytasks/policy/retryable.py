@@ -8,8 +8,6 @@ from django_retrytasks.errors.causes import is_a, leaves
 
 from .steering import STEERING
 
-__all__ = ["why_not_retryable"]
-
 Classes = tuple[type[BaseException], ...]
 
 

@@ -7,8 +7,6 @@ from typing import Final
 from django_retrytasks.errors.causes import is_a, leaves
 from django_retrytasks.exceptions import Discard, Retry, Snooze
 
-__all__ = ["STEERING", "Steering", "steering_of"]
-
 Steering = Retry | Snooze | Discard
 
 # In a group of several kinds the first one here counts: it gives up least.
