@@ -22,10 +22,9 @@ from django_retrytasks.tasks import redaction
 from django_retrytasks.tasks.stored import imported
 from django_retrytasks.values.texts import error_text, span, translated
 
-from .data import attempt_dict, group_dict, json_text, task_dict
-from .links import change_url, failing_url
+from . import parts
 from .notices import Notice, NoticeKind
-from .words import RATES, Fact, clock, in_brackets, iso, seconds_between
+from .parts import Fact, change_url, clock, in_brackets, iso
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,15 +129,15 @@ class Alert:
     @property
     def span(self) -> str:
         """Return the duration of the streak, such as "12 min"."""
-        return span(seconds_between(self.since, self.at))
+        return span(parts.seconds_between(self.since, self.at))
 
     @property
     def rate(self) -> str:
         """Return the failure rate, such as "11 a minute"; "" in the first minute or on recovery."""
-        seconds = seconds_between(self.since, self.at)
-        if seconds < RATES[0][0] or self.is_recovery:
+        seconds = parts.seconds_between(self.since, self.at)
+        if seconds < parts.RATES[0][0] or self.is_recovery:
             return ""
-        rates = ((round(self.count * unit / seconds), words) for unit, words in RATES)
+        rates = ((round(self.count * unit / seconds), words) for unit, words in parts.RATES)
         return next((str(words % {"count": count}) for count, words in rates if count), "")
 
     @property
@@ -159,7 +158,7 @@ class Alert:
         """Return the Task's arguments, secrets hidden: names and at most 1 KB of JSON each."""
         task = self.task
         shown = redaction.shown_arguments(task, imported(task.name)) if task else {}
-        return [(name, json_text(value)) for name, value in shown.items()]
+        return [(name, parts.json_text(value)) for name, value in shown.items()]
 
     @property
     def group_url(self) -> str | None:
@@ -167,7 +166,7 @@ class Alert:
 
         For a flood it is the list of failing groups.
         """
-        return failing_url() if self.is_flood else change_url(self.group)
+        return parts.failing_url() if self.is_flood else change_url(self.group)
 
     @property
     def task_url(self) -> str | None:
@@ -202,10 +201,12 @@ class Alert:
             "told_at": iso(self.told_at),
             "at": iso(self.at),
             "group_count": self.group_count,
-            "groups": [group_dict(group, change_url(group)) for group in self.groups],
-            "group": group_dict(self.group, self.group_url),
-            "task": task_dict(self.task, self.arguments, self.task_url) if self.task else None,
-            "attempt": attempt_dict(self.attempt) if self.attempt else None,
+            "groups": [parts.group_dict(group, change_url(group)) for group in self.groups],
+            "group": parts.group_dict(self.group, self.group_url),
+            "task": parts.task_dict(self.task, self.arguments, self.task_url)
+            if self.task
+            else None,
+            "attempt": parts.attempt_dict(self.attempt) if self.attempt else None,
         }
 
 

@@ -18,13 +18,8 @@ from django.utils.translation import gettext as _
 
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
-from django_retrytasks.lifecycle.groups import (
-    NO_STREAK,
-    GroupStatus,
-    count_breach,
-    ensure_stored,
-    locked,
-)
+from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.groups import GroupStatus, locked
 from django_retrytasks.lifecycle.rows import CHUNK
 from django_retrytasks.models import FailureGroup, Status, Task
 
@@ -128,7 +123,7 @@ def take_recovered() -> list[Notice]:
     # Select first, then lock by key: MariaDB also locks the rows it scans.
     rows = locked(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
     ended = FailureGroup.objects.filter(pk__in=[group.pk for group, _ in rows])
-    ended.update(recovered_at=DatabaseNow(), **NO_STREAK)
+    ended.update(recovered_at=DatabaseNow(), **groups.NO_STREAK)
     return [
         replace(_notice(group, now), kind=NoticeKind.RECOVERED)
         for group, now in rows
@@ -210,7 +205,7 @@ def _wait_for_turn() -> None:
 
     Without a flood the group is deleted before the commit, so nobody sees it.
     """
-    ensure_stored(_flood())
+    groups.ensure_stored(_flood())
     unused = FailureGroup.objects.filter(pk=FailureGroup.FLOOD, failure_count=0)
     unused._raw_delete(unused.db)
 
@@ -229,7 +224,7 @@ def _record_flood(held: Sequence[Due]) -> list[Notice]:
     """Record these groups as reported and return one Notice for all; [] if none is due."""
     if not held:
         return []
-    count_breach(_flood())
+    groups.count_breach(_flood())
     [(flood, now)] = locked(FailureGroup.objects.filter(pk=FailureGroup.FLOOD))
     if not flood.alert_is_due(now, conf.get().cooldown):
         return []

@@ -21,7 +21,7 @@ from . import notices, rules
 from .alert import Alert
 from .calling import give_time, synchronous
 from .notices import Notice
-from .words import in_the_sites_words
+from .parts import in_the_sites_words
 
 
 def review() -> None:
