@@ -53,12 +53,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Tasks whose run_after has come by the database's clock, lapsed claims included."""
         return self.filter(run_after__lte=DatabaseNow())
 
-    def of_lane(self, queue_name: str, priority: int) -> TaskQuerySet:
-        """Unfinished Tasks of one queue and priority: one range of the claim's index."""
-        return self.unfinished().filter(queue_name=queue_name, priority=priority)
-
     def of_lanes(self, lanes: Iterable[tuple[str, int]]) -> TaskQuerySet:
-        """Unfinished Tasks of any of the queues at any of the priorities, by the same index."""
+        """Unfinished Tasks of any of the queues at any of the priorities, by the claim's index."""
         lanes = set(lanes)
         names, priorities = {name for name, _ in lanes}, {priority for _, priority in lanes}
         return self.unfinished().filter(queue_name__in=names, priority__in=priorities)
