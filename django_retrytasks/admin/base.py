@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -21,11 +21,6 @@ from django.utils.translation import gettext, override
 from django_retrytasks.database import DATABASE_NOW, DatabaseNow
 
 from . import lookups, words
-
-if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
-else:
-    AnyModelAdmin = admin.ModelAdmin
 
 ACTIONS_SHOWN = 20
 NOTHING = "-"
@@ -55,7 +50,7 @@ class Action(NamedTuple):
     what: str
 
 
-class RowsAdmin(AnyModelAdmin):
+class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for mypy
     """Show rows, each with the database's time. No form adds, changes or deletes rows."""
 
     # The full count, a count per filter, and a sort without an index would read the whole table.

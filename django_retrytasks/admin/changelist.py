@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -25,11 +25,6 @@ from django_retrytasks.tasks import redaction
 from . import overview
 from .filters import CHART_VAR, known_selection_of
 
-if TYPE_CHECKING:
-    TaskPaginator = Paginator[Task]
-else:
-    TaskPaginator = Paginator
-
 LAST_ERROR = "last_error_path"
 LAST_FINISHED = "last_attempt_finished_at"
 PREVIEW = "arguments_preview"
@@ -41,7 +36,7 @@ PREVIEW_WIDTH = 80
 COUNT_LIMIT = 10_000
 
 
-class CappedPaginator(TaskPaginator):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic only for mypy
     """Counts at most 10,001 rows, and pages through 10,000."""
 
     @cached_property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -33,40 +31,25 @@ NAMES_SHOWN = 50
 CANARY = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """The Tasks that would change: count, oldest, and names with counts."""
+def preview_of(rows: QuerySet[Task]) -> dict[str, Any]:
+    """Return what the preview shows of the Tasks that would change, by name.
 
-    count: int
-    oldest: str
-    names: Sequence[tuple[str, str]]
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether there may be more than ``count``."""
-        return self.count >= operations.MATCH_LIMIT
-
-    @property
-    def is_of_all_names(self) -> bool:
-        """Whether ``names`` covers all Tasks."""
-        return self.count <= NAMES_FROM
-
-    def __str__(self) -> str:
-        count = words.grouped(self.count)
-        return gettext("%(count)s or more") % {"count": count} if self.is_capped else count
-
-
-def preview_of(rows: QuerySet[Task]) -> Preview:
-    """Return the preview of these Tasks, by two queries of at most 100,000 rows."""
+    Two queries read at most 100,000 rows.
+    """
     rows = rows.order_by()
     counted = rows[: operations.MATCH_LIMIT].aggregate(count=Count("pk"), oldest=Min("enqueued_at"))
     names = Counter(rows.values_list("name", flat=True)[:NAMES_FROM])
-    oldest = counted["oldest"]
-    return Preview(
-        count=counted["count"],
-        oldest=words.time_tag(oldest) if oldest else "",
-        names=[(name, words.grouped(count)) for name, count in names.most_common(NAMES_SHOWN)],
-    )
+    count, oldest = counted["count"], counted["oldest"]
+    text = words.grouped(count)
+    if count >= operations.MATCH_LIMIT:
+        text = gettext("%(count)s or more") % {"count": text}
+    return {
+        "count": count,
+        "text": text,
+        "oldest": words.time_tag(oldest) if oldest else "",
+        "names": [(name, words.grouped(of_it)) for name, of_it in names.most_common(NAMES_SHOWN)],
+        "is_of_all_names": count <= NAMES_FROM,
+    }
 
 
 class ConfirmForm(forms.Form):

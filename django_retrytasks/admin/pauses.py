@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -27,17 +27,13 @@ from . import base, words
 from .base import Button, RowsAdmin, page_url
 from .confirm import reason_of
 
-if TYPE_CHECKING:
-    PauseModelForm = forms.ModelForm[Pause]
-else:
-    PauseModelForm = forms.ModelForm
 PAUSED = ("queue_name", "name", "paused_at", "paused_by", "reason")
 
 # Suggested names, by the field of a pause.
 SUGGESTED = {"queue_name": queues_in_use, "name": discovery.own_names}
 
 
-class PauseForm(PauseModelForm):
+class PauseForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for mypy
     """Ask for a queue or a function to pause, and a reason."""
 
     class Meta:

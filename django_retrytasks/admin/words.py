@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import get_language_bidi, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -115,7 +116,7 @@ def headline(task: Task, last: Attempt | None) -> str:
     if task.status == Status.RUNNING:
         return _of_attempt(task, task.attempt_count + 1, what)
     if last is None:
-        return _capitalised(what)
+        return str(capfirst(what))
     if task.status in (Status.SUCCEEDED, Status.FAILED):
         return _of_attempt(task, last.number, what)
     details = {"attempt": _numbered(task, last.number), "next": what}
@@ -299,7 +300,3 @@ def _numbered(task: Task, number: int) -> str:
     if most is None:
         return gettext("Attempt %(number)d") % {"number": number}
     return gettext("Attempt %(number)d of %(most)d") % {"number": number, "most": most}
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -28,12 +28,7 @@ from django_retrytasks import conf
 from django_retrytasks.backend import backend_of
 from django_retrytasks.errors.causes import LINK_LIMIT, linked
 from django_retrytasks.errors.fingerprints import fingerprint, origin_of
-from django_retrytasks.errors.reports import (
-    MESSAGE_LIMIT,
-    class_path,
-    known_class_path,
-    storable,
-)
+from django_retrytasks.errors.reports import MESSAGE_LIMIT, class_path, known_class_path, storable
 from django_retrytasks.exceptions import AttemptTimedOut, MessageUnavailable
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed

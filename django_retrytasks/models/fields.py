@@ -76,13 +76,7 @@ class Unreadable:
     keys = __iter__
 
 
-if TYPE_CHECKING:
-    AnyTextField = models.TextField[Any, Any]
-else:
-    AnyTextField = models.TextField
-
-
-class CodecField(AnyTextField):
+class CodecField(models.TextField):  # type: ignore[type-arg]  # generic only for mypy
     """A value stored as ASCII JSON text; :mod:`django_retrytasks.values.codec` lists the types."""
 
     if TYPE_CHECKING:  # django-stubs reads the types of a field's values from these
