@@ -6,9 +6,8 @@ import math
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, DateTimeField, ExpressionWrapper, F
 from django.db.models.functions import Trunc
@@ -26,8 +25,7 @@ WEEK = timedelta(days=7)
 STEP, BAR, HEIGHT = 4, 3, 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recent:
+class Recent(NamedTuple):
     """Recently failed Tasks, without Tasks that were re-driven or discarded since."""
 
     hourly: Sequence[int]

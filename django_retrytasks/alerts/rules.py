@@ -23,7 +23,7 @@ from django.utils.translation import ngettext
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.lanes import survey
-from django_retrytasks.models import FailureGroup, FailureGroupQuerySet, Status, Task, TaskQuerySet
+from django_retrytasks.models import FailureGroup, Status, Task, TaskQuerySet
 from django_retrytasks.models.tasks import NAME_LENGTH, QUEUE_NAME_LENGTH
 from django_retrytasks.tasks.stored import resolve
 from django_retrytasks.values import checked
@@ -193,7 +193,7 @@ class GroupGrowth(Rule):
         latest = _finished(Status.FAILED, self.within).order_by("-finished_at")[:COUNT_LIMIT]
         counts = Counter(latest.values_list("failure_group", flat=True))
         grown = [pk for pk, count in counts.items() if count > self.over]
-        for group in _audible(grown):
+        for group in FailureGroup.objects.audible().filter(pk__in=grown).order_by("pk"):
             text = ngettext(
                 "More than %(over)s Task failed within %(within)s s: %(group)s",
                 "More than %(over)s Tasks failed within %(within)s s: %(group)s",
@@ -257,8 +257,3 @@ def _start_of_latest(finished: TaskQuerySet) -> datetime | None:
     """Return the end of the 10,000th latest Task; None if there are fewer."""
     moments = finished.order_by("-finished_at").values_list("finished_at", flat=True)
     return moments[COUNT_LIMIT - 1 : COUNT_LIMIT].first()
-
-
-def _audible(pks: list[uuid.UUID]) -> FailureGroupQuerySet:
-    """Return these groups without resolved and muted ones."""
-    return FailureGroup.objects.audible().filter(pk__in=pks).order_by("pk")

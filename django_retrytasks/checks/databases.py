@@ -31,7 +31,9 @@ def check_database() -> Found:
         return
     yield from _routing(alias)
     if not is_sync():
-        yield from check(alias)
+        yield from _pool_and_age(alias)
+        yield from _sqlite(alias)
+        yield from _isolation(alias)
 
 
 def _routing(alias: str) -> Found:
@@ -64,13 +66,6 @@ def _routing(alias: str) -> Found:
 def _apps(labels: Iterable[str]) -> str:
     named = sorted(labels)
     return f"The tables of {' and '.join(named)} are"
-
-
-def check(alias: str) -> Found:
-    """Check the settings of the database of the Tasks."""
-    yield from _pool_and_age(alias)
-    yield from _sqlite(alias)
-    yield from _isolation(alias)
 
 
 def _pool_and_age(alias: str) -> Found:

@@ -121,7 +121,7 @@ class RetryPolicy:
         With a callable backoff: the `countdown`, its fallback.
         """
         base = self.base_countdown(retry_number)
-        return _jittered(base, random) if self.jitter else base
+        return base / 2 + random() * base / 2 if self.jitter else base
 
     def base_countdown(self, retry_number: int) -> float:
         """Return the seconds to wait before a retry, counted from 1, without jitter."""
@@ -256,10 +256,6 @@ def _retried(failure: Failure, limit: int | None, wait: _Wait) -> Decision:
     note = f" ({wait.note})" if wait.note else ""
     reason = f"retry {failure.retry_count + 1} {limited} in {number_text(wait.seconds)} s{note}"
     return Decision(countdown=wait.seconds, stop_reason=None, reason=reason)
-
-
-def _jittered(base: float, random: Random) -> float:
-    return base / 2 + random() * base / 2
 
 
 def _explicit_wait(retry: Retry | None, now: datetime) -> _Wait | None:
