@@ -18,7 +18,7 @@ from .celery_words import unknown_option
 from .decisions import Decision, Failure, FailureKind, Random, StopReason
 from .options import Backoff, PolicyOptions, as_backoff, as_exception_classes
 from .retry_after import retry_after_seconds
-from .retryable import why_not_retryable
+from .steering import why_not_retryable
 
 OPTION_NAMES: Final = tuple(PolicyOptions.__annotations__)
 LONGEST_PREVIEW: Final = 25
