@@ -25,10 +25,11 @@ from django_retrytasks.operators.selections import Selection
 from django_retrytasks.operators.verbs import VERBS, Verb
 
 from .base import Button, RowsAdmin, admin_of, log, page_url
-from .changelist import BIG_COLUMNS
 from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
 
+# Deferred where many Tasks are read: a single value may take a megabyte.
+BIG_COLUMNS = ("args", "kwargs", "options", "return_value")
 # Django's parameter for the list's query, by which a page leads back to the list.
 FILTERS = "_changelist_filters"
 # The verbs by their names in methods and URLs.

@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from django_retrytasks.admin import TaskAdmin, changelist
+from django_retrytasks.admin import TaskAdmin
+from django_retrytasks.admin import tasks as admin_tasks
 from django_retrytasks.admin.filters import selection_of
 from django_retrytasks.models import FailureGroup
 from django_retrytasks.operators.selections import as_of_now
@@ -151,7 +152,7 @@ class TestCount:
     def test_counts_and_pages_no_further_than_a_limit_and_says_so(
         self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(changelist, "COUNT_LIMIT", 2)
+        monkeypatch.setattr(admin_tasks, "COUNT_LIMIT", 2)
         monkeypatch.setattr(TaskAdmin, "list_per_page", 1)
         tasks.succeeds.enqueue_many([()] * 2)
         exact = raw(admin_client, LIST)

@@ -23,8 +23,8 @@ from django_retrytasks.admin import (
     OperationAdmin,
     PauseAdmin,
     TaskAdmin,
-    changelist,
 )
+from django_retrytasks.admin import tasks as admin_tasks
 from django_retrytasks.lifecycle import pauses
 from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
 from django_retrytasks.operators import operations
@@ -133,7 +133,7 @@ def test_a_verb_is_done_from_the_list(
 def test_a_capped_count_is_told(
     rows: Mapping[str, Any], admin_client: Client, monkeypatch: pytest.MonkeyPatch, site: str
 ) -> None:
-    monkeypatch.setattr(changelist, "COUNT_LIMIT", 1)
+    monkeypatch.setattr(admin_tasks, "COUNT_LIMIT", 1)
 
     page = words(admin_client.get(f"/{site}/retrytasks/task/"))
 
