@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -22,7 +21,7 @@ from django_retrytasks.values import codec
 from django_retrytasks.values.checked import LONGEST_WAIT
 
 from . import words
-from .task_page import VALUE_LIMIT
+from .task_page import VALUE_LIMIT, indented
 
 # Names are counted among so many Tasks; so many names are shown.
 NAMES_FROM = 10_000
@@ -150,8 +149,7 @@ def _editable(task: Task | None, definition: RetryTask[..., Any] | None) -> str:
     are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
     if not are_readable or redaction.hides_any(task, definition):
         return ""
-    plain = json.loads(codec.dumps({"args": task.args, "kwargs": task.kwargs}))
-    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    text = indented({"args": task.args, "kwargs": task.kwargs})
     return text if text == storable(text, VALUE_LIMIT) else ""
 
 

@@ -19,7 +19,7 @@ from django_retrytasks.database import DatabaseNow
 from django_retrytasks.database.seeks import CountOf, evaluate
 from django_retrytasks.health import COUNT_LIMIT, Health
 from django_retrytasks.lifecycle import tallies
-from django_retrytasks.models import Pause, Status, Tally, Task, TaskQuerySet
+from django_retrytasks.models import Pause, Status, Tally, Task
 
 from . import words
 
@@ -99,10 +99,12 @@ def read(scale: str, links: Mapping[str, str]) -> dict[str, Any]:
 
 def _beside_health() -> dict[str, Any]:
     """Return the database's time and the counts missing in health.check(); {} without Tasks."""
-    failed = _of(Status.FAILED).filter(finished_at__gt=DatabaseNow() - timedelta(days=1))
+    failed = Task.objects.of_status(Status.FAILED).filter(
+        finished_at__gt=DatabaseNow() - timedelta(days=1)
+    )
     expressions = {
         "now": DatabaseNow(),
-        "retrying": CountOf(_of(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
+        "retrying": CountOf(Task.objects.of_status(Status.RETRYING).values("pk")[:COUNT_LIMIT]),
         "failed": CountOf(failed.values("pk")[:COUNT_LIMIT]),
     }
     return evaluate(Task.objects.all(), expressions)
@@ -180,7 +182,9 @@ def _at_most(count: int, start: datetime) -> datetime:
     """Return the time since which at most about ``count`` Tasks succeeded, or failed."""
     edges: list[Any] = [start]
     for status in (Status.SUCCEEDED, Status.FAILED):
-        ended = _of(status).filter(finished_at__gte=start).order_by("-finished_at")
+        ended = (
+            Task.objects.of_status(status).filter(finished_at__gte=start).order_by("-finished_at")
+        )
         edges += ended.values_list("finished_at", flat=True)[count : count + 1]
     since: datetime = max(edges)
     return since
@@ -215,8 +219,3 @@ def _bars(x: int, counts: Mapping[str, int], top: int) -> Iterable[Bar]:
             height = max(2.0, round(HEIGHT * count / top, 1))
             y -= height
             yield Bar(series=series, x=x, y=max(y, 0.0), width=BAR - GAP, height=height)
-
-
-def _of(*statuses: Status) -> TaskQuerySet:
-    """Return the site's Tasks of these statuses; the conditions fit an index."""
-    return Task.objects.filter(internal__in=(False,), status__in=statuses)

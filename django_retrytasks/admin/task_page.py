@@ -135,9 +135,13 @@ def _arguments(task: Task, definition: RetryTask[..., Any] | None) -> list[Fact]
     return [Fact(name, _pretty(value)) for name, value in shown.items()]
 
 
+def indented(value: Any) -> str:
+    """Return a value as JSON in lines, with the codec's tags for what JSON lacks."""
+    return json.dumps(json.loads(codec.dumps(value)), indent=2, ensure_ascii=False)
+
+
 def _pretty(value: Any) -> str:
-    text = json.dumps(json.loads(codec.dumps(value)), indent=2, ensure_ascii=False)
-    return storable(text, VALUE_LIMIT)
+    return storable(indented(value), VALUE_LIMIT)
 
 
 def _schedule(task: Task, definition: RetryTask[..., Any] | None) -> dict[str, Any]:

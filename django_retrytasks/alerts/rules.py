@@ -243,10 +243,7 @@ def _kind_of(rule: object) -> type[Rule]:
 def _finished(status: Status, within: float, **values: str) -> TaskQuerySet:
     """Return the site's Tasks that reached this status in the last ``within`` seconds."""
     start = DatabaseNow() - timedelta(seconds=within)
-    # Not internal=False: Django before 6.1 writes NOT internal, and SQLite then uses no index.
-    return Task.objects.filter(
-        internal__in=(False,), status=status, finished_at__gt=start, **values
-    )
+    return Task.objects.of_status(status).filter(finished_at__gt=start, **values)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from django_retrytasks.values.ids import as_uuid
 
 from .causes import FRAME_LIMIT, LINK_LIMIT, members_of, traceback_of
 
-ORIGIN_LIMIT: Final = 255
+SHORT_LIMIT: Final = 255
 NORMALIZED_LIMIT: Final = 500
 
 # A timeout strikes at any line, and the others at no line of the site. Their messages contain hosts
@@ -77,7 +77,7 @@ def origin_of(exception: BaseException, name: str = "") -> str:
         frames, package = list(_frames(exception)), name.partition(".")[0]
         own = [each for each in frames if is_own(each[0].f_code.co_filename)]
         own = own or [each for each in frames if _package_of(each[0]) == package]
-        return _storable(_place(*own[-1])) if own else ""
+        return storable_line(_place(*own[-1])) if own else ""
     except Exception:  # the failure of a strange exception is recorded all the same
         return ""
 
@@ -125,9 +125,10 @@ def _place(frame: FrameType, line: int) -> str:
     return f"{function}: {text}" if text else function
 
 
-def _storable(text: str) -> str:
+def storable_line(text: str) -> str:
+    """Escape what no database stores in a text, and cut it to 255 characters."""
     data = text.encode("utf-8", "backslashreplace")
-    return data.decode().replace("\0", "\\x00")[:ORIGIN_LIMIT]
+    return data.decode().replace("\0", "\\x00")[:SHORT_LIMIT]
 
 
 def normalized(message: str) -> str:

@@ -10,9 +10,8 @@ from typing import Any, Final
 from django_retrytasks.exceptions import AttemptTimedOut
 
 from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_below, traceback_of
-from .fingerprints import origin_of
+from .fingerprints import origin_of, storable_line
 
-CLASS_PATH_LIMIT: Final = 255
 MESSAGE_LIMIT: Final = 4 * 1024
 TRACEBACK_LIMIT: Final = 64 * 1024
 HEAD: Final = "Traceback (most recent call last):\n"
@@ -85,9 +84,7 @@ def class_path(cls: type) -> str:
     """Return the dotted path of a class; its name alone if its module is not a str."""
     # A metaclass may replace both attributes by properties, and a class may set any module.
     module, qualname = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
-    path = f"{module}.{qualname}" if type(module) is str else qualname
-    data = path.encode("utf-8", "backslashreplace")
-    return data.decode().replace("\0", "\\x00")[:CLASS_PATH_LIMIT]
+    return storable_line(f"{module}.{qualname}" if type(module) is str else qualname)
 
 
 def known_class_path(exception: BaseException) -> str:
