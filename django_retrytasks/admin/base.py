@@ -15,8 +15,10 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override
+from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.database import DATABASE_NOW, DatabaseNow
 
@@ -99,6 +101,11 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for
         name = f"{self.opts.app_label}_{self.opts.model_name}_{page}"
         pattern: URLPattern = path(route, self.admin_site.admin_view(view), name=name)
         return pattern
+
+    @admin.display(description=_("status"))
+    def state(self, row: Any) -> SafeString:
+        """Return the status of a row as a coloured label, for rows that have one."""
+        return words.pill(row.status, row.get_status_display())
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         return [*super().check(**kwargs), *self._refuse_editable()]

@@ -137,7 +137,7 @@ class FailureGroupAdmin(RowsAdmin):
         sample = attempts.exclude(traceback="").last()
         counted = recent.by_group([group], getattr(group, DATABASE_NOW)).get(group.pk, recent.NONE)
         return {
-            "pill": _pill(group),
+            "pill": self.state(group),
             "headline": words.group_headline(group),
             "buttons": [*self._redrives(request, group), *self._changes(request, group)],
             "alerts": [words.last_alert(group), words.next_alert(group, conf.get().cooldown)],
@@ -199,7 +199,11 @@ class FailureGroupAdmin(RowsAdmin):
 
     @admin.display(description=_("status"))
     def state(self, group: FailureGroup) -> SafeString:
-        return _pill(group)
+        if group.status == FailureGroup.Status.OPEN and not group.streak_count:
+            return words.pill("quiet", _("Quiet"))
+        if group.status == FailureGroup.Status.OPEN and group.is_regressed:
+            return words.pill("regressed", _("Regressed"))
+        return super().state(group)
 
     @admin.display(description=_("cause"))
     def what(self, group: FailureGroup) -> SafeString:
@@ -227,14 +231,6 @@ class FailureGroupAdmin(RowsAdmin):
             _("first:"),
             words.ago(group, group.first_seen_at),
         )
-
-
-def _pill(group: FailureGroup) -> SafeString:
-    if group.status == FailureGroup.Status.OPEN and not group.streak_count:
-        return words.pill("quiet", _("Quiet"))
-    if group.status == FailureGroup.Status.OPEN and group.is_regressed:
-        return words.pill("regressed", _("Regressed"))
-    return words.pill(group.status, group.get_status_display())
 
 
 def _what(group: FailureGroup) -> str:

@@ -55,8 +55,8 @@ class OperationAdmin(RowsAdmin):
         runs = operation.status == Operation.Status.RUNNING
         stop = Button(_("Stop"), page_url(self, "stop", operation.pk), posts=True)
         return {
-            "pill": _pill(operation),
-            "progress": _progress(operation),
+            "pill": self.state(operation),
+            "progress": self.progress(operation),
             "stopped_because": translated(operation.stopped_because),
             "gone_through": operation.done_count + operation.skipped_count,
             "buttons": [stop] if runs and self.has_stop_permission(request, operation) else [],
@@ -86,33 +86,21 @@ class OperationAdmin(RowsAdmin):
             self.message_user(request, gettext("It was over already."), messages.WARNING)
         return HttpResponseRedirect(page_url(self, "change", pk))
 
-    @admin.display(description=_("status"))
-    def state(self, operation: Operation) -> SafeString:
-        return _pill(operation)
-
     @admin.display(description=_("verb"))
     def what(self, operation: Operation) -> str:
         return operation.get_verb_display()
 
     @admin.display(description=_("progress"))
     def progress(self, operation: Operation) -> str:
-        return _progress(operation)
+        counts = {
+            "done": operation.done_count,
+            "most": operation.matched_count,
+            "skipped": operation.skipped_count,
+        }
+        if operation.matched_count >= operations.MATCH_LIMIT:
+            return gettext("%(done)d of %(most)d or more done, %(skipped)d skipped") % counts
+        return gettext("%(done)d of %(most)d done, %(skipped)d skipped") % counts
 
     @admin.display(description=_("started"))
     def started(self, operation: Operation) -> SafeString:
         return words.ago(operation, operation.started_at)
-
-
-def _pill(operation: Operation) -> SafeString:
-    return words.pill(operation.status, operation.get_status_display())
-
-
-def _progress(operation: Operation) -> str:
-    counts = {
-        "done": operation.done_count,
-        "most": operation.matched_count,
-        "skipped": operation.skipped_count,
-    }
-    if operation.matched_count >= operations.MATCH_LIMIT:
-        return gettext("%(done)d of %(most)d or more done, %(skipped)d skipped") % counts
-    return gettext("%(done)d of %(most)d done, %(skipped)d skipped") % counts

@@ -153,10 +153,6 @@ class TaskAdmin(TaskActions):
         """Return labels and URLs of links beside the headline of a Task's page."""
         return []
 
-    @admin.display(description=_("status"))
-    def state(self, task: Task) -> SafeString:
-        return words.pill(task.status, Status(task.status).label)
-
     @admin.display(description=_("name"))
     def short_name(self, task: Task) -> SafeString:
         return format_html('<span title="{}">{}</span>', task.name, words.short_path(task.name))
