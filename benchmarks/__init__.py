@@ -1,1 +1,1 @@
-"""Speed, as ratios against peers run side by side in one go; see README.md."""
+"""Speed, as ratios to peers measured side by side in one run; see README.md."""

@@ -1,20 +1,34 @@
-"""A site on which every peer runs, on the database that DATABASE_URL names."""
+"""A site for every measurement, on the database that DATABASE_URL names.
 
+A peer's own settings come as JSON in BENCHMARKS_SETTINGS, and replace those here.
+"""
+
+import json
+import os
 from typing import Any
 
 import environ
 
-DATABASES = {"default": environ.Env().db("DATABASE_URL")}
-DATABASES["default"]["CONN_MAX_AGE"] = 600
+peer: dict[str, Any] = json.loads(os.environ.get("BENCHMARKS_SETTINGS", "{}"))
+
+DATABASES = {"default": environ.Env().db("DATABASE_URL", "sqlite://:memory:")}
+DATABASES["default"]["CONN_MAX_AGE"] = peer.pop("CONN_MAX_AGE", 600)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     }
+if DATABASES["default"]["ENGINE"].endswith("mysql"):
+    DATABASES["default"]["OPTIONS"] = {
+        "charset": "utf8mb4",
+        # The database's clock follows the session's zone.
+        "init_command": "SET time_zone = '+00:00'",
+    }
 
 SECRET_KEY = "for benchmarks only"
 USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ALLOWED_HOSTS = ["localhost"]
 STATIC_URL = "static/"
 INSTALLED_APPS = [
@@ -25,7 +39,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_q",
     "django_retrytasks",
-    "django_tasks_db",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -45,20 +58,18 @@ TEMPLATES = [
         },
     }
 ]
-TASKS = {
-    "default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend", "QUEUES": []},
-    "tasks-db": {"BACKEND": "django_tasks_db.DatabaseBackend"},
-}
-# Every peer as quick as its own documentation makes it, with its history kept.
+TASKS = {"default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend", "QUEUES": []}}
 Q_CLUSTER: dict[str, Any] = {
     "name": "benchmarks",
     "orm": "default",
     "workers": 2,
     "timeout": 200,
     "retry": 300,
-    "save_limit": 0,
+    "save_limit": -1,
     "guard_cycle": 0.5,
     "log_level": "WARNING",
 }
 RETRYTASKS = {"ALERTS": []}  # no peer has any
 LOGGING = {"version": 1, "disable_existing_loggers": True, "root": {"level": "CRITICAL"}}
+
+globals().update(peer)

@@ -1,0 +1,1 @@
+"""Set up, start, watch and verify: what every measurement needs, whatever it measures."""
