@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.cases.catalogue import CASES, Amounts, Case, Entry
-from benchmarks.measuring import machine
-from benchmarks.measuring.servers import MARIADB, POSTGRES, REDIS, SQLITE, VARIABLES, url_of
+from benchmarks.measuring import machine, servers
+from benchmarks.measuring.servers import MARIADB, POSTGRES, REDIS, SQLITE
 from benchmarks.peers.roster import BY_NAME
-from benchmarks.results import LATEST, Results, Section
-from benchmarks.rounds import measure, obstacle, report, say
+from benchmarks.report.results import LATEST, Results, Section
+from benchmarks.rounds import Stages, measure, obstacle, report, say
 
 STORES = {store.lower(): store for store in (POSTGRES, MARIADB, SQLITE)}
 # The quick form: what any checkout can measure within a minute.
 QUICK_CASES = ("drain", "enqueue-each", "enqueue-bulk")
 QUICK_PEERS = ("retrytasks", "yardstick", "tasks-db", "q2-tuned")
 QUICK = Amounts(seconds=0.6)
-QUICK_SECONDS = 40.0
+QUICK_SECONDS = 30.0
 
 
 def main() -> None:
     options = _options()
     start = time.monotonic()
+    deadline = start + QUICK_SECONDS if options.quick else math.inf
     sections = []
-    for case, store, entries in _chosen(options):
-        section = measure(
-            case,
-            store,
-            entries,
-            options.amounts,
-            rounds=options.rounds,
-            deadline=start + QUICK_SECONDS if options.quick else None,
-        )
-        report(section)
-        sections.append(section)
+    with Stages(options.amounts) as stages:
+        for case, store, entries in _chosen(options):
+            section = measure(
+                case, store, entries, stages, rounds=options.rounds, deadline=deadline
+            )
+            report(section)
+            sections.append(section)
     results = _results(options.rounds, sections)
     if options.output:
         results.save(options.output)
@@ -73,7 +71,7 @@ def _options() -> argparse.Namespace:
 
 
 def _quick_store() -> str:
-    return POSTGRES if url_of(POSTGRES) else SQLITE
+    return SQLITE if servers.obstacle(POSTGRES) else POSTGRES
 
 
 def _chosen(options: argparse.Namespace) -> Iterator[tuple[Case, str, Sequence[Entry]]]:
@@ -85,8 +83,8 @@ def _chosen(options: argparse.Namespace) -> Iterator[tuple[Case, str, Sequence[E
             options.stores if options.quick else [s for s in case.stores if s in options.stores]
         )
         for store in stores:
-            if url_of(store) is None:
-                say(f"\n{case.title}, {store}: skipped: {VARIABLES[store]} is not set")
+            if reason := servers.obstacle(store):
+                say(f"\n{case.title}, {store}: skipped: {reason}")
                 continue
             wanted = [
                 entry

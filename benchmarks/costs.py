@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
 
@@ -25,12 +23,14 @@ from django.core.management import call_command
 from django.db import connection
 
 from benchmarks import tasks
+from benchmarks.counting.counters import Counter
+from benchmarks.measuring.processes import cpu_of
 from django_retrytasks import worker
 from django_retrytasks.models import Attempt, FailureGroup, Task
 
-TICK = 1_000_000 / os.sysconf("SC_CLK_TCK")
 KEY = "benchmarks"
 HEADS = ("python us", "db us", "wall us", "statements", "commits", "WAL B")
+counter = Counter()
 LINE = "{:28}" + "{:>12}" * len(HEADS)
 
 
@@ -42,6 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
     clear()
+    counter.count_on(connection)
     count = options.tasks
     print(LINE.format("", *HEADS))
     with measured("enqueue, one by one", count // 10):
@@ -74,43 +75,17 @@ def clear() -> None:
 @contextmanager
 def measured(step: str, count: int) -> Iterator[None]:
     """Print what the body costs for each of ``count`` units."""
-    counter = Statements()
+    counter.statements = counter.commits = 0
     wal, backend = wal_position(), backend_time()
     began, wall = time.process_time(), time.perf_counter()
-    with connection.execute_wrapper(counter), counting_commits(counter):
-        yield
+    yield
+    statements, commits = counter.statements / count, counter.commits / count
     python = (time.process_time() - began) * 1e6 / count
     wall = (time.perf_counter() - wall) * 1e6 / count
     database = (backend_time() - backend) / count
     written = (wal_position() - wal) / count
-    figures = (python, database, wall, counter.statements / count, counter.commits / count, written)
+    figures = (python, database, wall, statements, commits, written)
     print(LINE.format(step, *(f"{each:,.2f}" if each < 10 else f"{each:,.0f}" for each in figures)))
-
-
-class Statements:
-    """Counts statements and commits. A BEGIN counts as neither."""
-
-    def __init__(self) -> None:
-        self.statements = self.commits = 0
-
-    def __call__(self, execute: Callable[..., Any], *args: Any) -> Any:
-        self.statements += 1
-        return execute(*args)
-
-
-@contextmanager
-def counting_commits(counter: Statements) -> Iterator[None]:
-    commit = connection._commit  # type: ignore[attr-defined]
-
-    def counted() -> None:
-        counter.commits += 1
-        commit()
-
-    connection._commit = counted  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        connection._commit = commit  # type: ignore[attr-defined]
 
 
 def backend_time() -> float:
@@ -118,11 +93,7 @@ def backend_time() -> float:
     if connection.vendor != "postgresql":
         return 0
     connection.ensure_connection()
-    stat = Path(f"/proc/{connection.connection.info.backend_pid}/stat")
-    if not stat.exists():
-        return 0
-    user, system = stat.read_text().rsplit(")", 1)[1].split()[11:13]
-    return (int(user) + int(system)) * TICK
+    return cpu_of(connection.connection.info.backend_pid)
 
 
 def wal_position() -> int:

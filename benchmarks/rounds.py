@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,20 +11,46 @@ from contextlib import ExitStack
 from benchmarks.cases.catalogue import Amounts, Case, Entry
 from benchmarks.cases.reading import Reading
 from benchmarks.cases.stages import Stage, staged
+from benchmarks.measuring import servers
 from benchmarks.measuring.hosts import RefusedError
 from benchmarks.measuring.processes import WorkerEndedError
-from benchmarks.measuring.servers import VARIABLES, url_of
-from benchmarks.results import Row, Section
+from benchmarks.report.results import Row, Section
+
+
+class Stages(ExitStack):
+    """Stages, made on first use and kept until the end."""
+
+    def __init__(self, amounts: Amounts) -> None:
+        super().__init__()
+        self.amounts = amounts
+        self._made: dict[tuple[object, ...], Stage] = {}
+
+    def of(self, case: Case, store: str, entry: Entry) -> Stage:
+        """Return the entry's stage; entries of one peer share it, unless they fill it.
+
+        Raises:
+            RefusedError: it cannot be set up.
+        """
+        peer = entry.peer
+        filled = entry.name if entry.set_up else ""
+        key = (peer.name, peer.module, store, filled, case.is_counted)
+        if key not in self._made:
+            name = f"{len(self._made)}_{filled or peer.name}"
+            made = staged(peer, store, name, is_counted=case.is_counted)
+            self._made[key] = self.enter_context(made)
+            if entry.set_up is not None:
+                entry.set_up(self._made[key], self.amounts)
+        return self._made[key]
 
 
 def measure(
     case: Case,
     store: str,
     entries: Sequence[Entry],
-    amounts: Amounts,
+    stages: Stages,
     *,
     rounds: int,
-    deadline: float | None = None,
+    deadline: float = math.inf,
 ) -> Section:
     """Measure the case on one database.
 
@@ -32,57 +59,28 @@ def measure(
     """
     say(f"\n{case.title}, {store}")
     readings: dict[str, list[Reading]] = {entry.name: [] for entry in entries}
-    with ExitStack() as stack:
-        stages = _set_up(case, store, entries, amounts, stack)
-        for number in range(1, rounds + 1):
-            for entry in entries:
-                if deadline is not None and time.monotonic() > deadline:
-                    say("  no time is left for more")
-                    break
-                if entry.name in stages:
-                    _measure(entry, stages, amounts, readings[entry.name], number)
+    for number in range(1, rounds + 1):
+        for entry in entries:
+            if entry.name not in readings:
+                continue
+            if time.monotonic() > deadline:
+                say(f"  {entry.title}: no time is left")
+                continue
+            try:
+                stage = stages.of(case, store, entry)
+                readings[entry.name].append(entry.measure(stage, stages.amounts))
+                say(f"  round {number}: {entry.title}: {_told(readings[entry.name][-1])}")
+            except (RefusedError, WorkerEndedError) as error:
+                say(f"  {entry.title}: given up: {error}")
+                del readings[entry.name]
     rows = [
         Row(name=entry.name, title=entry.title, readings=readings[entry.name])
         for entry in entries
-        if readings[entry.name]
+        if readings.get(entry.name)
     ]
     return Section(
         case=case.name, title=case.title, store=store, reference=case.reference, rows=rows
     )
-
-
-def _set_up(
-    case: Case, store: str, entries: Sequence[Entry], amounts: Amounts, stack: ExitStack
-) -> dict[str, Stage]:
-    stages = {}
-    for entry in entries:
-        try:
-            name = f"{case.name}_{entry.name}"
-            stage = stack.enter_context(staged(entry.peer, store, name, is_counted=case.is_counted))
-            if entry.set_up is not None:
-                entry.set_up(stage, amounts)
-            stages[entry.name] = stage
-        except RefusedError as refused:
-            say(f"  {entry.title}: skipped: {refused}")
-    return stages
-
-
-def _measure(
-    entry: Entry,
-    stages: dict[str, Stage],
-    amounts: Amounts,
-    readings: list[Reading],
-    number: int,
-) -> None:
-    try:
-        reading = entry.measure(stages[entry.name], amounts)
-    except (RefusedError, WorkerEndedError) as error:
-        say(f"  {entry.title}: given up: {error}")
-        readings.clear()
-        del stages[entry.name]
-        return
-    readings.append(reading)
-    say(f"  round {number}: {entry.title}: {_told(reading)}")
 
 
 def _told(reading: Reading) -> str:
@@ -98,10 +96,9 @@ def obstacle(entry: Entry) -> str:
     peer = entry.peer
     if peer.missing:
         return f"{', '.join(peer.missing)} is not installed"
-    servers = (*peer.needs, *(peer.stores if len(peer.stores) == 1 else ()))
-    for store in servers:
-        if url_of(store) is None:
-            return f"{VARIABLES[store]} is not set"
+    for store in (*peer.needs, *(peer.stores if len(peer.stores) == 1 else ())):
+        if reason := servers.obstacle(store):
+            return reason
     programs = {command.split()[0] for command in peer.commands} - {"python"}
     absent = [program for program in programs if shutil.which(program) is None]
     return f"{absent[0]} is not on PATH" if absent else ""

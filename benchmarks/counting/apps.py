@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 
-from .counters import FOLDER, Counter
+from .counters import FOLDER, SharedCounter
 
 
 class CountingConfig(AppConfig):
     name = "benchmarks.counting"
 
     def ready(self) -> None:
-        counter = Counter(os.environ[FOLDER])
+        counter = SharedCounter(Path(os.environ[FOLDER]))
 
         def count(connection: Any, **_: Any) -> None:
-            if counter.statement in connection.execute_wrappers:
-                return
-            connection.execute_wrappers.append(counter.statement)
-            commit = connection._commit
-
-            def counted() -> None:
-                counter.commit()
-                commit()
-
-            connection._commit = counted
+            counter.count_on(connection)
 
         connection_created.connect(count, weak=False)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 POSTGRES, MARIADB, SQLITE, REDIS = "PostgreSQL", "MariaDB", "SQLite", "Redis"
 VARIABLES = {POSTGRES: "POSTGRES_URL", MARIADB: "MARIADB_URL", REDIS: "REDIS_URL"}
+DRIVERS = {POSTGRES: "psycopg", MARIADB: "MySQLdb", SQLITE: "sqlite3", REDIS: "redis"}
+PORTS = {POSTGRES: 5432, MARIADB: 3306, REDIS: 6379}
 # Every database made and every key written here begins so.
 PREFIX = "retrytasks_bench"
 
@@ -22,9 +26,26 @@ def url_of(store: str) -> str | None:
     return "sqlite" if store == SQLITE else os.environ.get(VARIABLES[store]) or None
 
 
+def obstacle(store: str) -> str:
+    """Return why the store cannot be used, or ""."""
+    url = url_of(store)
+    if url is None:
+        return f"{VARIABLES[store]} is not set"
+    if find_spec(DRIVERS[store]) is None:
+        return f"{DRIVERS[store]} is not installed"
+    server = urlsplit(url)
+    if store != SQLITE:
+        address = server.hostname or "127.0.0.1", server.port or PORTS[store]
+        try:
+            socket.create_connection(address, timeout=5).close()
+        except OSError as error:
+            return f"no server at {address[0]}:{address[1]} ({error})"
+    return ""
+
+
 def name_of(name: str) -> str:
-    """Return the name of a database, or what stands in every key that is its peer's own."""
-    return re.sub(r"\W", "_", f"{PREFIX}_{name}")
+    """Return the name of a database of this run, or what stands in each of its peer's keys."""
+    return re.sub(r"\W", "_", f"{PREFIX}_{os.getpid()}_{name}")
 
 
 @contextmanager

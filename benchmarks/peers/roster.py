@@ -76,7 +76,9 @@ PEERS = (
             "Q_CLUSTER": _cluster(
                 queue_limit=2, bulk=1, save_limit=-1, guard_cycle=0.5, log_level="WARNING"
             ),
-            "TASKS": {"default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend"}},
+            "TASKS": {
+                "default": {"BACKEND": "django_retrytasks.backend.RetryTasksBackend", "QUEUES": []}
+            },
         },
         setup=f"the README's settings; `workers=2`; {PERSISTENT}",
         keeps="a row for each task and one for each attempt, with its traceback",

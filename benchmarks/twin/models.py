@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import models
+from django.db import connection, models
+
+# The index holds what is not over, where the database can leave out the rest.
+UNFINISHED = (
+    models.Q(due_at__isnull=False) if connection.features.supports_partial_indexes else None
+)
 
 
 class Job(models.Model):
@@ -13,7 +18,7 @@ class Job(models.Model):
     queue = models.CharField(max_length=50, default="default")
     priority = models.SmallIntegerField(default=0)
     state = models.CharField(max_length=10, default="waiting")
-    # Null once the job is over, so that the index holds what is not.
+    # Null once the job is over.
     due_at = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, default="")
     retry_count = models.PositiveIntegerField(default=0)
@@ -29,7 +34,7 @@ class Job(models.Model):
                 models.F("priority").desc(),
                 models.F("due_at"),
                 name="twin_due",
-                condition=models.Q(due_at__isnull=False),
+                condition=UNFINISHED,
             ),
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.cases.reading import Reading
 
-LATEST = Path(__file__).parent / "results" / "latest.json"
+LATEST = Path(__file__).parents[1] / "results" / "latest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,12 @@ class Row:
     def doubled(self) -> int:
         return sum(reading.doubled for reading in self.readings)
 
+    @property
+    def unkept(self) -> int:
+        """Return how many tasks have no row, if their peer keeps any."""
+        counts = [(one.count, one.kept.get("tasks", 0)) for one in self.readings]
+        return sum(count - kept for count, kept in counts if kept)
+
     def cost(self, name: str) -> float | None:
         """Return the median of what one unit costs; None if it was not measured."""
         costs = [reading.costs[name] for reading in self.readings if name in reading.costs]
@@ -57,7 +63,7 @@ class Section:
 
     def ratio(self, row: Row) -> float | None:
         """Return the reference's rate over the row's: the median of the rounds' own ratios."""
-        [reference] = [one for one in self.rows if one.name == self.reference] or [None]
+        reference = next((one for one in self.rows if one.name == self.reference), None)
         if reference is None:
             return None
         pairs = zip(reference.readings, row.readings, strict=False)

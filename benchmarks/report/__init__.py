@@ -1,0 +1,1 @@
+"""From kept figures to the page and the plot of the documentation."""
