@@ -26,7 +26,7 @@ QUICK_SECONDS = 30.0
 
 def main() -> None:
     options = _options()
-    start = time.monotonic()
+    start, described = time.monotonic(), machine.describe()
     deadline = start + QUICK_SECONDS if options.quick else math.inf
     sections = []
     with Stages(options.amounts) as stages:
@@ -36,9 +36,16 @@ def main() -> None:
             )
             report(section)
             sections.append(section)
-    results = _results(options.rounds, sections)
     if options.output:
-        results.save(options.output)
+        Results(
+            date=datetime.now(UTC).date().isoformat(),
+            machine=described,
+            versions=_versions(sections),
+            rounds=options.rounds,
+            seconds=options.amounts.seconds,
+            crowd=options.amounts.crowd,
+            sections=sections,
+        ).save(options.output)
         say(f"\nkept in {options.output}")
     say(f"{time.monotonic() - start:.0f} s")
 
@@ -103,19 +110,13 @@ def _is_hindered(entry: Entry) -> bool:
     return bool(reason)
 
 
-def _results(rounds: int, sections: Sequence[Section]) -> Results:
+def _versions(sections: Sequence[Section]) -> dict[str, str]:
     names = {row.name for section in sections for row in section.rows}
     peers = [peer for name, peer in BY_NAME.items() if name in names]
     packages = {"Django", "django-q2"} | {one for peer in peers for one in peer.packages}
     stores = {section.store for section in sections}
     stores |= {one for peer in peers for one in (*peer.needs, *peer.stores) if one == REDIS}
-    return Results(
-        date=datetime.now(UTC).date().isoformat(),
-        machine=machine.describe(),
-        versions=machine.versions(packages, stores),
-        rounds=rounds,
-        sections=sections,
-    )
+    return machine.versions(packages, stores)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def measure(
     say(f"\n{case.title}, {store}")
     readings: dict[str, list[Reading]] = {entry.name: [] for entry in entries}
     for number in range(1, rounds + 1):
-        for entry in entries:
+        # No entry is always the first, which finds the machine as the one before left it.
+        first = (number - 1) % len(entries)
+        for entry in (*entries[first:], *entries[:first]):
             if entry.name not in readings:
                 continue
             if time.monotonic() > deadline:

@@ -22,6 +22,8 @@ def describe() -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{gibibytes:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
+        # Above nought, something else ran as well.
+        "load": f"load {os.getloadavg()[0]:.1f} before the run",
     }
 
 

@@ -10,7 +10,7 @@ from benchmarks.peers.roster import OURS
 from .results import Row, Section
 from .tables import number
 
-WIDTH, LEFT, RIGHT, TOP, LINE = 760, 270, 70, 56, 26
+WIDTH, LEFT, RIGHT, TOP, LINE = 780, 290, 70, 56, 26
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .faint { fill: #57606a } .grid { stroke: #d0d7de } .peer { fill: #57606a; stroke: #57606a }

@@ -72,12 +72,14 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """One run of the benchmarks."""
+    """One run of the benchmarks; ``seconds`` and ``crowd`` are its amounts."""
 
     date: str
     machine: dict[str, str]
     versions: dict[str, str]
     rounds: int
+    seconds: float
+    crowd: int
     sections: Sequence[Section]
 
     def save(self, path: Path) -> None:

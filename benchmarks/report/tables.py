@@ -59,19 +59,22 @@ def _quicker(results: Results) -> str:
 
 
 def _section(section: Section) -> str:
-    title = f"### {section.title[0].upper()}{section.title[1:]}, {section.store}"
-    parts = [title, table(*_rates(section))]
+    title = f"{section.title[0].upper()}{section.title[1:]}"
     costs = [name for name in COSTS if any(row.cost(name) is not None for row in section.rows)]
-    if costs:
-        parts.append(f"What one costs (median):\n\n{table(*_costs(section, costs))}")
-    return "\n\n".join(parts)
-
-
-def _rates(section: Section) -> tuple[Sequence[str], Iterator[Sequence[str]]]:
     is_compared = section.case in COMPARED
-    head = ["", "median /s", "lowest to highest", _ratio_head(section)]
-    words = ["keeps", "a worker's `kill -9` loses"] if is_compared else []
-    return head + words, (_rate(section, row, is_compared) for row in section.rows)
+    head = [
+        "",
+        "median /s",
+        "lowest to highest",
+        _ratio_head(section),
+        *(COSTS[name] for name in costs),
+        *(("keeps", "a worker's `kill -9` loses") if is_compared else ()),
+    ]
+    rows = (
+        [*_rates(section, row), *_costs(row, costs), *(_words(row) if is_compared else ())]
+        for row in section.rows
+    )
+    return f"### {title}, {section.store}\n\n{table(head, rows)}"
 
 
 def _ratio_head(section: Section) -> str:
@@ -81,13 +84,20 @@ def _ratio_head(section: Section) -> str:
     return f"of “{title}”"
 
 
-def _rate(section: Section, row: Row, is_compared: bool) -> Sequence[str]:
+def _rates(section: Section, row: Row) -> Sequence[str]:
     low, high = row.range
-    cells = [f"{row.title}{_faults(row)}", number(row.median), f"{number(low)} to {number(high)}"]
-    cells.append(_ratio(section, row))
-    if is_compared:
-        cells += [BY_NAME[row.name].keeps, BY_NAME[row.name].loses]
-    return cells
+    name = f"{row.title}{_faults(row)}"
+    return name, number(row.median), f"{number(low)} to {number(high)}", _ratio(section, row)
+
+
+def _costs(row: Row, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        amount = row.cost(name)
+        yield "" if amount is None else number(amount)
+
+
+def _words(row: Row) -> Sequence[str]:
+    return BY_NAME[row.name].keeps, BY_NAME[row.name].loses
 
 
 def _ratio(section: Section, row: Row) -> str:
@@ -107,19 +117,6 @@ def _faults(row: Row) -> str:
     ]
     found = ", ".join(each for each in faults if each)
     return f" (**{found}**)" if found else ""
-
-
-def _costs(section: Section, names: Sequence[str]) -> tuple[Sequence[str], Iterator[Sequence[str]]]:
-    rows = (
-        [row.title, *(_cost(row.cost(name)) for name in names)]
-        for row in section.rows
-        if any(row.cost(name) is not None for name in names)
-    )
-    return ["", *(COSTS[name] for name in names)], rows
-
-
-def _cost(amount: float | None) -> str:
-    return "" if amount is None else number(amount)
 
 
 def _set_up(results: Results) -> str:

@@ -75,4 +75,12 @@ def results(*rows: Row) -> Results:
     section = Section(
         case="drain", title="drain tasks", store="PostgreSQL", reference="retrytasks", rows=rows
     )
-    return Results(date="2026-01-01", machine={}, versions={}, rounds=3, sections=[section])
+    return Results(
+        date="2026-01-01",
+        machine={},
+        versions={},
+        rounds=3,
+        seconds=4.0,
+        crowd=1000,
+        sections=[section],
+    )
