@@ -41,7 +41,12 @@ def generated(results: Results) -> str:
 def _conditions(results: Results) -> str:
     machine = ", ".join(results.machine.values())
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    return f"Measured on {results.date}, {results.rounds} rounds: {machine}.\nVersions: {versions}."
+    return (
+        f"Measured on {results.date}: {machine}.\n"
+        f"Medians of {results.rounds}; a drain takes about {results.seconds:g} s; "
+        f"the crowd is {results.crowd:,} Tasks.\n"
+        f"Versions: {versions}."
+    )
 
 
 def _quicker(results: Results) -> str:
