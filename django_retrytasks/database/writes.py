@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
+from operator import is_
 from typing import Any, NamedTuple
 
 from django.db import connections, models
@@ -272,7 +273,9 @@ def _described_for(model: type[models.Model], alias: str, vendor: str) -> Mappin
 def _column(values: list[Any], described: Described, connection: Any) -> Column:
     field, name, cast, _ = described
     first, now = values[0], ""
-    differs = any(_differ(first, value) for value in values)
+    # Identical values are the common case, and cheap to tell.
+    is_one = all(map(is_, values, repeat(first)))
+    differs = not is_one and any(_differ(first, value) for value in values)
     distinct = values if differs else values[:1]
     if any(isinstance(value, DatabaseNow) for value in distinct):
         now = DatabaseNow.sql(connection)
