@@ -90,7 +90,9 @@ class TestASecret:
         assume(len(secret) >= 4)
         # Of backslashes alone nothing is left to be found by; a plus may be a blank around it.
         assume(secret.strip("\\+ "))
-        assume(told("before  after", secret) == "before  after")
+        # Nor is it looked for in the words around it, and in the quotes that spell it.
+        around = [f"before {quotes} after" for quotes in ("", '""', "''", "\"'", "'\"")]
+        assume(all(told(text, secret) == text for text in around))
 
         text = told(f"before {SPELLINGS[how](secret)} after", secret)
 
