@@ -83,20 +83,28 @@ class Parent:
 
     Attributes:
         link: attname of the other row's field that gets the id of this one.
+        notify: a channel to notify at the commit; "" for none.
     """
 
     model: type[models.Model]
     row: Row
     link: str
+    notify: str = ""
 
 
 def insert(
-    model: type[models.Model], rows: Sequence[Row], *, ignore_conflicts: bool = False
+    model: type[models.Model],
+    rows: Sequence[Row],
+    *,
+    ignore_conflicts: bool = False,
+    notify: str = "",
 ) -> list[Any]:
     """Insert rows, which all have the same fields.
 
     Args:
         ignore_conflicts: whether to skip rows with a stored key.
+        notify: a channel of PostgreSQL to notify at the commit; "" for none. It needs a model whose
+            keys the database makes.
 
     Returns:
         The primary keys that the database made, in order; empty where the rows brought their own,
@@ -112,7 +120,7 @@ def insert(
     made: Any = model._meta.auto_field
     returns = bool(made and connection.features.can_return_rows_from_bulk_insert)
     if returns:
-        suffix += f" RETURNING {connection.ops.quote_name(made.column)}"
+        suffix += f" RETURNING {connection.ops.quote_name(made.column)}{_notifying(notify)}"
     placeholders = f"({', '.join(column.sql() for column in columns)})"
     differing = [column for column in columns if column.differs]
     if differing and connection.vendor == "postgresql":
@@ -136,7 +144,7 @@ def insert_with_parent(model: type[models.Model], row: Row, parent: Parent) -> N
     above, above_values = _placed(parent.model, parent.row)
     columns, values = _placed(model, {**row, parent.link: None})
     link: Any = model._meta.get_field(parent.link)
-    sql = _sql_with_parent(parent.model, above, model, columns, link.column)
+    sql = _sql_with_parent(parent.model, above, model, columns, link.column, parent.notify)
     _execute(sql, [*above_values, *values])
 
 
@@ -147,9 +155,10 @@ def _sql_with_parent(
     model: type[models.Model],
     columns: Placed,
     link: str,
+    notify: str,
 ) -> str:
     key = parent._meta.pk.column
-    inserted = f"{_sql_of_row(parent, above)} RETURNING {key}"
+    inserted = f"{_sql_of_row(parent, above)} RETURNING {key}{_notifying(notify)}"
     linked = (link, f"(SELECT {key} FROM parent)")
     return f"WITH parent AS ({inserted}) {_sql_of_row(model, (*columns, linked))}"
 
@@ -224,6 +233,11 @@ def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
             placed.append((name, "%s"))
             values.append(field.get_db_prep_save(value, connection))
     return tuple(placed), values
+
+
+def _notifying(channel: str) -> str:
+    """Return a column of RETURNING that notifies a channel; its name needs no quotes."""
+    return f", pg_notify('{channel}', '')" if channel else ""
 
 
 def _filled(model: type[models.Model], rows: Sequence[Row], connection: Any) -> list[Column]:
