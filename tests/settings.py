@@ -122,13 +122,15 @@ Q_CLUSTER: dict[str, Any] = {
     "workers": 2,
     "timeout": env.int("Q_CLUSTER_TIMEOUT", 60),
     "retry": env.int("Q_CLUSTER_RETRY", 120),
-    "poll": 0.2,
+    "poll": env.float("Q_CLUSTER_POLL", 0.2),
     "bulk": 1,
     "queue_limit": 2,
     "guard_cycle": 0.5,
     "save_limit": -1,
     "ALT_CLUSTERS": {"slow": {}},
 }
+if broker := env.str("Q_CLUSTER_BROKER", ""):
+    Q_CLUSTER["broker_class"] = broker
 
 # Tests count letters: no other error is mailed.
 LOGGING = {

@@ -15,11 +15,6 @@ from django_q.signals import post_spawn
 GRACE = 15
 
 
-def poll_seconds() -> float:
-    """Return the seconds between two polls of an idle cluster."""
-    return float(Conf.POLL)
-
-
 def keys() -> list[str]:
     """Return the keys of the site's clusters, the default cluster's first."""
     config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
@@ -50,6 +45,21 @@ def workers_of(key: str) -> int:
     """Return the number of workers of the cluster with this key."""
     others = getattr(settings, "Q_CLUSTER", {}).get("ALT_CLUSTERS") or {}
     return int((others.get(key) or {}).get("workers") or Conf.WORKERS)
+
+
+def poll_of(key: str) -> float:
+    """Return the seconds between two polls of the idle cluster with this key."""
+    return float(_settings_of(key).get("poll", Conf.POLL))
+
+
+def broker_path_of(key: str) -> str:
+    """Return the dotted path of the broker class of the cluster with this key; "": none is set."""
+    return str(_settings_of(key).get("broker_class") or "")
+
+
+def _settings_of(key: str) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
+    return {**config, **((config.get("ALT_CLUSTERS") or {}).get(key) or {})}
 
 
 def set_guard(seconds: float | None) -> None:

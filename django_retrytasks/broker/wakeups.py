@@ -15,10 +15,11 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from django_retrytasks.database import alias
-from django_retrytasks.database.writes import Parent
+from django_retrytasks.database import alias, writes
 from django_retrytasks.values import moments
 from django_retrytasks.values.entries import SWEEP_ENTRY, WORKER_ENTRY
+
+from . import listening
 
 SWEEP_MINUTES = 1
 # The sweep writes wake-ups further ahead than this, so that OrmQ stays small.
@@ -50,8 +51,13 @@ def later(seconds: float, due: datetime) -> Wake:
 def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
     """Write wake-ups for the cluster with this key, in the caller's transaction; return their ids.
 
+    A cluster that listens is notified at the commit.
     MySQL returns no ids for rows inserted together: these are None.
     """
+    if not wakes:
+        return []
+    if channel := listening.channel_for(key, min(wake.at for wake in wakes)):
+        return writes.insert(OrmQ, [_row(key, wake) for wake in wakes], notify=channel)
     rows = [OrmQ(**_row(key, wake)) for wake in wakes]
     if len(rows) == 1:
         rows[0].save(using=alias(), force_insert=True)
@@ -60,9 +66,10 @@ def write(key: str, wakes: Sequence[Wake]) -> list[int | None]:
     return [row.pk for row in rows]
 
 
-def parent(key: str, wake: Wake, *, link: str) -> Parent:
+def parent(key: str, wake: Wake, *, link: str) -> writes.Parent:
     """Return a wake-up to insert together with a row, whose field ``link`` gets its id."""
-    return Parent(model=OrmQ, row=_row(key, wake), link=link)
+    channel = listening.channel_for(key, wake.at)
+    return writes.Parent(model=OrmQ, row=_row(key, wake), link=link, notify=channel)
 
 
 def _row(key: str, wake: Wake) -> dict[str, Any]:

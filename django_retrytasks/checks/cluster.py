@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import Error, Tags, Warning, register
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
 from django_retrytasks.broker import sweep_schedule
@@ -58,6 +58,25 @@ def check_broker() -> Found:
                 f'"{alias}": this cluster looks for Tasks in the wrong database.',
                 hint=f'Remove "orm" from {cluster.setting}.',
                 id="retrytasks.E005",
+            )
+
+
+@registered
+def check_listening() -> Found:
+    """Check that clusters listen only where the database sends notifications."""
+    from django_retrytasks.broker.listening import is_listening_broker
+
+    alias = q_cluster().get("orm") or DEFAULT_DB_ALIAS
+    if alias not in connections or connections[alias].vendor == "postgresql":
+        return
+    for cluster in clusters("broker_class"):
+        if (path := cluster.config.get("broker_class")) and is_listening_broker(path):
+            yield Error(
+                f'{cluster.setting}["broker_class"] is "{path}", which needs PostgreSQL, but the '
+                f'database "{alias}" is {connections[alias].display_name}: the cluster only polls.',
+                hint=f'Remove "broker_class" from {cluster.setting}: django-q2\'s own broker polls '
+                "too.",
+                id="retrytasks.E016",
             )
 
 

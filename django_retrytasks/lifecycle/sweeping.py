@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from django_retrytasks import conf
-from django_retrytasks.broker import clusters, wakeups
+from django_retrytasks.broker import clusters, listening, wakeups
 from django_retrytasks.database import writing
 from django_retrytasks.models import FINAL, Attempt, Status, Task, TaskQuerySet
 from django_retrytasks.values import moments
@@ -22,6 +22,8 @@ from .waking import wake_cluster
 
 # For each cluster, one sweep reads so many coming moments, and writes so many wake-ups.
 COMING_READ, COMING_LIMIT = 10_000, 2_400
+# Seconds that one wake-up may cover. A cluster that only polls looks no oftener than its poll.
+COVERED = 0.05
 # Seconds until one prune stops.
 PRUNE_SECONDS = 10.0
 
@@ -38,20 +40,24 @@ def sweep() -> None:
         served = surveyed.for_cluster(key)
         if served.due:
             wake_cluster(key, least=0)
-        if coming := _coming(served, now):
+        if coming := _coming(served, now, _covered_by_one(key)):
             wakeups.write(key, coming)
     prune()
     tallies.take()
 
 
-def _coming(served: Survey, now: datetime) -> list[wakeups.Wake]:
-    """Return a wake for each coming moment, one for moments close together.
+def _covered_by_one(key: str) -> timedelta:
+    seconds = clusters.poll_of(key) / 4
+    return timedelta(seconds=min(seconds, COVERED) if listening.listens(key) else seconds)
+
+
+def _coming(served: Survey, now: datetime, step: timedelta) -> list[wakeups.Wake]:
+    """Return a wake for each coming moment, one for moments within a step.
 
     ``now`` is the host's time of the survey.
     """
     if served.at is None:
         return []
-    step = timedelta(seconds=clusters.poll_seconds() / 4)
     wakes: list[wakeups.Wake] = []
     for run_after in _coming_moments(served, served.at):
         if not wakes or run_after > (wakes[-1].due or run_after):

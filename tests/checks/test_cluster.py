@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.checks import CheckMessage, Error, Tags, Warning, run_checks
+from django.db import connection
 from django.test import override_settings
 from django_q.brokers.orm import ORM
 from django_q.models import Schedule
@@ -67,6 +68,18 @@ class TestBroker:
             broker_class="tests.checks.test_cluster.OwnBroker", redis={"host": "localhost"}
         ):
             assert run_checks(tags=["retrytasks"]) == []
+
+    def test_a_broker_that_listens_needs_postgresql(self) -> None:
+        listening = "django_retrytasks.broker.listening.ListeningBroker"
+        error = Error(
+            f'{SLOW}["broker_class"] is "{listening}", which needs PostgreSQL, but the database '
+            f'"default" is {connection.display_name}: the cluster only polls.',
+            hint=f'Remove "broker_class" from {SLOW}: django-q2\'s own broker polls too.',
+            id="retrytasks.E016",
+        )
+        expected = [] if connection.vendor == "postgresql" else [error]
+        with q_cluster(ALT_CLUSTERS={"slow": {"broker_class": listening}}):
+            assert run_checks(tags=["retrytasks"]) == expected
 
     def test_a_cluster_must_not_look_in_another_database(self) -> None:
         with q_cluster(ALT_CLUSTERS={"slow": {"orm": "replica"}, "quick": {"orm": "default"}}):
