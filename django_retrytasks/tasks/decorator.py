@@ -45,7 +45,7 @@ def retry_task(
 
     Use it bare, with options, or with ``bind=True``: then the function's first argument (``self``
     in Celery's spelling) is its :class:`RetryTaskContext`. A coroutine function runs in an event
-    loop of its own.
+    loop of its own; with ``concurrency`` above 1 beside other Tasks of its claim.
 
     Args:
         func: a function at the top level of a module.
@@ -54,11 +54,13 @@ def retry_task(
             ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
             ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
             name of the parameter whose value finds the Task; ``on_failure``, a callable
-            ``(task, attempt)`` or its dotted path, called after a final failure.
+            ``(task, attempt)`` or its dotted path, called after a final failure; ``concurrency``,
+            how many Tasks of an ``async def`` function a worker runs together (1 to 50).
 
     Raises:
         InvalidTask: no function at the top level of a module, a generator function, no parameter
-            for the context, or a queue that the backend does not know.
+            for the context, no coroutine function for ``concurrency``, or a queue that the backend
+            does not know.
         TypeError: an unknown option, or a name that is no parameter; the message gives the nearest
             name.
         ValueError: an option outside its range.

@@ -32,6 +32,7 @@ from .options import (
     BESIDE_POLICY,
     CALL_OPTIONS,
     FailureReceiver,
+    as_concurrency,
     as_parameters,
     as_receiver,
     in_short,
@@ -51,7 +52,7 @@ R = TypeVar("R")
 # Stored or pickled with a task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
 # Arguments of the constructor besides the policy's options.
-FIELDS = (*STORED, "takes_context", "bind", "sensitive", "search_key", "on_failure", "is_plain")
+FIELDS = (*STORED, *BESIDE_POLICY, "is_plain")
 
 
 @patchable
@@ -66,6 +67,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         sensitive: names of parameters whose values are never shown.
         search_key: name of the parameter whose value finds the Task; "": none.
         on_failure: a callable, or its dotted path, called after a final failure.
+        concurrency: how many Tasks of one claim a worker runs together, 1 to 50.
         is_plain: whether django.tasks' own ``@task`` made it. Then it uses the backend that
             ``TASKS`` names; otherwise always a backend of ours.
     """
@@ -76,6 +78,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     sensitive: tuple[str, ...] = checked.option(as_parameters, (), hash=False)
     search_key: str = checked.option(checked.as_text, "", hash=False)
     on_failure: FailureReceiver | str | None = checked.option(as_receiver, None, hash=False)
+    concurrency: int = checked.option(as_concurrency, 1, hash=False)
     is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
@@ -100,6 +103,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         super().__post_init__()
         if self.wants_context:
             functions.refuse_contextless(self.func)
+        if self.concurrency > 1:
+            functions.refuse_blocking(self.func)
         self._refuse_unknown_names()
         self._refuse_policy()
         functions.note(self.func)

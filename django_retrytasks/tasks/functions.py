@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from asgiref.sync import iscoroutinefunction
+
 from django_retrytasks.values.contract import InvalidTask, Task
 
 # Django's own message.
@@ -67,6 +69,20 @@ def refuse_contextless(func: Callable[..., Any]) -> None:
             f"{path_of(func)} gets its context as its first argument, and has no positional "
             f"parameter for it: write def {func.__name__}(self, ...), or leave out bind and "
             "takes_context."
+        )
+
+
+def refuse_blocking(func: Callable[..., Any]) -> None:
+    """Refuse a function whose Tasks cannot run together, since a call would block the others.
+
+    Raises:
+        InvalidTask: it is no coroutine function, and not marked as one.
+    """
+    if not iscoroutinefunction(func):
+        raise InvalidTask(
+            f"{path_of(func)} has a concurrency and is no async def function: its Tasks could not "
+            "run together. Write async def, or leave out concurrency. If a decorator hides the "
+            "async def, have its wrapper marked by asgiref.sync.markcoroutinefunction."
         )
 
 

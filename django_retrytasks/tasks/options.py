@@ -10,9 +10,10 @@ from typing import Any
 from django.utils import timezone
 
 from django_retrytasks import models
+from django_retrytasks.lifecycle.claiming import LARGEST_CLAIM
 from django_retrytasks.policy import PolicyOptions
 from django_retrytasks.values import moments
-from django_retrytasks.values.checked import as_texts
+from django_retrytasks.values.checked import as_count, as_texts
 
 from .storing import Call
 
@@ -31,6 +32,7 @@ class TaskOptions(PolicyOptions, total=False):
     sensitive: Sequence[str]
     search_key: str
     on_failure: FailureReceiver | str | None
+    concurrency: int
 
 
 # Options of the decorator and of using() besides the policy's; all options of apply_async().
@@ -43,6 +45,7 @@ CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
 APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
 
 as_parameters = partial(as_texts, expected="a list of parameter names")
+as_concurrency = partial(as_count, least=1, most=LARGEST_CLAIM)
 
 
 def as_receiver(name: str, value: Any) -> Any:

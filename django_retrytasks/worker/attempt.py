@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import random
 import socket
+import time
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -51,7 +53,7 @@ from django_retrytasks.values.checked import as_seconds
 
 from . import sessions
 from .telling import tell_started
-from .timeouts import briefly_or, call_briefly, call_within
+from .timeouts import briefly_or, call_beside_others, call_briefly, call_within
 
 logger = logging.getLogger("django_retrytasks")
 
@@ -75,18 +77,26 @@ def worker_name() -> str:
 class AttemptRun:
     """One attempt: call the function and decide what follows.
 
+    :meth:`ending` does all of it. An attempt that runs beside others is begun, called and ended by
+    :meth:`begin`, :meth:`call` and :meth:`ended`.
+
     Args:
         task: the Task, under a claim.
         now: the database's time.
         is_inline: whether the connections are the caller's, which must stay as they are.
+
+    Attributes:
+        has_connected: whether its function, beside others, has opened a database connection.
     """
 
     def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
-        self._task = task
+        self.task = task
         self._now = now
         self._is_inline = is_inline
         self._callers: Collection[str] = ()
         self._started_at = now()
+        self._began = time.monotonic()
+        self.has_connected = False
         self._definition: RetryTask[..., Any] | None = None
         self._bound: BoundArguments | None = None
         self._raised: BaseException | None = None
@@ -94,21 +104,58 @@ class AttemptRun:
     @property
     def lacks_code(self) -> bool:
         """Whether this worker lacks the code for the Task's call."""
-        stored = (self._task.args, self._task.kwargs)
-        if self._task.lapsed or any(isinstance(each, Unreadable) for each in stored):
+        stored = (self.task.args, self.task.kwargs)
+        if self.task.lapsed or any(isinstance(each, Unreadable) for each in stored):
             return False
         try:
-            self._definition = resolve_stored(self._task)
-            self._bound = self._definition.signature.bind(*self._task.args, **self._task.kwargs)
+            signature = self._resolved().signature
+            self._bound = signature.bind(*self.task.args, **self.task.kwargs)
         except (NotImportable, NotATask, TypeError):
             return True
         return False
 
+    @property
+    def concurrency(self) -> int:
+        """Return how many Tasks of the function may run together, once its code is found."""
+        return self._definition.concurrency if self._definition else 1
+
+    @property
+    def seconds_left(self) -> float:
+        """Return the seconds until its timeout, below 0 after it; infinity without one."""
+        limit = math.inf if self.task.timeout is None else self.task.timeout
+        return limit - (time.monotonic() - self._began)
+
     def ending(self) -> Ending:
         """Run the attempt and return its ending; raise nothing but KeyboardInterrupt."""
+        return self._safely(self._lost if self.task.lapsed else self._run)
+
+    def begin(self) -> None:
+        """Tell of the start of an attempt that runs beside others; its code must be found."""
+        tell_started(self.task, self._resolved())
+
+    async def call(self) -> Any:
+        """Call the function within its timeout, beside others on one event loop."""
+        definition = self._resolved()
+        args, kwargs = self._arguments(definition)
+        return await call_beside_others(self.task.timeout, definition.func, *args, **kwargs)
+
+    def ended(self, outcome: Callable[[], Any]) -> Ending:
+        """Return the ending of a called attempt; raise nothing but KeyboardInterrupt.
+
+        Args:
+            outcome: returns the function's value, or raises its exception.
+        """
+        return self._safely(partial(self._ended, outcome))
+
+    def _resolved(self) -> RetryTask[..., Any]:
+        """Return the task's definition; raise NotImportable or NotATask without its code."""
+        self._definition = self._definition or resolve_stored(self.task)
+        return self._definition
+
+    def _safely(self, end: Callable[[], Ending]) -> Ending:
         self._callers = sessions.in_transaction()
         try:
-            ending = self._lost() if self._task.lapsed else self._run()
+            ending = end()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -119,29 +166,36 @@ class AttemptRun:
 
     def _run(self) -> Ending:
         try:
-            self._definition = self._definition or resolve_stored(self._task)
+            definition = self._resolved()
         except (NotImportable, NotATask) as error:
             return self._failed(error, FailureKind.NOT_IMPORTABLE)
-        tell_started(self._task, self._definition)
+        tell_started(self.task, definition)
+        return self._ended(partial(self._call, definition))
+
+    def _ended(self, outcome: Callable[[], Any]) -> Ending:
         try:
-            value = self._call(self._definition)
+            value = outcome()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            cut_earlier_raises(error, AttemptRun._run.__code__)
+            cut_earlier_raises(error, AttemptRun._ended.__code__)
             self._raised = error
             return self._ended_by(error)
         return self._succeeded(value)
 
     def _call(self, definition: RetryTask[..., Any]) -> Any:
-        task, args, kwargs = self._task, list(self._task.args), dict(self._task.kwargs)
+        args, kwargs = self._arguments(definition)
+        with sessions.mending_transactions():
+            return call_within(self.task.timeout, definition.func, *args, **kwargs)
+
+    def _arguments(self, definition: RetryTask[..., Any]) -> tuple[list[Any], dict[str, Any]]:
+        task, args, kwargs = self.task, list(self.task.args), dict(self.task.kwargs)
         if any(isinstance(each, dict | list) for each in (*args, *kwargs.values())):
             _ = self._secrets  # read now: the function may change its arguments
         if definition.wants_context:
             read = partial(result_of, task, definition)
             args.insert(0, RetryTaskContext(row=task, read=read))
-        with sessions.mending_transactions():
-            return call_within(task.timeout, definition.func, *args, **kwargs)
+        return args, kwargs
 
     def _let_go(self) -> None:
         """Free the frames of a failure, and tidy the connections, before other code uses them."""
@@ -154,11 +208,11 @@ class AttemptRun:
 
     def _not_freed(self, error: BaseException) -> None:
         words = "Task %s: the frames of its failure could not be freed: %s"
-        logger.warning(words, self._task.pk, class_path(type(error)))
+        logger.warning(words, self.task.pk, class_path(type(error)))
 
     def _succeeded(self, value: Any) -> Ending:
         try:
-            return_value = _encoded(self._task.name, value)
+            return_value = _encoded(self.task.name, value)
         except ResultNotStorable as error:
             return self._failed(error, FailureKind.NOT_STORABLE)
         decision = Decision(countdown=None, stop_reason=None, reason="succeeded")
@@ -193,10 +247,10 @@ class AttemptRun:
         return self._ending(Attempt.Outcome.SNOOZED, decision)
 
     def _lost(self) -> Ending:
-        task = self._task
+        task = self.task
         self._started_at = task.last_attempted_at or self._started_at
         with suppress(NotImportable, NotATask):
-            self._definition = resolve_stored(task)
+            self._resolved()
         lost = WorkerLost(task.worker, task.claimed_at)
         return replace(self._failed(lost, FailureKind.LOST), worker=task.worker)
 
@@ -207,8 +261,8 @@ class AttemptRun:
         failure = Failure(
             exception=error,
             kind=kind,
-            retry_count=self._task.retry_count,
-            crash_count=self._task.crash_count + (kind is FailureKind.LOST),
+            retry_count=self.task.retry_count,
+            crash_count=self.task.crash_count + (kind is FailureKind.LOST),
             elapsed=self._elapsed(),
             retry=retry,
         )
@@ -224,11 +278,11 @@ class AttemptRun:
         """The secrets among the arguments; none if the code never saw the arguments."""
         if self._definition is None:
             return []
-        return secrets_of(self._task, self._definition, self._bound)
+        return secrets_of(self.task, self._definition, self._bound)
 
     def _reported(self, error: BaseException) -> ErrorReport:
         """Describe a failure for storage, without secrets."""
-        name = self._task.name
+        name = self.task.name
         reported = briefly_or(
             lambda _: bare_report(error, name), partial(report, error, name, caller=HERE)
         )
@@ -243,7 +297,7 @@ class AttemptRun:
         )
 
     def _policy(self) -> RetryPolicy:
-        task = self._task
+        task = self.task
         try:
             return policy_of(task, self._definition)
         except Exception:
@@ -267,17 +321,17 @@ class AttemptRun:
     def _decided_by(self, policy: RetryPolicy, failure: Failure, error: ErrorReport) -> Decision:
         result, now = None, self._now()
         if callable(policy.backoff) and self._definition:
-            result = failed_result_of(self._task, self._definition, error, now)
+            result = failed_result_of(self.task, self._definition, error, now)
         at = moments.as_instant(now)
         return policy.decide(failure, now=at, random=_random, task_result=result)
 
     def _elapsed(self) -> float:
-        first = self._task.started_at or self._started_at
+        first = self.task.started_at or self._started_at
         return max(0.0, moments.between(first, self._now()).total_seconds())
 
     def _ending(self, outcome: Attempt.Outcome, decision: Decision, **details: Any) -> Ending:
         return Ending(
-            task=self._task,
+            task=self.task,
             outcome=outcome,
             decision=decision,
             started_at=self._started_at,

@@ -7,7 +7,10 @@ import time
 from collections import deque
 from contextlib import ExitStack
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -25,14 +28,27 @@ from .isolation import beginning, run_in_copy
 from .pace import pace
 from .settling import settle
 from .telling import tell_settled
+from .together import Together
 
 # A worker without a Task's code, as during a deploy, gives it back at most so many times: for 1,
 # 2, 4 and 8 seconds. Then the attempt runs, and fails.
 GIVE_BACKS = 4
 
 
+@dataclass(slots=True)
+class Running:
+    """A Task whose function runs. Times are seconds of the monotonic clock."""
+
+    task: Task
+    started: float
+    beaten: float | None = None
+    """When its lease was last extended; None: not yet."""
+    is_held: bool = True
+    """Whether its claim is known to hold."""
+
+
 class Batch:
-    """The Tasks of one claim: the waiting ones, the running one, and unsettled endings.
+    """The Tasks of one claim: the waiting ones, the running ones, and unsettled endings.
 
     The worker's main thread runs the Tasks. Meanwhile the heart's thread may settle endings and
     give back waiting Tasks. One lock guards the shared state, the other one the writing.
@@ -46,19 +62,21 @@ class Batch:
         self._context = copy_context() if is_inline else beginning()
         self._ends_at = claim.ends_at
         self._is_inline = is_inline
+        self._is_alone = is_inline or len(claim.tasks) == 1
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting = deque(claim.tasks)
-        self._running: Task | None = None
+        self._running: dict[UUID, Running] = {}
+        self._together: Together | None = None
         self._endings: list[Ending] = []
         self._leaving: list[Task] = []
+        self._suspects: list[Task] = []
         self._unsent: list[Settled] = []
         self._claimed_at = claim.at or timezone.now()
-        self._claimed = self._started = self._beaten = time.monotonic()
-        self._held = True
+        self._claimed = self._beaten = time.monotonic()
 
     def run(self) -> None:
-        """Run the Tasks one by one, then settle."""
+        """Run the Tasks, one by one unless their function lets them run together; then settle."""
         try:
             self._give_back_suspects()
             while task := self._next():
@@ -72,10 +90,57 @@ class Batch:
     def _attempt(self, task: Task) -> None:
         run = AttemptRun(task, self.now, is_inline=self._is_inline)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
-            seconds = 2.0**task.given_back_count
-            persist(lambda: lifecycle.postpone(task, seconds), self._until())
+            self._postpone(task)
+        elif run.concurrency > 1 and self._may_share(task):
+            self._run_together(run)
         else:
-            self._finish(run.ending())
+            self._finish(run.ending(), run.concurrency)
+
+    def _postpone(self, task: Task) -> None:
+        self._drop(task)
+        seconds = 2.0**task.given_back_count
+        persist(lambda: lifecycle.postpone(task, seconds), self._until())
+
+    def _run_together(self, first: AttemptRun) -> None:
+        """Run an attempt, and with it those of waiting Tasks of its function."""
+        more = partial(self._another, first.task)
+        finish = partial(self._finish, together=first.concurrency)
+        self._together = Together(more, finish, self._suspect)
+        try:
+            self._together.run(first)
+        finally:
+            self._together = None
+
+    def _another(self, like: Task) -> AttemptRun | None:
+        """Return the attempt of the next waiting Task that may run beside another; None: none."""
+        while task := self._next(like):
+            run = AttemptRun(task, self.now)
+            if not run.lacks_code:
+                return run
+            self._postpone(task)
+        return None
+
+    def _fits(self, task: Task, like: Task) -> bool:
+        return task.name == like.name and self._may_share(task)
+
+    def _may_share(self, task: Task) -> bool:
+        """Whether a Task may run beside others.
+
+        A Task claimed alone counts as started, so it runs as one that does not share. In a caller's
+        transaction others could not see its rows.
+        """
+        is_plain = not (task.lapsed or task.suspect) and task.given_back_count < GIVE_BACKS
+        return is_plain and not self._is_alone and not sessions.in_transaction()
+
+    def _suspect(self, task: Task) -> None:
+        """Let a Task be given back that may have ended by another one's doing."""
+        with self._lock:
+            del self._running[task.pk]
+            self._suspects.append(task)
+
+    def _drop(self, task: Task) -> None:
+        with self._lock:
+            del self._running[task.pk]
 
     def now(self) -> datetime:
         """Return the database's time: the time of the claim plus the time since."""
@@ -120,45 +185,61 @@ class Batch:
 
         Each step is tried once per beat, so that none delays the others.
         """
-        with self._lock:
-            task, started = self._running, self._started
         at = time.monotonic()
         with ExitStack() as steps:
             if at - self._claimed >= PATIENCE:
                 steps.callback(self._give_back, until=at)
                 steps.callback(self._record, until=at)
-            if task is not None and at - started >= PATIENCE:
-                self._extend(task, started, at)
+            steps.callback(self._extend_leases, at)
+            if together := self._together:
+                together.watch()
 
-    def _extend(self, task: Task, started: float, at: float) -> None:
-        if self._held and self._lease_is_old() and not _is_hung(task, at - started):
-            started_at = moments.after(self.now(), timedelta(seconds=started - at))
-            self._held = lifecycle.heartbeat(task, started_at=started_at)
-            self._beaten = at
+    def _extend_leases(self, at: float) -> None:
+        with self._lock:
+            running = list(self._running.values())
+        for each in running:
+            if at - each.started >= PATIENCE:
+                self._extend(each, at)
 
-    def _next(self) -> Task | None:
+    def _extend(self, running: Running, at: float) -> None:
+        task, seconds = running.task, at - running.started
+        if running.is_held and _lease_is_old(running, at) and not _is_hung(task, seconds):
+            started_at = moments.after(self.now(), timedelta(seconds=-seconds))
+            running.is_held = lifecycle.heartbeat(task, started_at=started_at)
+            running.beaten = self._beaten = at
+
+    def _next(self, like: Task | None = None) -> Task | None:
+        """Take the next waiting Task, or the next that may run beside another; None: none."""
         with self._lock:
             if time.monotonic() > self._ends_at:
                 # This process was frozen: another worker holds these Tasks, or finds them lapsed.
                 self._waiting.clear()
-            self._running = self._waiting.popleft() if self._waiting else None
-            self._started = time.monotonic()
-        return self._running
+            fitting = (each for each in self._waiting if like is None or self._fits(each, like))
+            task = next(fitting, None)
+            if task is not None:
+                self._waiting.remove(task)
+                self._running[task.pk] = Running(task, time.monotonic())
+        return task
 
-    def _finish(self, ending: Ending) -> None:
-        pace.note(time.monotonic() - self._started)
+    def _finish(self, ending: Ending, together: int) -> None:
         with self._lock:
-            self._running = None
+            running = self._running.pop(ending.task.pk)
             self._endings.append(ending)
+        pace.note(time.monotonic() - running.started, together=together)
 
     def _give_back(self, until: float) -> None:
         with self._writing:
             with self._lock:
                 self._leaving += self._waiting
                 self._waiting.clear()
+                suspects = list(self._suspects)
             if self._leaving:
                 persist(lambda: lifecycle.release(self._leaving), until)
                 self._leaving.clear()
+            if suspects:
+                persist(lambda: lifecycle.release(suspects, suspect=True), until)
+                with self._lock:
+                    del self._suspects[: len(suspects)]
 
     def _give_back_suspects(self) -> None:
         """Give back lapsed Tasks that their lost worker is not known to have started."""
@@ -167,9 +248,9 @@ class Batch:
             self._waiting = deque(task for task in self._waiting if task not in suspects)
             persist(lambda: lifecycle.release(suspects, suspect=True), self._until())
 
-    def _lease_is_old(self) -> bool:
-        unbeaten = self._beaten < self._started
-        return unbeaten or time.monotonic() - self._beaten > conf.get().lease / 4
+
+def _lease_is_old(running: Running, at: float) -> bool:
+    return running.beaten is None or at - running.beaten > conf.get().lease / 4
 
 
 def _is_hung(task: Task, seconds: float) -> bool:

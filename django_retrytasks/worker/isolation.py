@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context, copy_context
 from functools import cache
 from typing import Any, TypeVar
@@ -35,6 +35,11 @@ def run_in_copy(context: Context, call: Callable[..., T], /, *args: Any) -> T:
 
 
 def _with_own_decimals(call: Callable[..., T], /, *args: Any) -> T:
-    # Code changes the decimal context in place, so a copy of the variable is not enough.
-    with decimal.localcontext():
+    with own_decimals():
         return call(*args)
+
+
+def own_decimals() -> AbstractContextManager[Any]:
+    """Give the body a decimal context of its own, in its copy of a context."""
+    # Code changes the decimal context in place, so a copy of the variable is not enough.
+    return decimal.localcontext()

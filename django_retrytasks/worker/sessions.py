@@ -113,6 +113,13 @@ def tidy(callers: Collection[str], *, interrupted: bool, is_own: bool) -> None:
             connection.close_if_unusable_or_obsolete()
 
 
+def end() -> None:
+    """Close all connections of this thread, which no other code will use again."""
+    for connection in connections.all(initialized_only=True):
+        with suppress(Exception):
+            connection.close()
+
+
 @contextmanager
 def mending_transactions() -> Iterator[None]:
     """Roll back to the start of an inline attempt if it broke the caller's transaction."""

@@ -23,6 +23,8 @@ T = TypeVar("T")
 INTERRUPT_AGAIN: Final = 1.0
 # Seconds for other foreign code: the exception, the return value, the backoff.
 BRIEF: Final = 5.0
+# An event loop that calls a timer later than by so many seconds has stood still.
+STANDSTILL: Final = 0.25
 
 
 def call_within(
@@ -36,12 +38,28 @@ def call_within(
             signal, or outside the main thread, only awaiting is interrupted.
     """
     began = time.monotonic()
-    with _guarded(timeout):
+    with guarded(timeout):
         value = _interrupted_after(timeout, partial(func, *args, **kwargs))
         if not inspect.isawaitable(value):
             return value
         passed = time.monotonic() - began
         return async_to_sync(_await_within)(value, timeout, passed)
+
+
+async def call_beside_others(
+    seconds: float | None, func: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    """Call and await a function within some seconds, on an event loop that others use too.
+
+    Raises:
+        AttemptTimedOut: as :func:`call_within`, in an await. Time for which the loop stands still
+            does not count: another function may be the reason.
+    """
+    began = time.monotonic()
+    value = func(*args, **kwargs)
+    if not inspect.isawaitable(value):
+        return value
+    return await _await_within(value, seconds, time.monotonic() - began, excuses=True)
 
 
 def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
@@ -51,7 +69,7 @@ def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
         AttemptTimedOut: it took longer than ``seconds``. Without a timer signal, or outside the
             main thread, it is not interrupted.
     """
-    with _guarded(seconds):
+    with guarded(seconds):
         return _interrupted_after(seconds, call)
 
 
@@ -71,7 +89,7 @@ def briefly_or(
 
 
 @contextmanager
-def _guarded(timeout: float | None) -> Iterator[None]:
+def guarded(timeout: float | None) -> Iterator[None]:
     """Let django-q2's guard end this worker if the exception of the timeout does not."""
     if timeout is None:
         yield
@@ -83,22 +101,62 @@ def _guarded(timeout: float | None) -> Iterator[None]:
         clusters.set_guard(None)
 
 
-async def _await_within(value: Awaitable[Any], seconds: float | None, passed: float) -> Any:
-    left = None if seconds is None else max(seconds - passed, 0.0)
+async def _await_within(
+    value: Awaitable[Any], seconds: float | None, passed: float, *, excuses: bool = False
+) -> Any:
+    if seconds is None:
+        return await value
+    limit = _Limit(max(seconds - passed, 0.0), excuses)
     try:
-        async with asyncio.timeout(left) as limit:
-            result = await value
-    except TimeoutError as error:
-        if limit.expired() and seconds is not None:
+        result = await value
+    except (asyncio.CancelledError, TimeoutError) as error:
+        if limit.is_over:
             raise AttemptTimedOut(seconds) from error
         raise
-    if limit.expired() and seconds is not None:
+    finally:
+        limit.end()
+    if limit.is_over:
         raise AttemptTimedOut(seconds)
     return result
 
 
+class _Limit:
+    """Cancels the current asyncio task after some seconds, and again every second.
+
+    Args:
+        seconds: until the first time.
+        excuses: whether time for which the loop stood still does not count.
+    """
+
+    def __init__(self, seconds: float, excuses: bool) -> None:
+        self.is_over = False
+        self._count = 0
+        self._excuses = excuses
+        self._task: Any = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._wait(seconds)
+
+    def end(self) -> None:
+        """Cancel no more."""
+        self._timer.cancel()
+        for _ in range(self._count):
+            self._task.uncancel()
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._interrupt)
+
+    def _interrupt(self) -> None:
+        late = self._loop.time() - self._timer.when()
+        if late > STANDSTILL and self._excuses and not self.is_over:
+            self._wait(late)
+            return
+        self.is_over = True
+        self._count += self._task.cancel()
+        self._wait(INTERRUPT_AGAIN)
+
+
 def _interrupted_after(timeout: float | None, call: Callable[[], T]) -> T:
-    if timeout is None or not _can_interrupt():
+    if timeout is None:
         return call()
     expired = False
 
@@ -107,22 +165,35 @@ def _interrupted_after(timeout: float | None, call: Callable[[], T]) -> T:
         expired = True
         raise AttemptTimedOut(timeout)
 
+    value = with_timer(timeout, interrupt, call)
+    if expired:
+        raise AttemptTimedOut(timeout)
+    return value
+
+
+def with_timer(seconds: float, interrupt: Callable[[int, Any], None], call: Callable[[], T]) -> T:
+    """Call a function; meanwhile handle a timer signal after ``seconds``, and again every second.
+
+    Args:
+        seconds: until the first signal.
+        interrupt: the handler; what it raises is raised in the code that runs.
+        call: the function. Without a timer signal, or outside the main thread, it is only called.
+    """
+    if not _can_interrupt():
+        return call()
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, interrupt)
     outer = signal.getitimer(signal.ITIMER_REAL)
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, timeout, INTERRUPT_AGAIN)
-            value = call()
+            signal.setitimer(signal.ITIMER_REAL, seconds, INTERRUPT_AGAIN)
+            return call()
         finally:
             # If the time is over at this very line, the next interrupt is still a second away.
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, handler)
         _go_on(outer, time.monotonic() - began)
-    if expired:
-        raise AttemptTimedOut(timeout)
-    return value
 
 
 def _go_on(timer: tuple[float, float], passed: float) -> None:

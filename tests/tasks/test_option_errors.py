@@ -21,7 +21,7 @@ POLICY_OPTIONS = (
 )
 OPTIONS = (
     f"{POLICY_OPTIONS}, bind, takes_context, priority, queue_name, backend, sensitive, search_key, "
-    "on_failure"
+    "on_failure, concurrency"
 )
 decorate: Any = retry_task
 

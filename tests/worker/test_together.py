@@ -1,0 +1,258 @@
+"""Tasks of a claim that run together on one event loop, and what one of them does to the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import override_settings
+
+from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.worker import together as worker_together
+from django_retrytasks.worker.pace import Pace, pace
+from tests.support import together
+from tests.support.driver import Driver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Outcome = Attempt.Outcome
+NEIGHBOURS = 4
+
+
+@pytest.fixture(autouse=True)
+def many_at_once() -> None:
+    """Have the worker of this process claim many Tasks at once."""
+    for _ in range(60):
+        pace.note(0.0001)
+
+
+class TestTogether:
+    def test_those_of_a_claim_run_at_once(self, driver: Driver) -> None:
+        results = together.meets.enqueue_many([(8,)] * 8)
+
+        driver.run_due()
+
+        rows = [driver.row(result) for result in results]
+        assert [(row.status, row.return_value) for row in rows] == [(Status.SUCCEEDED, 8)] * 8
+        attempts = [driver.attempts(result) for result in results]
+        assert [len(each) for each in attempts] == [1] * 8
+        first_end = min(attempt.finished_at for [attempt] in attempts)
+        assert all(attempt.started_at < first_end for [attempt] in attempts)
+
+    def test_at_most_as_many_as_the_task_allows(self, driver: Driver) -> None:
+        results = together.counts_present.enqueue_many([(0.05,)] * 12)
+
+        driver.run_due()
+
+        counts = [driver.row(result).return_value for result in results]
+        assert max(counts) == 4
+        assert len({driver.row(result).claim_token for result in results}) == 1
+
+    def test_without_the_option_one_at_a_time(self, driver: Driver) -> None:
+        results = together.counts_present_alone.enqueue_many([(0.01,)] * 4)
+
+        driver.run_due()
+
+        assert [driver.row(result).return_value for result in results] == [1] * 4
+
+    def test_where_the_caller_waits_one_at_a_time(self) -> None:
+        immediate = {"BACKEND": "django_retrytasks.testing.ImmediateBackend", "QUEUES": []}
+        with override_settings(TASKS={"default": immediate}):
+            results = together.counts_present.enqueue_many([(0.01,)] * 3)
+
+        rows = Task.objects.filter(pk__in=[result.id for result in results])
+        assert [row.return_value for row in rows] == [1, 1, 1]
+
+    def test_each_has_its_arguments_context_and_attempts(self, driver: Driver) -> None:
+        results = together.tells.enqueue_many([(number,) for number in range(6)])
+
+        driver.drain()
+
+        for number, result in enumerate(results):
+            row, [failed, succeeded] = driver.row(result), driver.attempts(result)
+            assert row.return_value == [number, 2, result.id, "en-us", "clean", 28]
+            assert failed.exception_message == f"number {number}"
+            assert "in tells" in failed.traceback
+            assert (failed.outcome, succeeded.outcome) == (Outcome.FAILED, Outcome.SUCCEEDED)
+
+
+class TestTimeouts:
+    def test_each_has_its_own(self, driver: Driver) -> None:
+        late = together.sleeps.using(timeout=0.2).enqueue(30)
+        others = together.sleeps.enqueue_many([(0.4,)] * 3)
+        others += together.sleeps.using(timeout=5).enqueue_many([(0.4,)] * 2)
+
+        began = time.monotonic()
+        driver.run_due()
+
+        assert time.monotonic() - began < 5
+        assert [one.outcome for one in driver.attempts(late)] == [Outcome.TIMED_OUT]
+        message = "the attempt ran longer than its timeout of 0.2 s"
+        assert driver.attempts(late)[0].exception_message == message
+        assert {driver.row(other).status for other in others} == {Status.SUCCEEDED}
+
+    def test_one_that_swallows_its_timeout_is_interrupted_again(self, driver: Driver) -> None:
+        results = together.swallows.enqueue_many([(2,), (3,)])
+
+        driver.run_due()
+
+        for result in results:
+            assert [one.outcome for one in driver.attempts(result)] == [Outcome.TIMED_OUT]
+
+    def test_one_that_blocks_is_interrupted_and_costs_the_others_nothing(
+        self, driver: Driver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        blocking = together.blocks.enqueue(-20)
+        others = together.blocks.enqueue_many([(0.2,)] * NEIGHBOURS)
+        with caplog.at_level(logging.WARNING, "django_retrytasks"):
+            began = time.monotonic()
+            driver.run_due()
+
+        assert time.monotonic() - began < 10
+        assert [one.outcome for one in driver.attempts(blocking)] == [Outcome.TIMED_OUT]
+        assert {driver.row(other).status for other in others} == {Status.SUCCEEDED}
+        named = [line for line in caplog.messages if "blocks its event loop" in line]
+        assert len(named) == 1
+        assert f"id={blocking.id} name=tests.support.together.blocks" in named[0]
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("trouble", "status", "error"),
+        [
+            ("raises_exit", Status.FAILED, "builtins.SystemExit"),
+            ("exits_in_a_child", Status.FAILED, "builtins.SystemExit"),
+            ("raises_cancelled", Status.FAILED, "asyncio.exceptions.CancelledError"),
+            ("cancels_itself", Status.FAILED, "asyncio.exceptions.CancelledError"),
+            (
+                "cancels_itself_and_returns",
+                Status.FAILED,
+                "asyncio.exceptions.CancelledError",
+            ),
+            ("cancels_all", Status.SUCCEEDED, None),
+            ("stops_the_loop", Status.SUCCEEDED, None),
+            ("closes_the_loop", Status.FAILED, "builtins.RuntimeError"),
+            ("sets_a_new_loop", Status.SUCCEEDED, None),
+            ("leaves_children", Status.SUCCEEDED, None),
+            ("leaves_autocommit_off", Status.SUCCEEDED, None),
+        ],
+    )
+    def test_it_costs_its_own_attempt_at_most(
+        self, driver: Driver, trouble: str, status: Status, error: str | None
+    ) -> None:
+        culprit = together.behaves.enqueue(trouble)
+        others = together.behaves.enqueue_many([("",)] * NEIGHBOURS)
+
+        driver.run_due()
+
+        assert_unharmed(driver, others)
+        [attempt] = driver.attempts(culprit)
+        assert driver.row(culprit).status == status
+        assert (attempt.exception_class_path or None) == error
+
+    def test_one_that_interrupts_ends_its_worker_after_the_others_and_then_alone(
+        self, driver: Driver
+    ) -> None:
+        culprit = together.behaves.enqueue("raises_interrupt")
+        others = together.behaves.enqueue_many([("",)] * NEIGHBOURS)
+
+        with pytest.raises(KeyboardInterrupt):
+            driver.run_due()
+
+        assert_unharmed(driver, others)
+        row = driver.row(culprit)
+        assert (row.status, row.attempt_count, row.suspect) == (Status.PENDING, 0, True)
+
+    @pytest.mark.filterwarnings("ignore:coroutine")
+    def test_a_broken_loop_charges_nobody_and_all_run_alone(self, driver: Driver) -> None:
+        culprit = together.behaves.enqueue("closes_the_loop_in_a_thread")
+        others = together.behaves.enqueue_many([("",)] * NEIGHBOURS)
+
+        driver.run_due()
+
+        assert_unharmed(driver, others)
+        assert driver.row(culprit).status == Status.SUCCEEDED
+
+    def test_what_a_function_leaves_running_ends_with_it(self, driver: Driver) -> None:
+        together.left.clear()
+        together.behaves.enqueue_many([("leaves_children",), ("",)])
+
+        driver.run_due()
+
+        assert [task.cancelled() for task in together.left] == [True]
+
+    def test_the_worker_goes_on_though_something_refuses_to_end(
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker_together, "BRIEF", 0.3)
+        together.left.clear()
+        culprit = together.behaves.enqueue("leaves_a_child_that_refuses")
+        others = together.behaves.enqueue_many([("",)] * NEIGHBOURS)
+
+        driver.run_due()
+
+        assert_unharmed(driver, others)
+        assert driver.row(culprit).status == Status.SUCCEEDED
+
+
+class TestConnections:
+    def test_a_transaction_left_open_takes_no_row_of_another(self, driver: Driver) -> None:
+        if connection.vendor == "sqlite":
+            pytest.skip("there an open transaction locks the database for all other connections")
+        begin = {"mysql": "START TRANSACTION"}.get(connection.vendor, "BEGIN")
+        together.behaves.enqueue("runs", begin)
+        results = together.adds_group.enqueue_many([(f"group {n}",) for n in range(4)])
+
+        driver.run_due()
+
+        assert {driver.row(result).status for result in results} == {Status.SUCCEEDED}
+        assert Group.objects.count() == 4
+
+    def test_a_cursor_stays_open_while_others_end(self, driver: Driver) -> None:
+        Group.objects.bulk_create(Group(name=f"group {n}") for n in range(5))
+        reading = together.reads_slowly.enqueue_many([(), ()])
+
+        driver.run_due()
+
+        assert [driver.row(result).return_value for result in reading] == [5, 5]
+
+
+class TestLeases:
+    def test_the_slow_one_is_kept_and_the_quick_ones_are_settled(self, driver: Driver) -> None:
+        slow, *quick = together.watches.enqueue_many([(True,), (False,), (False,)])
+
+        driver.run_due()
+
+        row = driver.row(slow)
+        assert row.status == Status.SUCCEEDED
+        assert row.return_value == {"started": True, "others": ["SUCCEEDED"] * len(quick)}
+
+
+class TestPace:
+    def test_a_claim_takes_at_least_as_many_as_run_together(self) -> None:
+        pace = Pace()
+
+        pace.note(2, together=20)
+        assert pace.limit == 20
+
+        pace.note(2)
+        assert pace.limit == 1
+
+    def test_slow_tasks_that_run_together_are_claimed_together(self, driver: Driver) -> None:
+        for _ in range(60):
+            pace.note(2)
+        results = together.sleeps.enqueue_many([(0.3,)] * 12)
+
+        driver.run_due()
+
+        claims = {driver.row(result).claimed_at for result in results}
+        assert len(claims) <= 2
+
+
+def assert_unharmed(driver: Driver, others: list[Any]) -> None:
+    """Check that each of these succeeded at its first attempt."""
+    assert [driver.row(other).status for other in others] == [Status.SUCCEEDED] * len(others)
+    assert [len(driver.attempts(other)) for other in others] == [1] * len(others)
