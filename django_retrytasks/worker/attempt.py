@@ -86,7 +86,7 @@ class AttemptRun:
         is_inline: whether the connections are the caller's, which must stay as they are.
 
     Attributes:
-        has_connected: whether its function, beside others, has opened a database connection.
+        has_thread: whether its function, beside others, uses a thread of its own, with connections.
     """
 
     def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
@@ -96,7 +96,7 @@ class AttemptRun:
         self._callers: Collection[str] = ()
         self._started_at = now()
         self._began = time.monotonic()
-        self.has_connected = False
+        self.has_thread = False
         self._definition: RetryTask[..., Any] | None = None
         self._bound: BoundArguments | None = None
         self._raised: BaseException | None = None

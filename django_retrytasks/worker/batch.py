@@ -105,11 +105,15 @@ class Batch:
         """Run an attempt, and with it those of waiting Tasks of its function."""
         more = partial(self._another, first.task)
         finish = partial(self._finish, together=first.concurrency)
-        self._together = Together(more, finish, self._suspect)
+        self._together = Together(more, finish, self._suspect, self._tell_if_settled)
         try:
             self._together.run(first)
         finally:
             self._together = None
+
+    def _tell_if_settled(self) -> None:
+        if self._unsent:
+            self._tell()
 
     def _another(self, like: Task) -> AttemptRun | None:
         """Return the attempt of the next waiting Task that may run beside another; None: none."""
@@ -150,6 +154,10 @@ class Batch:
     def settle(self) -> None:
         """Settle the unsettled endings, and send their signals."""
         self._record(self._until())
+        self._tell()
+
+    def _tell(self) -> None:
+        """Send the signals of settled endings."""
         with self._lock:
             unsent, self._unsent = self._unsent, []
         callers = sessions.in_transaction()
@@ -159,7 +167,7 @@ class Batch:
 
     def _record(self, until: float) -> None:
         """Settle the unsettled endings. The main thread alone sends their signals, so that a
-        hanging receiver does not stop the heart.
+        hanging receiver does not stop the heart; a loop stands meanwhile.
         """
         with self._writing:
             with self._lock:
@@ -170,6 +178,8 @@ class Batch:
                 with self._lock:
                     del self._endings[: len(done)]
                     self._unsent += settled
+        if together := self._together:
+            together.stop()
 
     def _until(self) -> float:
         """Return when to give up recording an outcome, by the monotonic clock.

@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -45,7 +45,7 @@ _own: ContextVar[AttemptRun | None] = ContextVar("own", default=None)
 def _note_connection(**details: Any) -> None:
     run = _own.get()
     if run is not None:
-        run.has_connected = True
+        run.has_thread = True
 
 
 class Together:
@@ -55,6 +55,7 @@ class Together:
         more: returns another attempt to run; None: there is none.
         finish: accepts the ending of an attempt.
         suspect: accepts a Task whose attempt did not end by itself.
+        between: called whenever the loop stands.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Together:
         more: Callable[[], AttemptRun | None],
         finish: Callable[[Ending], None],
         suspect: Callable[[Task], None],
+        between: Callable[[], None],
     ) -> None:
         connection_created.connect(_note_connection)
         self._more = more
         self._finish = finish
         self._suspect = suspect
+        self._between = between
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(self._make_task)
         self._running: dict[asyncio.Task[Any], tuple[AttemptRun, Context]] = {}
@@ -90,6 +93,7 @@ class Together:
             while self._running and not self._is_broken:
                 self._turn()
                 self._end_done()
+                self._between()
                 self._fill(first.concurrency)
         finally:
             for run, _ in self._running.values():
@@ -114,11 +118,16 @@ class Together:
         if run.seconds_left < -clusters.GRACE:
             clusters.set_guard(1)
 
+    def stop(self) -> None:
+        """Let the loop stand soon, from any thread."""
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
     def _begin(self, run: AttemptRun) -> None:
         context = copy_context()
         with self._handling(run):
             run_in_copy(context, run.begin)
-            task = self._loop.create_task(self._call(run), context=context)
+            task = self._make_task(self._loop, self._call(run), context=context)
             task.add_done_callback(lambda _: self._loop.stop())
             self._owners[task] = run
             self._running[task] = run, context
@@ -131,7 +140,7 @@ class Together:
             self._begin(run)
 
     def _turn(self) -> None:
-        """Run the loop until a function ends."""
+        """Run the loop until a function ends, or somebody stops it."""
         left = max(run.seconds_left for run, _ in self._running.values())
         try:
             with guarded(None if left == math.inf else max(left, 0)):
@@ -142,9 +151,8 @@ class Together:
             if self._interrupt:
                 raise
             self._interrupt = error
-        except RuntimeError:
-            logger.exception("An event loop is broken: its Tasks will run alone")
-            self._is_broken = True
+        except Exception:
+            self._break()
 
     def _end_done(self) -> None:
         for task in [task for task in self._running if task.done()]:
@@ -157,15 +165,25 @@ class Together:
 
     @contextmanager
     def _handling(self, run: AttemptRun) -> Iterator[None]:
-        """Hold a KeyboardInterrupt until the others have ended; its attempt is not charged."""
+        """Hold a KeyboardInterrupt until the others have ended; its attempt is not charged.
+
+        Another exception comes from a broken loop.
+        """
         self._handled = run
         try:
             yield
         except KeyboardInterrupt as error:
             self._interrupt = error
             self._suspect(run.task)
+        except Exception:
+            self._break()
+            self._suspect(run.task)
         finally:
             self._handled = None
+
+    def _break(self) -> None:
+        logger.warning("An event loop is broken: its Tasks will run alone", exc_info=True)
+        self._is_broken = True
 
     async def _call(self, run: AttemptRun) -> Any:
         _own.set(run)
@@ -174,11 +192,17 @@ class Together:
             async with ThreadSensitiveContext():
                 try:
                     return await run.call()
+                except BaseException:
+                    run.has_thread = True  # at least, it may still run code in one
+                    raise
                 finally:
                     await self._clear_away(run)
 
     async def _clear_away(self, run: AttemptRun) -> None:
-        """End the asyncio tasks that a function left, and close its connections."""
+        """End the asyncio tasks that a function left; wait for its thread, close its connections.
+
+        The wait must not be that of the context's end, which may stop the loop.
+        """
         own = asyncio.current_task()
         tasks = [task for task, owner in list(self._owners.items()) if owner is run]
         left = [task for task in tasks if task is not own and not task.done()]
@@ -186,7 +210,7 @@ class Together:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=BRIEF)
-        if run.has_connected:
+        if run.has_thread or left:
             await sync_to_async(sessions.end)()
 
     def _make_task(
@@ -207,7 +231,7 @@ class Together:
         """Interrupt a function that blocks the loop, where asyncio cannot, beyond its time."""
         if frame is None or frame.f_globals.get("__name__", "").startswith("asyncio."):
             return  # it would harm the loop; the next signal comes in a second
-        run = self._stepping()
+        run = _own.get()
         if run is not None and run.seconds_left < -INTERRUPT_AGAIN:
             raise AttemptTimedOut(run.task.timeout or 0)
 
@@ -219,7 +243,8 @@ class Together:
         """Close the loop; what is left on it, and refuses to end, is left behind."""
         if not self._loop.is_closed():
             briefly_or(lambda error: None, self._end_left)
-        self._loop.close()
+        with suppress(Exception):
+            self._loop.close()
 
     def _end_left(self) -> None:
         left = asyncio.all_tasks(self._loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from django.db import transaction
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
 from tests.cluster.conftest import LEASE
-from tests.support import tasks
+from tests.support import tasks, together
 from tests.support.cluster import is_idle, sweep_until, wait_for
 from tests.support.rows import final, outcomes
 
@@ -83,6 +84,33 @@ class TestClaims:
         assert neighbours.filter(suspect=True).exists()
         assert neighbours.filter(status=Status.SUCCEEDED, attempt_count=1).count() == 500
 
+    def test_tasks_that_ran_together_are_charged_if_their_start_was_recorded(
+        self, noted_in: str, tmp_path: Path
+    ) -> None:
+        occupy_one_worker(tmp_path / "slow")
+        quick = together.naps.enqueue_many([(0,)] * 3)
+        wait_for(lambda: all(final(result) for result in quick))
+        # Two run at a time, so the last one starts when the second has ended.
+        results = together.waits_at_first.enqueue_many(
+            [(noted_in, 60), (noted_in, 0.7), (noted_in, 60)]
+        )
+        rows = Task.objects.filter(pk__in=[result.id for result in results])
+        first, _, last = (uuid.UUID(result.id) for result in results)
+        wait_for(lambda: Task.objects.get(pk=first).was_started)
+        [pid] = set(tasks.noted(noted_in))
+
+        os.kill(int(pid), signal.SIGSTOP)
+        charged = {row.pk for row in rows if row.was_started}
+        os.kill(int(pid), signal.SIGKILL)
+
+        sweep_until(lambda: not rows.unfinished().exists())
+        assert first in charged
+        assert last not in charged
+        for row in rows.all():
+            assert outcomes(row) == [*([LOST] if row.pk in charged else []), SUCCEEDED]
+        claims = [row.claimed_at for row in rows.all() if row.suspect]
+        assert len(set(claims)) == len(claims) >= 2
+
     def test_outcome_of_a_worker_frozen_past_its_lease_is_refused(
         self, home: Path, noted_in: str
     ) -> None:
@@ -137,6 +165,13 @@ class TestClaims:
 
         assert tasks.noted(noted_in) == ["start", "end"]
         assert outcomes(task) == [SUCCEEDED]
+
+
+def occupy_one_worker(directory: Path) -> None:
+    """Have one of the two workers run a slow Task, which notes its start, for some seconds."""
+    directory.mkdir()
+    tasks.sleeps_noting.enqueue(str(directory), 4)
+    first_note(str(directory))
 
 
 def first_note(directory: str) -> str:

@@ -7,6 +7,7 @@ import decimal
 import os
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -257,23 +258,55 @@ async def blocks(seconds: float) -> str:
 
 
 @retry_task(bind=True, concurrency=20, max_retries=0)
+async def loses_its_claim(self: RetryTaskContext, is_late: bool) -> str:
+    """Do, if late, as if the worker had been frozen until another one had taken the Task over."""
+    if is_late:
+        await Task.objects.filter(pk=self.request.id).aupdate(claim_token=uuid.uuid4())
+    await asyncio.sleep(0.1)
+    return "done"
+
+
+heard: list[str] = []
+
+
+@retry_task(concurrency=20, max_retries=0)
+async def waits_until_heard(number: int) -> list[str]:
+    """Wait until so many signals have been heard; return whose."""
+    for _ in range(500):
+        if len(heard) >= number:
+            break
+        await asyncio.sleep(0.01)
+    return sorted(heard)
+
+
+@retry_task(concurrency=20, max_retries=0)
+async def waits_in_a_thread(seconds: float) -> None:
+    """Wait asynchronously, or, for a number below 0, as long in a thread that cannot be ended."""
+    await asyncio.sleep(max(seconds, 0))
+    if seconds < 0:
+        await sync_to_async(time.sleep)(-seconds)
+
+
+@retry_task(bind=True, concurrency=20, max_retries=0)
 async def watches(self: RetryTaskContext, is_slow: bool) -> dict[str, Any]:
     """Wait, if slow, until the quick ones are settled and the lease is extended."""
     if not is_slow:
         return {}
-    claimed = await Task.objects.aget(pk=self.request.id)
+    rows = Task.objects.all()
+    claimed = await rows.aget(pk=self.request.id)
     for _ in range(200):
-        own = await Task.objects.aget(pk=claimed.pk)
-        others = [one.status async for one in Task.objects.exclude(pk=own.pk)]
-        if Status.RUNNING not in others and own.run_after > claimed.run_after:
+        others = [one.status async for one in rows.exclude(pk=claimed.pk)]
+        is_kept = await rows.filter(pk=claimed.pk, run_after__gt=claimed.run_after).aexists()
+        if Status.RUNNING not in others and is_kept:
             break
         await asyncio.sleep(0.05)
+    own = await rows.aget(pk=claimed.pk)
     return {"started": own.was_started, "others": others}
 
 
-@retry_task(bind=True, concurrency=20, max_retries=3, countdown=0)
+@retry_task(bind=True, concurrency=2, max_retries=3, countdown=0)
 async def waits_at_first(self: RetryTaskContext, directory: str, seconds: float) -> str:
-    """Note the process; until another process has noted, wait to be killed."""
+    """Note the process; wait, unless another process has noted before."""
     pid = str(os.getpid())
     note(directory, pid)
     if set(noted(directory)) == {pid}:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import override_settings
 
 from django_retrytasks.models import Attempt, Status, Task
+from django_retrytasks.signals import task_succeeded
 from django_retrytasks.worker import together as worker_together
 from django_retrytasks.worker.pace import Pace, pace
 from tests.support import together
@@ -117,6 +118,20 @@ class TestTimeouts:
         named = [line for line in caplog.messages if "blocks its event loop" in line]
         assert len(named) == 1
         assert f"id={blocking.id} name=tests.support.together.blocks" in named[0]
+
+    def test_a_thread_that_cannot_be_interrupted_holds_up_its_own_attempt_alone(
+        self, driver: Driver
+    ) -> None:
+        waiting = together.waits_in_a_thread.using(timeout=0.2).enqueue(-1.5)
+        others = together.waits_in_a_thread.using(timeout=1).enqueue_many([(0.4,)] * NEIGHBOURS)
+
+        driver.run_due()
+
+        assert_unharmed(driver, others)
+        [late] = driver.attempts(waiting)
+        assert late.outcome == Outcome.TIMED_OUT
+        ends = [attempt.finished_at for other in others for attempt in driver.attempts(other)]
+        assert max(ends) < late.finished_at
 
 
 class TestTrouble:
@@ -230,6 +245,30 @@ class TestLeases:
         assert row.status == Status.SUCCEEDED
         assert row.return_value == {"started": True, "others": ["SUCCEEDED"] * len(quick)}
 
+    def test_signals_of_the_quick_ones_do_not_wait_for_the_slow_one(self, driver: Driver) -> None:
+        def hear(task: Task, **details: Any) -> None:
+            together.heard.append(str(task.pk))
+
+        together.heard.clear()
+        slow, *quick = together.waits_until_heard.enqueue_many([(2,), (0,), (0,)])
+        task_succeeded.connect(hear)
+        try:
+            driver.run_due()
+        finally:
+            task_succeeded.disconnect(hear)
+
+        assert driver.row(slow).return_value == sorted(result.id for result in quick)
+
+    def test_an_outcome_after_its_claim_is_refused_and_the_others_are_settled(
+        self, driver: Driver
+    ) -> None:
+        loses, *others = together.loses_its_claim.enqueue_many([(True,), (False,), (False,)])
+
+        driver.run_due()
+
+        assert_unharmed(driver, others)
+        assert (driver.row(loses).status, driver.attempts(loses)) == (Status.RUNNING, [])
+
 
 class TestPace:
     def test_a_claim_takes_at_least_as_many_as_run_together(self) -> None:
@@ -240,6 +279,16 @@ class TestPace:
 
         pace.note(2)
         assert pace.limit == 1
+
+    def test_a_backlog_of_quick_ones_is_claimed_in_whole_rounds(self) -> None:
+        pace, limits = Pace(), []
+        pace.note(0.12, together=20)
+
+        for _ in range(3):
+            limits.append(pace.limit)
+            pace.note_claim(leaves_due=True)
+
+        assert limits == [20, 20, 40]
 
     def test_slow_tasks_that_run_together_are_claimed_together(self, driver: Driver) -> None:
         for _ in range(60):
