@@ -35,7 +35,7 @@ def told(task: Task, attempt: Attempt) -> None: ...
 def announced(iban: str) -> None: ...
 
 
-@retry_task
+@retry_task(concurrency=20)
 async def asynchronous(value: int) -> int:
     return value
 

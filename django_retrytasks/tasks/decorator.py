@@ -55,7 +55,7 @@ def retry_task(
             ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
             name of the parameter whose value finds the Task; ``on_failure``, a callable
             ``(task, attempt)`` or its dotted path, called after a final failure; ``concurrency``,
-            how many Tasks of an ``async def`` function a worker runs together (1 to 50).
+            how many Tasks of an ``async def`` function a worker runs together (1 to 100).
 
     Raises:
         InvalidTask: no function at the top level of a module, a generator function, no parameter

@@ -67,7 +67,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         sensitive: names of parameters whose values are never shown.
         search_key: name of the parameter whose value finds the Task; "": none.
         on_failure: a callable, or its dotted path, called after a final failure.
-        concurrency: how many Tasks of one claim a worker runs together, 1 to 50.
+        concurrency: how many Tasks of one claim a worker runs together, 1 to 100.
         is_plain: whether django.tasks' own ``@task`` made it. Then it uses the backend that
             ``TASKS`` names; otherwise always a backend of ours.
     """

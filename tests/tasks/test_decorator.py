@@ -1,8 +1,11 @@
 """What the decorator makes of a function, and the options that it takes."""
 
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 import pytest
+from asgiref.sync import markcoroutinefunction
 
 from django_retrytasks import RetryTask, retry_task
 from django_retrytasks.models import Task
@@ -14,6 +17,9 @@ from tests.support.driver import Driver
 from tests.tasks.made_up import module_level
 
 pytestmark = pytest.mark.django_db
+
+
+def transfer_later(account: str) -> None: ...
 
 
 class TestDecorating:
@@ -93,6 +99,71 @@ class TestDecorating:
 
         with pytest.raises(InvalidTask, match="is longer than 255 characters"):
             task.enqueue()
+
+
+async def fetch(url: str) -> str:
+    return url
+
+
+class Fetch:
+    async def __call__(self, url: str) -> str:
+        return url
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+class TestConcurrency:
+    def test_it_is_one_unless_given_and_survives_what_makes_copies(self) -> None:
+        task = retry_task(concurrency=20)(fetch)
+
+        assert tasks.waits_and_returns.concurrency == 1
+        copies = [task.using(priority=1), task.as_stored(queue_name="mail"), as_retry_task(task)]
+        assert [copy.concurrency for copy in copies] == [20] * 3
+
+    @pytest.mark.parametrize(
+        ("number", "error", "message"),
+        [
+            (0, ValueError, "^fetch: concurrency must be from 1 to 50, not 0$"),
+            (51, ValueError, "^fetch: concurrency must be from 1 to 50, not 51$"),
+            (True, TypeError, "^fetch: concurrency must be an int, not True$"),
+            ("5", TypeError, "^fetch: concurrency must be an int, not '5'$"),
+            (None, TypeError, "^fetch: concurrency must be an int, not None$"),
+        ],
+    )
+    def test_another_number_is_refused(
+        self, number: Any, error: type[Exception], message: str
+    ) -> None:
+        with pytest.raises(error, match=message):
+            retry_task(concurrency=number)(fetch)
+
+    @pytest.mark.parametrize("function", [transfer_later, wrapped(fetch)])
+    def test_a_function_that_is_no_async_def_is_refused(self, function: Any) -> None:
+        message = "has a concurrency and is no async def function: .* markcoroutinefunction"
+        with pytest.raises(InvalidTask, match=message):
+            retry_task(concurrency=2)(function)
+
+    @pytest.mark.parametrize("thing", [partial(fetch, "url"), Fetch()])
+    def test_what_is_no_function_at_all_is_refused_as_ever(self, thing: Any) -> None:
+        with pytest.raises(InvalidTask, match="is no function: decorate one with"):
+            retry_task(concurrency=2)(thing)
+
+    def test_a_marked_wrapper_and_a_number_of_one_are_accepted(self) -> None:
+        marked = markcoroutinefunction(wrapped(fetch))
+
+        assert retry_task(concurrency=2)(marked).concurrency == 2
+        assert retry_task(concurrency=1)(transfer_later).concurrency == 1
+
+    def test_it_is_no_option_of_a_call(self) -> None:
+        using: Any = retry_task(concurrency=2)(fetch).using
+
+        with pytest.raises(TypeError, match="unknown option 'concurrency'"):
+            using(concurrency=5)
 
 
 def transfer(account: str, amount: int, *, note: str = "") -> None: ...
