@@ -70,16 +70,16 @@ def traceback_of(exception: BaseException) -> TracebackType | None:
     return trace
 
 
-def cut_earlier_raises(exception: BaseException, catcher: CodeType) -> None:
+def cut_earlier_raises(exception: BaseException, *catchers: CodeType) -> None:
     """Remove the frames of earlier raises of the same instance from its traceback.
 
     Args:
         exception: as caught; Python puts the frames of each raise before the earlier ones.
-        catcher: the code that catches it each time: its frame comes first in each raise.
+        catchers: the code that catches it each time: its frame comes first in each raise.
     """
     trace = traceback_of(exception)
     while trace is not None:
-        if trace.tb_next is not None and trace.tb_next.tb_frame.f_code is catcher:
+        if trace.tb_next is not None and trace.tb_next.tb_frame.f_code in catchers:
             trace.tb_next = None
         trace = trace.tb_next
 

@@ -10,13 +10,15 @@ import random
 import socket
 import time
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from inspect import BoundArguments
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from django_retrytasks.errors.causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
 from django_retrytasks.errors.reports import (
@@ -100,6 +102,7 @@ class AttemptRun:
         self._definition: RetryTask[..., Any] | None = None
         self._bound: BoundArguments | None = None
         self._raised: BaseException | None = None
+        self._trace: TracebackType | None = None
 
     @property
     def lacks_code(self) -> bool:
@@ -133,18 +136,28 @@ class AttemptRun:
         """Tell of the start of an attempt that runs beside others; its code must be found."""
         tell_started(self.task, self._resolved())
 
-    async def call(self) -> Any:
-        """Call the function within its timeout, beside others on one event loop."""
+    async def call(self) -> Callable[[], Any] | None:
+        """Call the function within its timeout, beside others on one event loop.
+
+        Return the outcome, a callable that returns the function's value or raises its exception;
+        None: it was cancelled, perhaps by another one.
+        """
         definition = self._resolved()
         args, kwargs = self._arguments(definition)
-        return await call_beside_others(self.task.timeout, definition.func, *args, **kwargs)
+        outcome = None
+        try:
+            value = await call_beside_others(self.task.timeout, definition.func, *args, **kwargs)
+            return lambda: value
+        except CancelledError:
+            pass
+        except BaseException as error:
+            self._note_raise(error)
+            outcome = partial(_raise, error)
+        self.has_thread = True  # perhaps: its code there may still run
+        return outcome
 
     def ended(self, outcome: Callable[[], Any]) -> Ending:
-        """Return the ending of a called attempt; raise nothing but KeyboardInterrupt.
-
-        Args:
-            outcome: returns the function's value, or raises its exception.
-        """
+        """Return the ending for the outcome of a call; raise nothing but KeyboardInterrupt."""
         return self._safely(partial(self._ended, outcome))
 
     def _resolved(self) -> RetryTask[..., Any]:
@@ -178,10 +191,16 @@ class AttemptRun:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            cut_earlier_raises(error, AttemptRun._ended.__code__)
-            self._raised = error
+            if self._trace is None:
+                self._note_raise(error)
+            self._raised = BaseException.with_traceback(error, self._trace)
             return self._ended_by(error)
         return self._succeeded(value)
+
+    def _note_raise(self, error: BaseException) -> None:
+        """Keep the traceback: other attempts may raise the same instance before this one ends."""
+        cut_earlier_raises(error, AttemptRun.call.__code__, AttemptRun._ended.__code__)
+        self._trace = traceback_of(error)
 
     def _call(self, definition: RetryTask[..., Any]) -> Any:
         args, kwargs = self._arguments(definition)
@@ -354,6 +373,10 @@ def refused(ending: Ending, error: Exception) -> Ending:
         exception=what,
         return_value=None,
     )
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _clear_frames(error: BaseException) -> None:

@@ -158,10 +158,11 @@ class Together:
         for task in [task for task in self._running if task.done()]:
             run, context = self._running.pop(task)
             with self._handling(run):
-                if task.cancelled():
+                outcome = None if task.cancelled() or task.exception() else task.result()
+                if outcome is None:
                     self._suspect(run.task)
                 else:
-                    self._finish(run_in_copy(context, run.ended, task.result))
+                    self._finish(run_in_copy(context, run.ended, outcome))
 
     @contextmanager
     def _handling(self, run: AttemptRun) -> Iterator[None]:
@@ -185,18 +186,14 @@ class Together:
         logger.warning("An event loop is broken: its Tasks will run alone", exc_info=True)
         self._is_broken = True
 
-    async def _call(self, run: AttemptRun) -> Any:
+    async def _call(self, run: AttemptRun) -> Callable[[], Any] | None:
         _own.set(run)
         # Its synchronous code runs in a thread of its own, with connections of its own.
         with own_decimals():
             async with ThreadSensitiveContext():
-                try:
-                    return await run.call()
-                except BaseException:
-                    run.has_thread = True  # at least, it may still run code in one
-                    raise
-                finally:
-                    await self._clear_away(run)
+                outcome = await run.call()
+                await self._clear_away(run)
+        return outcome
 
     async def _clear_away(self, run: AttemptRun) -> None:
         """End the asyncio tasks that a function left; wait for its thread, close its connections.

@@ -50,6 +50,11 @@ async def counts_present(seconds: float) -> int:
         _present.remove(me)
 
 
+@retry_task(concurrency=4)
+async def counts_present_too(seconds: float) -> int:
+    return await counts_present.func(seconds)
+
+
 @retry_task
 async def counts_present_alone(seconds: float) -> int:
     return await counts_present.func(seconds)
@@ -103,11 +108,22 @@ async def reads_slowly() -> int:
     return count
 
 
+MADE_ONCE = ValueError("made once")
+
+
+@retry_task(concurrency=20, max_retries=1, countdown=0, jitter=False)
+async def raises_the_same(_: str) -> None:
+    await asyncio.sleep(0.1)
+    raise MADE_ONCE
+
+
+@retry_task(concurrency=20, max_retries=0, sensitive=("secret",))
+async def tells_a_secret(secret: str) -> None:
+    await asyncio.sleep(0.05)
+    raise ValueError(f"no such key: {secret}")
+
+
 # Trouble
-
-
-def _blocked(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 async def raises_exit() -> None:
@@ -197,6 +213,23 @@ async def leaves_a_child_that_refuses() -> str:
     return "done"
 
 
+async def replaces_the_task_factory() -> str:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("no task is made")
+
+    asyncio.get_running_loop().set_task_factory(refuse)
+    return "done"
+
+
+async def leaves_callbacks() -> str:
+    def leave() -> None:
+        raise SystemExit(1)
+
+    for seconds in (0.0, 0.01, 0.1):
+        asyncio.get_running_loop().call_later(seconds, leave)
+    return "done"
+
+
 left: list[asyncio.Task[None]] = []
 
 
@@ -230,6 +263,8 @@ TROUBLE: dict[str, Callable[..., Awaitable[Any]]] = {
         closes_the_loop,
         closes_the_loop_in_a_thread,
         sets_a_new_loop,
+        replaces_the_task_factory,
+        leaves_callbacks,
         leaves_children,
         leaves_a_child_that_refuses,
         runs,
@@ -253,7 +288,7 @@ async def blocks(seconds: float) -> str:
     """Sleep: asynchronously, or, for a number below 0, as long with the loop blocked."""
     await asyncio.sleep(max(seconds, 0.05))
     if seconds < 0:
-        _blocked(-seconds)
+        time.sleep(-seconds)  # noqa: ASYNC251
     return "done"
 
 

@@ -144,7 +144,7 @@ class TestConcurrency:
 
     @pytest.mark.parametrize("function", [transfer_later, wrapped(fetch)])
     def test_a_function_that_is_no_async_def_is_refused(self, function: Any) -> None:
-        message = "has a concurrency and is no async def function: .* markcoroutinefunction"
+        message = "has a concurrency and is no async def function: .*markcoroutinefunction"
         with pytest.raises(InvalidTask, match=message):
             retry_task(concurrency=2)(function)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import task_succeeded
 from django_retrytasks.worker import together as worker_together
 from django_retrytasks.worker.pace import Pace, pace
-from tests.support import together
+from tests.support import tasks, together
 from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,6 +59,28 @@ class TestTogether:
 
         assert [driver.row(result).return_value for result in results] == [1] * 4
 
+    def test_only_with_those_of_their_function(self, driver: Driver) -> None:
+        with transaction.atomic():
+            mixed = [
+                task.enqueue(0.02)
+                for task in (together.counts_present, tasks.naps, together.counts_present_too) * 3
+            ]
+
+        driver.run_due()
+
+        assert len({driver.row(result).claimed_at for result in mixed}) == 1
+        rows = [driver.row(result) for result in mixed]
+        assert {row.status for row in rows} == {Status.SUCCEEDED}
+        counts = [max(row.return_value or 0 for row in rows[first::3]) for first in range(3)]
+        assert counts == [3, 0, 3]
+
+    def test_in_a_callers_transaction_one_at_a_time(self, driver: Driver) -> None:
+        with transaction.atomic():
+            results = together.counts_present.enqueue_many([(0.01,)] * 3)
+            driver.run_due()
+
+        assert [driver.row(result).return_value for result in results] == [1] * 3
+
     def test_where_the_caller_waits_one_at_a_time(self) -> None:
         immediate = {"BACKEND": "django_retrytasks.testing.ImmediateBackend", "QUEUES": []}
         with override_settings(TASKS={"default": immediate}):
@@ -78,6 +100,27 @@ class TestTogether:
             assert failed.exception_message == f"number {number}"
             assert "in tells" in failed.traceback
             assert (failed.outcome, succeeded.outcome) == (Outcome.FAILED, Outcome.SUCCEEDED)
+
+    def test_one_instance_that_all_raise_has_for_each_the_frames_of_its_own_raise(
+        self, driver: Driver
+    ) -> None:
+        results = together.raises_the_same.enqueue_many([("a",)] * 4)
+
+        driver.drain()
+
+        texts = [one.traceback for result in results for one in driver.attempts(result)]
+        assert [text.count("in raises_the_same") for text in texts] == [1] * 8
+        assert len(set(texts)) == 1
+
+    def test_a_secret_is_kept_out_of_what_is_stored(self, driver: Driver) -> None:
+        results = together.tells_a_secret.enqueue_many([("s3cr3t",), ("0th3r",)])
+
+        driver.run_due()
+
+        for result in results:
+            [attempt] = driver.attempts(result)
+            assert attempt.exception_message == f"no such key: {20 * '*'}"
+            assert not any(secret in attempt.traceback for secret in ("s3cr3t", "0th3r"))
 
 
 class TestTimeouts:
@@ -151,6 +194,8 @@ class TestTrouble:
             ("stops_the_loop", Status.SUCCEEDED, None),
             ("closes_the_loop", Status.FAILED, "builtins.RuntimeError"),
             ("sets_a_new_loop", Status.SUCCEEDED, None),
+            ("replaces_the_task_factory", Status.SUCCEEDED, None),
+            ("leaves_callbacks", Status.SUCCEEDED, None),
             ("leaves_children", Status.SUCCEEDED, None),
             ("leaves_autocommit_off", Status.SUCCEEDED, None),
         ],
