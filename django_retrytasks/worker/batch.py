@@ -139,7 +139,7 @@ class Batch:
     def _suspect(self, task: Task) -> None:
         """Let a Task be given back that may have ended by another one's doing."""
         with self._lock:
-            del self._running[task.pk]
+            self._running.pop(task.pk, None)
             self._suspects.append(task)
 
     def _drop(self, task: Task) -> None:

@@ -96,9 +96,11 @@ class Together:
                 self._between()
                 self._fill(first.concurrency)
         finally:
-            for run, _ in self._running.values():
-                self._suspect(run.task)
-            self._close()
+            try:
+                self._close()
+            finally:
+                for run, _ in self._running.values():
+                    self._suspect(run.task)
         if self._interrupt:
             raise self._interrupt
 
@@ -109,13 +111,12 @@ class Together:
         """
         if time.monotonic() - self._turned < PATIENCE:
             return
-        run = self._handled or self._stepping()
-        if run is None:
-            return
-        if run not in self._named:
+        stepping = self._stepping()
+        run = self._handled or stepping
+        if run is not None and run not in self._named:
             self._named.add(run)
             log_transition(logging.WARNING, "blocks its event loop, others wait", run.task)
-        if run.seconds_left < -clusters.GRACE:
+        if stepping is not None and stepping.seconds_left < -clusters.GRACE:
             clusters.set_guard(1)
 
     def stop(self) -> None:

@@ -122,6 +122,18 @@ class TestTogether:
             assert attempt.exception_message == f"no such key: {20 * '*'}"
             assert not any(secret in attempt.traceback for secret in ("s3cr3t", "0th3r"))
 
+    def test_one_that_does_not_fit_the_code_is_given_back_for_a_newer_worker(
+        self, driver: Driver
+    ) -> None:
+        first, odd, last = together.sleeps.enqueue_many([(0.1,)] * 3)
+        Task.objects.filter(pk=odd.id).update(args=[0.1, "of newer code"])
+
+        driver.run_due()
+
+        assert_unharmed(driver, [first, last])
+        row = driver.row(odd)
+        assert (row.status, row.given_back_count) == (Status.PENDING, 1)
+
 
 class TestTimeouts:
     def test_each_has_its_own(self, driver: Driver) -> None:
