@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.utils import translation
 
-from django_retrytasks import RetryTaskContext, retry_task
+from django_retrytasks import Discard, Retry, RetryTaskContext, Snooze, retry_task
 from django_retrytasks.models import Status, Task
 from tests.support.hostile import VAR
 from tests.support.tasks import note, noted
@@ -180,7 +180,7 @@ async def closes_the_loop_in_a_thread() -> str:
 
     def close() -> None:
         while not loop.is_closed():
-            with suppress(RuntimeError):
+            with suppress(Exception):
                 loop.close()
 
     threading.Thread(target=close, daemon=True).start()
@@ -219,6 +219,11 @@ async def replaces_the_task_factory() -> str:
 
     asyncio.get_running_loop().set_task_factory(refuse)
     return "done"
+
+
+async def steers(word: str) -> None:
+    words = {"discard": Discard("not needed"), "snooze": Snooze(60), "retry": Retry(countdown=30)}
+    raise words[word]
 
 
 async def leaves_callbacks() -> str:
@@ -265,6 +270,7 @@ TROUBLE: dict[str, Callable[..., Awaitable[Any]]] = {
         sets_a_new_loop,
         replaces_the_task_factory,
         leaves_callbacks,
+        steers,
         leaves_children,
         leaves_a_child_that_refuses,
         runs,

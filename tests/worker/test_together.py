@@ -122,6 +122,21 @@ class TestTogether:
             assert attempt.exception_message == f"no such key: {20 * '*'}"
             assert not any(secret in attempt.traceback for secret in ("s3cr3t", "0th3r"))
 
+    def test_each_steers_its_own_task(self, driver: Driver) -> None:
+        words = ("discard", "snooze", "retry")
+        results = [together.behaves.using(max_retries=1).enqueue("steers", word) for word in words]
+
+        driver.run_due()
+
+        statuses = [driver.row(result).status for result in results]
+        assert statuses == [Status.DISCARDED, Status.PENDING, Status.RETRYING]
+        decisions = [driver.attempts(result)[0].decision for result in results]
+        assert decisions == [
+            "discarded: not needed",
+            "snoozed for 60 s",
+            "retry 1 of 1 in 30 s",
+        ]
+
     def test_one_that_does_not_fit_the_code_is_given_back_for_a_newer_worker(
         self, driver: Driver
     ) -> None:
