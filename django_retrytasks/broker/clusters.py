@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -60,6 +63,16 @@ def broker_path_of(key: str) -> str:
 def _settings_of(key: str) -> Mapping[str, Any]:
     config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
     return {**config, **((config.get("ALT_CLUSTERS") or {}).get(key) or {})}
+
+
+def worker_name() -> str:
+    """Return the name of this worker: host, process id and process name, separated by colons."""
+    return _worker_name(os.getpid())
+
+
+@cache
+def _worker_name(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}:{multiprocessing.current_process().name}"[:255]
 
 
 def set_guard(seconds: float | None) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
 import os
 import random
-import socket
 import time
 import traceback
 from asyncio import CancelledError
@@ -20,6 +18,7 @@ from inspect import BoundArguments
 from types import TracebackType
 from typing import Any, NoReturn
 
+from django_retrytasks.broker import clusters
 from django_retrytasks.errors.causes import cut_earlier_raises, is_a, leaves, linked, traceback_of
 from django_retrytasks.errors.reports import (
     MESSAGE_LIMIT,
@@ -69,11 +68,6 @@ OUTCOMES = {
 
 # A function may seed the module's generator, which would fix the jitter of its retries.
 _random = random.SystemRandom().random
-
-
-def worker_name() -> str:
-    """Return the name of this worker: host, process id and process name, separated by colons."""
-    return f"{socket.gethostname()}:{os.getpid()}:{multiprocessing.current_process().name}"[:255]
 
 
 class AttemptRun:
@@ -204,7 +198,7 @@ class AttemptRun:
 
     def _call(self, definition: RetryTask[..., Any]) -> Any:
         args, kwargs = self._arguments(definition)
-        with sessions.mending_transactions():
+        with sessions.mending_transactions(self._callers):
             return call_within(self.task.timeout, definition.func, *args, **kwargs)
 
     def _arguments(self, definition: RetryTask[..., Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -355,7 +349,7 @@ class AttemptRun:
             decision=decision,
             started_at=self._started_at,
             finished_at=self._now(),
-            worker=worker_name(),
+            worker=clusters.worker_name(),
             definition=self._definition,
             **details,
         )

@@ -27,7 +27,7 @@ from .heart import PATIENCE
 from .isolation import beginning, run_in_copy
 from .pace import pace
 from .settling import settle
-from .telling import tell_settled
+from .telling import heard, tell_settled
 from .together import Together
 
 # A worker without a Task's code, as during a deploy, gives it back at most so many times: for 1,
@@ -160,10 +160,11 @@ class Batch:
         """Send the signals of settled endings."""
         with self._lock:
             unsent, self._unsent = self._unsent, []
-        callers = sessions.in_transaction()
-        for settled in unsent:
-            run_in_copy(self._context, tell_settled, settled)
-        sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
+        if told := heard(unsent):
+            callers = sessions.in_transaction()
+            for settled in told:
+                run_in_copy(self._context, tell_settled, settled)
+            sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
 
     def _record(self, until: float) -> None:
         """Settle the unsettled endings. The main thread alone sends their signals, so that a

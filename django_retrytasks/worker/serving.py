@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from django.db import connections
 
 from django_retrytasks import conf, database, lifecycle
-from django_retrytasks.broker import wakeups
+from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database.persistence import persist
 from django_retrytasks.lifecycle import Claim, ClaimInDoubt
 from django_retrytasks.lifecycle.lanes import Survey
 from django_retrytasks.values import moments
 
 from . import sessions
-from .attempt import worker_name
 from .batch import Batch
 from .heart import Heart
 from .lookout import Lookout
@@ -61,7 +60,7 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
     Delays are skipped: a retry runs at once.
     """
     with lifecycle.running_inline(ids) as pending:
-        while (claim := lifecycle.claim_inline(pending, worker=worker_name())).tasks:
+        while (claim := lifecycle.claim_inline(pending, worker=clusters.worker_name())).tasks:
             pending -= {task.pk for task in claim.tasks}
             Batch(claim, is_inline=True).run()
 
@@ -86,7 +85,7 @@ def _wake_for_due(key: str, lookout: Lookout, *, least: int = 1) -> bool:
 
 def _claim(lookout: Lookout) -> Claim:
     """Claim due Tasks; after a claim in doubt, first check whether it holds."""
-    limit, worker, doubtful = pace.limit, worker_name(), Claim()
+    limit, worker, doubtful = pace.limit, clusters.worker_name(), Claim()
 
     def act() -> Claim:
         nonlocal doubtful

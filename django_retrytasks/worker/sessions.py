@@ -121,9 +121,13 @@ def end() -> None:
 
 
 @contextmanager
-def mending_transactions() -> Iterator[None]:
-    """Roll back to the start of an inline attempt if it broke the caller's transaction."""
-    joined = [c for c in connections.all(initialized_only=True) if c.in_atomic_block]
+def mending_transactions(callers: Collection[str]) -> Iterator[None]:
+    """Roll back to the start of an inline attempt if it broke the caller's transaction.
+
+    Args:
+        callers: the aliases from :func:`in_transaction`.
+    """
+    joined = [connections[alias] for alias in callers]
     marks = [(connection, mark) for connection in joined if (mark := connection.savepoint())]
     try:
         yield

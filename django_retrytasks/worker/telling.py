@@ -7,7 +7,7 @@ minute. Their errors are logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from django.dispatch import Signal
 from django_retrytasks.alerts import mail_filter
 from django_retrytasks.backend import sender_of
 from django_retrytasks.errors.reports import bare_report
-from django_retrytasks.lifecycle import Settled
+from django_retrytasks.lifecycle import Ending, Settled
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
 from django_retrytasks.tasks import RetryTask, as_retry_task
@@ -57,15 +57,21 @@ def tell_started(task: Task, definition: RetryTask[..., Any]) -> None:
         _tell(task, partial(_send_started, task, definition))
 
 
+def heard(settled: Iterable[Settled]) -> list[Settled]:
+    """Return the endings that somebody hears of."""
+    ours = any(each.has_listeners(Task) for each in (task_succeeded, attempt_failed, task_retrying))
+    every_end = is_heard(task_finished, log_task_finished, logging.INFO)
+
+    def is_told(ending: Ending) -> bool:
+        ends = ending.task.is_finished and (every_end or ending.exception is not None)
+        return (ours or ends) and not ending.task.internal
+
+    return [each for each in settled if is_told(each.ending)]
+
+
 def tell_settled(settled: Settled) -> None:
     """Send the signals of a committed ending."""
-    ending = settled.ending
-    ours = any(each.has_listeners(Task) for each in (task_succeeded, attempt_failed, task_retrying))
-    ends = ending.task.is_finished and (
-        ending.exception is not None or is_heard(task_finished, log_task_finished, logging.INFO)
-    )
-    if (ours or ends) and not ending.task.internal:
-        _tell(ending.task, partial(_send_settled, settled))
+    _tell(settled.ending.task, partial(_send_settled, settled))
 
 
 def _tell(task: Task, send: Callable[[], None]) -> None:

@@ -46,12 +46,12 @@ class TestServingAWakeUp:
         self, driver: Driver, settings: Any
     ) -> None:
         settings.RETRYTASKS = {"SLICE": 0}
-        tasks.succeeds.enqueue_many([()] * 200)
+        tasks.succeeds.enqueue_many([()] * 300)
         OrmQ.objects.all().delete()
 
         driver.run_due()
 
-        assert 100 < Task.objects.unfinished().count() < 200
+        assert 100 < Task.objects.unfinished().count() < 300
         assert len(wake_ups()) == 2
 
     def test_a_task_that_comes_due_in_a_moment_is_waited_for(self, driver: Driver) -> None:

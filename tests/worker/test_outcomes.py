@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from django_retrytasks import lifecycle
+from django_retrytasks.broker.clusters import worker_name
 from django_retrytasks.models import Status, Task
 from django_retrytasks.policy import StopReason
-from django_retrytasks.worker.attempt import worker_name
 from tests.support import tasks
 from tests.support.driver import Driver, Outcome
 
