@@ -27,6 +27,9 @@ Row = Mapping[str, Any]
 Placed = tuple[tuple[str, str], ...]
 """The quoted columns of one row, each with SQL of its value."""
 
+# Types of PostgreSQL whose values need no quotes in an array. Drivers quote each value, slowly.
+UNQUOTED = ("uuid", "timestamp with time zone")
+
 
 class Described(NamedTuple):
     """A field, as statements need it.
@@ -174,13 +177,11 @@ def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -
         return
     connection = connections[alias()]
     columns = _columns(model, [row for _, row in updates], connection)
-    pk: Any = model._meta.pk
-    keys = [pk.get_db_prep_save(key, connection) for key, _ in updates]
-    name = connection.ops.quote_name(pk.column)
+    keys = _keys(model, [key for key, _ in updates], connection)
+    name, update = keys.name, f"UPDATE {model._meta.db_table}"
     differing = [column for column in columns if column.differs]
-    update, marks = f"UPDATE {model._meta.db_table}", ", ".join(["%s"] * len(keys))
     if differing and connection.vendor == "postgresql":
-        differing.append(Column(name=name, cast=pk.db_type(connection), values=keys, differs=True))
+        differing.append(keys)
         changes = _changes(columns, _selected(columns))
         sql = (
             f"{update} old SET {changes} FROM {_unnested(differing)} WHERE old.{name} = new.{name}"
@@ -188,12 +189,30 @@ def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -
         _execute(sql, [*_constants(columns), *_arrays(differing)])
     elif differing and connection.vendor == "sqlite":
         sql = f"{update} SET {_changes(columns, [c.sql() for c in columns])} WHERE {name} = %s"
-        lines = zip(_lines(columns), keys, strict=True)
+        lines = zip(_lines(columns), keys.values, strict=True)
         _execute_many(sql, [[*line, key] for line, key in lines])
     else:
-        cases, parameters = _cases(columns, name, keys)
-        sql = f"{update} SET {_changes(columns, cases)} WHERE {name} IN ({marks})"
-        _execute(sql, [*parameters, *keys])
+        cases, parameters = _cases(columns, name, keys.values)
+        condition, several = _is_among(keys, connection)
+        _execute(f"{update} SET {_changes(columns, cases)} WHERE {condition}", parameters + several)
+
+
+def where_key_in(model: type[models.Model], keys: Iterable[Any]) -> tuple[str, list[Any]]:
+    """Return SQL for the rows with these primary keys, and its parameters."""
+    connection = connections[alias()]
+    return _is_among(_keys(model, keys, connection), connection)
+
+
+def _keys(model: type[models.Model], keys: Iterable[Any], connection: Any) -> Column:
+    field, name, cast, _ = _described(model, connection)[model._meta.pk.attname]
+    values = [field.get_db_prep_value(key, connection) for key in keys]
+    return Column(name=name, cast=cast, values=values, differs=True)
+
+
+def _is_among(keys: Column, connection: Any) -> tuple[str, list[Any]]:
+    if connection.vendor == "postgresql":
+        return f"{keys.name} = ANY(%s::{keys.cast}[])", _arrays([keys])
+    return f"{keys.name} IN ({', '.join(['%s'] * len(keys.values))})", list(keys.values)
 
 
 def _changes(columns: Iterable[Column], values: Iterable[str]) -> str:
@@ -319,8 +338,14 @@ def _unnested(differing: Sequence[Column]) -> str:
     return f"unnest({arrays}) AS new ({', '.join(column.name for column in differing)})"
 
 
-def _arrays(differing: Iterable[Column]) -> list[list[Any]]:
-    return [list(column.values) for column in differing]
+def _arrays(differing: Iterable[Column]) -> list[Any]:
+    """Return the values of columns as arrays, as text where no value needs quotes."""
+    return [
+        f"{{{','.join('NULL' if each is None else str(each) for each in column.values)}}}"
+        if column.cast in UNQUOTED
+        else list(column.values)
+        for column in differing
+    ]
 
 
 def _constants(columns: Iterable[Column]) -> list[Any]:

@@ -29,12 +29,12 @@ def lock_held(tasks: Sequence[Task]) -> dict[UUID, datetime]:
     """
     connection: Any = connections[database.alias()]
     pk: Any = Task._meta.pk
-    keys = [pk.get_db_prep_value(task.pk, connection) for task in tasks]
+    is_one, keys = writes.where_key_in(Task, [task.pk for task in tasks])
     token = Task._meta.get_field("claim_token").get_db_prep_value(tasks[0].claim_token, connection)
-    now, marks = DatabaseNow.sql(connection), ", ".join(["%s"] * len(keys))
+    now = DatabaseNow.sql(connection)
     locking = connection.ops.for_update_sql() if connection.features.has_select_for_update else ""
     sql = (
-        f"SELECT id, {now} FROM {Task._meta.db_table} WHERE id IN ({marks})"  # noqa: S608
+        f"SELECT id, {now} FROM {Task._meta.db_table} WHERE {is_one}"  # noqa: S608
         f" AND claim_token = %s AND status = %s AND run_after > {now} {locking}"
     )
     with connection.cursor() as cursor:
