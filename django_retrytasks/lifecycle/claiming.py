@@ -30,7 +30,7 @@ from .rows import adopt, by_pk
 from .waking import wake_for
 
 # One claim takes at most so many Tasks.
-LARGEST_CLAIM = 100
+LARGEST_CLAIM = 200
 # The lease of a Task that runs inline, in the calling process.
 INLINE_LEASE = timedelta(days=1)
 STARTS = ("started_at", "last_attempted_at")

@@ -29,7 +29,7 @@ def lock_held(tasks: Sequence[Task]) -> dict[UUID, datetime]:
     """
     connection: Any = connections[database.alias()]
     pk: Any = Task._meta.pk
-    is_one, keys = writes.where_key_in(Task, [task.pk for task in tasks])
+    is_one, keys = writes.where_key_in(Task, [task.id for task in tasks])
     token = Task._meta.get_field("claim_token").get_db_prep_value(tasks[0].claim_token, connection)
     now = DatabaseNow.sql(connection)
     locking = connection.ops.for_update_sql() if connection.features.has_select_for_update else ""

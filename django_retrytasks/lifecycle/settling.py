@@ -39,7 +39,7 @@ def settle(endings: Sequence[Ending]) -> list[Settled]:
     """
     with writing():
         held = lock_held([ending.task for ending in endings])
-        accepted = [_decide_values(e, held[e.task.pk]) for e in endings if e.task.pk in held]
+        accepted = [_decide_values(e, held[e.task.id]) for e in endings if e.task.id in held]
         _write(accepted)
     for refused in [e for e in endings if e.task.pk not in held]:
         log_transition(logging.WARNING, "outcome refused: its claim is over", refused.task)
@@ -99,7 +99,7 @@ def _spends(ending: Ending) -> bool:
 def _attempt(ending: Ending, run_after: datetime | None) -> dict[str, Any]:
     task, error = ending.task, ending.error
     return {
-        "task_id": task.pk,
+        "task_id": task.id,
         "number": task.attempt_count + 1,
         "outcome": ending.outcome,
         "retry_count": task.retry_count,
@@ -120,7 +120,7 @@ def _write(accepted: Sequence[Settled]) -> None:
         return
     store_attempts([settled.row for settled in accepted])
     _wake_for_retries(accepted)
-    writes.update_each(Task, [(each.ending.task.pk, each.values) for each in accepted])
+    writes.update_each(Task, [(each.ending.task.id, each.values) for each in accepted])
     final = [settled for settled in accepted if settled.ending.status == Status.FAILED]
     if announced := [settled for settled in final if not settled.ending.task.internal]:
         enqueue([_announcement(announced)])

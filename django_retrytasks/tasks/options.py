@@ -10,7 +10,6 @@ from typing import Any
 from django.utils import timezone
 
 from django_retrytasks import models
-from django_retrytasks.lifecycle.claiming import LARGEST_CLAIM
 from django_retrytasks.policy import PolicyOptions
 from django_retrytasks.values import moments
 from django_retrytasks.values.checked import as_count, as_texts
@@ -45,7 +44,9 @@ CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
 APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
 
 as_parameters = partial(as_texts, expected="a list of parameter names")
-as_concurrency = partial(as_count, least=1, most=LARGEST_CLAIM)
+# Each may hold a database connection.
+MOST_TOGETHER = 100
+as_concurrency = partial(as_count, least=1, most=MOST_TOGETHER)
 
 
 def as_receiver(name: str, value: Any) -> Any:

@@ -80,16 +80,24 @@ class AttemptRun:
         task: the Task, under a claim.
         now: the database's time.
         is_inline: whether the connections are the caller's, which must stay as they are.
+        callers: aliases of the connections in a caller's transaction; None: those of now.
 
     Attributes:
         has_thread: whether its function, beside others, uses a thread of its own, with connections.
     """
 
-    def __init__(self, task: Task, now: Callable[[], datetime], *, is_inline: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        now: Callable[[], datetime],
+        *,
+        is_inline: bool = False,
+        callers: Collection[str] | None = None,
+    ) -> None:
         self.task = task
         self._now = now
         self._is_inline = is_inline
-        self._callers: Collection[str] = ()
+        self._callers = sessions.in_transaction() if callers is None else callers
         self._started_at = now()
         self._began = time.monotonic()
         self.has_thread = False
@@ -160,7 +168,6 @@ class AttemptRun:
         return self._definition
 
     def _safely(self, end: Callable[[], Ending]) -> Ending:
-        self._callers = sessions.in_transaction()
         try:
             ending = end()
         except KeyboardInterrupt:

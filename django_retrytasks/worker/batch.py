@@ -62,6 +62,7 @@ class Batch:
         self._context = copy_context() if is_inline else beginning()
         self._ends_at = claim.ends_at
         self._is_inline = is_inline
+        self._callers = sessions.in_transaction()
         self._is_alone = is_inline or len(claim.tasks) == 1
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -88,7 +89,7 @@ class Batch:
                 self._give_back(self._until())
 
     def _attempt(self, task: Task) -> None:
-        run = AttemptRun(task, self.now, is_inline=self._is_inline)
+        run = AttemptRun(task, self.now, is_inline=self._is_inline, callers=self._callers)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
             self._postpone(task)
         elif run.concurrency > 1 and self._may_share(task):
@@ -118,7 +119,7 @@ class Batch:
     def _another(self, like: Task) -> AttemptRun | None:
         """Return the attempt of the next waiting Task that may run beside another; None: none."""
         while task := self._next(like):
-            run = AttemptRun(task, self.now)
+            run = AttemptRun(task, self.now, callers=self._callers)
             if not run.lacks_code:
                 return run
             self._postpone(task)
@@ -134,7 +135,7 @@ class Batch:
         transaction others could not see its rows.
         """
         is_plain = not (task.lapsed or task.suspect) and task.given_back_count < GIVE_BACKS
-        return is_plain and not self._is_alone and not sessions.in_transaction()
+        return is_plain and not self._is_alone and not self._callers
 
     def _suspect(self, task: Task) -> None:
         """Let a Task be given back that may have ended by another one's doing."""
@@ -161,10 +162,9 @@ class Batch:
         with self._lock:
             unsent, self._unsent = self._unsent, []
         if told := heard(unsent):
-            callers = sessions.in_transaction()
             for settled in told:
                 run_in_copy(self._context, tell_settled, settled)
-            sessions.tidy(callers, interrupted=False, is_own=not self._is_inline)
+            sessions.tidy(self._callers, interrupted=False, is_own=not self._is_inline)
 
     def _record(self, until: float) -> None:
         """Settle the unsettled endings. The main thread alone sends their signals, so that a
@@ -229,12 +229,12 @@ class Batch:
             task = next(fitting, None)
             if task is not None:
                 self._waiting.remove(task)
-                self._running[task.pk] = Running(task, time.monotonic())
+                self._running[task.id] = Running(task, time.monotonic())
         return task
 
     def _finish(self, ending: Ending, together: int) -> None:
         with self._lock:
-            running = self._running.pop(ending.task.pk)
+            running = self._running.pop(ending.task.id)
             self._endings.append(ending)
         pace.note(time.monotonic() - running.started, together=together)
 

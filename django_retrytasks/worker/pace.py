@@ -20,7 +20,7 @@ class Pace:
 
     @property
     def limit(self) -> int:
-        """Return the number of Tasks to claim, 1 to 100; 1 until a run time is known."""
+        """Return the number of Tasks to claim, 1 to 200; 1 until a run time is known."""
         if self._mean is None:
             return 1
         number = int(self._seconds / max(self._mean, 1e-9))
