@@ -16,6 +16,8 @@ from django_q.signals import post_spawn
 
 # Seconds between a Task's timeout and the end of its worker by django-q2's guard: time to settle.
 GRACE = 15
+# django-q2's default of ``poll``. Its Conf holds the settings of this process's own cluster.
+DEFAULT_POLL = 0.2
 
 
 def keys() -> list[str]:
@@ -52,7 +54,7 @@ def workers_of(key: str) -> int:
 
 def poll_of(key: str) -> float:
     """Return the seconds between two polls of the idle cluster with this key."""
-    return float(_settings_of(key).get("poll", Conf.POLL))
+    return float(_settings_of(key).get("poll", DEFAULT_POLL))
 
 
 def broker_path_of(key: str) -> str:

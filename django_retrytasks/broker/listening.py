@@ -35,6 +35,8 @@ PULL = (
     f" LIMIT %s FOR UPDATE SKIP LOCKED) UPDATE {TABLE} pulled SET lock = %s FROM visible"
     " WHERE pulled.id = visible.id RETURNING pulled.id, pulled.payload"
 )
+# Seconds between two looks at rows that are visible, but locked by another transaction.
+LOCKED = 0.05
 
 
 class ListeningBroker(ORM):  # type: ignore[misc]
@@ -47,6 +49,7 @@ class ListeningBroker(ORM):  # type: ignore[misc]
     # django-q2 unpickles brokers without calling __init__.
     _listener: Listener | None = None
     _may_see_rows = True
+    _saw_locked_rows = False
 
     def enqueue(self, task: str) -> int:
         """Store django-q2's own package and notify its cluster; return the row's id."""
@@ -65,6 +68,7 @@ class ListeningBroker(ORM):  # type: ignore[misc]
             pulled: list[tuple[int, str]] | None = super().dequeue()
             return pulled
         if self._may_see_rows and (rows := self._pull()):
+            self._saw_locked_rows = False
             # django-q2 may now be busy for hours.
             self._ear().pause()
             return rows
@@ -85,10 +89,14 @@ class ListeningBroker(ORM):  # type: ignore[misc]
     def _wait(self) -> bool:
         """Wait for at most a poll; return whether rows may be visible then."""
         self._ear().listen()
-        # Only now: what was committed before notified nobody.
+        # Asked after LISTEN: a row that was committed before it notified nobody here.
         seconds = self._seconds_until_visible()
         if seconds <= 0:
+            if self._saw_locked_rows:
+                self._ear().wait(min(LOCKED, Conf.POLL))
+            self._saw_locked_rows = True
             return True
+        self._saw_locked_rows = False
         return self._ear().wait(min(seconds, Conf.POLL)) or seconds <= Conf.POLL
 
     def _seconds_until_visible(self) -> float:

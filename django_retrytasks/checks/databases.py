@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import Error, Warning
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
@@ -30,6 +31,7 @@ def check_database() -> Found:
         )
         return
     yield from _routing(alias)
+    yield from _time_zone(alias)
     if not is_sync():
         yield from _pool_and_age(alias)
         yield from _sqlite(alias)
@@ -60,6 +62,18 @@ def _routing(alias: str) -> Found:
             hint="Return True from allow_migrate() for the apps django_q and retrytasks on "
             f'"{alias}", then run manage.py migrate --database {alias}.',
             id="retrytasks.E007",
+        )
+
+
+def _time_zone(alias: str) -> Found:
+    connection = connections[alias]
+    zone = connection.settings_dict["TIME_ZONE"]
+    if settings.USE_TZ and connection.vendor != "postgresql" and zone not in (None, "UTC"):
+        yield Error(
+            f'DATABASES["{alias}"]["TIME_ZONE"] is "{zone}": Django would store the times of that '
+            "zone, but Tasks are due by UTC. They would start hours early or late.",
+            hint=f'Remove "TIME_ZONE" from DATABASES["{alias}"].',
+            id="retrytasks.E017",
         )
 
 

@@ -17,8 +17,14 @@ logger = logging.getLogger("django_retrytasks")
 
 # Seconds between two tries to listen, once one has failed.
 REST = 10.0
-# The connection is silent for hours: probes keep firewalls from dropping it, and find it dead.
-KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# Probes keep firewalls from dropping the silent connection, and show when it is dead. The last one,
+# in milliseconds, is for statements that nobody answers.
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class Listener:
@@ -64,7 +70,7 @@ class Listener:
         return False
 
     def pause(self) -> None:
-        """Stop to listen, and keep the connection.
+        """Stop listening, and keep the connection.
 
         The server stores what a listening client does not read. So listen only while waiting.
         """
@@ -83,6 +89,8 @@ class Listener:
     def _execute(self, verb: str) -> None:
         if self._connection is None:
             self._connection = _own_connection(self._alias)
+            self._connection.ensure_connection()
+            _drop_backlog(self._connection.connection)
         with self._connection.cursor() as cursor:
             cursor.execute(f"{verb} {self._channel}")
 
@@ -113,6 +121,12 @@ def _own_connection(alias: str) -> Any:
     own: Any = connections[alias].copy()
     own.settings_dict["OPTIONS"] = {**KEEPALIVES, **own.settings_dict["OPTIONS"]}
     return own
+
+
+def _drop_backlog(driver: Any) -> None:
+    """Let psycopg keep no notification that comes during a statement."""
+    if hasattr(driver, "add_notify_handler"):
+        driver.add_notify_handler(lambda notification: None)
 
 
 def _is_notified(driver: Any) -> bool:

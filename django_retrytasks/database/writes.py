@@ -1,8 +1,8 @@
 """Write many rows by one statement, with SQL made by hand: the ORM compiles it anew for each call.
 
-PostgreSQL gets the values that differ between rows as one array for each column. The others get an
-insert as a list of rows. For an update, MariaDB and MySQL get them as a CASE for each column, and
-SQLite gets one statement for each row.
+PostgreSQL gets the values that differ between rows as one array for each column. MariaDB and MySQL
+get an insert as a list of rows, and an update as a CASE for each column. SQLite gets one statement
+for each row, or a list of rows if the ids are wanted.
 """
 
 # ruff: noqa: S608  # the SQL holds names of tables and columns, and no values
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, repeat
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections, models
 from django.db.models.constants import OnConflict
@@ -22,6 +22,7 @@ from django.db.models.constants import OnConflict
 from .clock import DatabaseNow
 from .connection import alias
 
+T = TypeVar("T")
 Row = Mapping[str, Any]
 """Values by attname. A DatabaseNow stands for the database's time."""
 Placed = tuple[tuple[str, str], ...]
@@ -29,6 +30,8 @@ Placed = tuple[tuple[str, str], ...]
 
 # Types of PostgreSQL whose values need no quotes in an array. Drivers quote each value, slowly.
 UNQUOTED = ("uuid", "timestamp with time zone")
+# MariaDB refuses a statement above its max_allowed_packet, 16 MiB by default. Quotes may double it.
+LARGEST_STATEMENT = 4 * 1024 * 1024
 
 
 class Described(NamedTuple):
@@ -118,23 +121,23 @@ def insert(
     connection = connections[alias()]
     columns = _filled(model, rows, connection)
     conflicts = OnConflict.IGNORE if ignore_conflicts else None
-    into = _into(model, columns, connection.ops.insert_statement(on_conflict=conflicts))
-    suffix = connection.ops.on_conflict_suffix_sql([], conflicts, [], [])
-    made: Any = model._meta.auto_field
-    returns = bool(made and connection.features.can_return_rows_from_bulk_insert)
-    if returns:
-        suffix += f" RETURNING {connection.ops.quote_name(made.column)}{_notifying(notify)}"
+    into = _into(model, [c.name for c in columns], connection.ops.insert_statement(conflicts))
+    returning = _returning(model, notify, connection)
+    suffix = connection.ops.on_conflict_suffix_sql([], conflicts, [], []) + returning
     placeholders = f"({', '.join(column.sql() for column in columns)})"
     differing = [column for column in columns if column.differs]
     if differing and connection.vendor == "postgresql":
         selected = ", ".join(_selected(columns))
         sql = f"{into} SELECT {selected} FROM {_unnested(differing)} {suffix}"
-        return _execute(sql, [*_constants(columns), *_arrays(differing)], returns)
-    if connection.vendor == "sqlite" and not returns:
+        return _execute(sql, [*_constants(columns), *_arrays(differing)], bool(returning))
+    if len(rows) > 1 and _is_too_large(columns):
+        some = partial(insert, model, ignore_conflicts=ignore_conflicts)
+        return [pk for half in _halves(rows) for pk in some(half)]
+    if connection.vendor == "sqlite" and not returning:
         _execute_many(f"{into} VALUES {placeholders} {suffix}", _lines(columns))
         return []
     sql = f"{into} VALUES {', '.join([placeholders] * len(rows))} {suffix}"
-    return _execute(sql, [value for line in _lines(columns) for value in line], returns)
+    return _execute(sql, [value for line in _lines(columns) for value in line], bool(returning))
 
 
 def takes_parents() -> bool:
@@ -168,7 +171,7 @@ def _sql_with_parent(
 
 def _sql_of_row(model: type[models.Model], placed: Placed) -> str:
     names, values = zip(*placed, strict=True)
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({', '.join(values)})"
+    return f"{_into(model, names)} VALUES ({', '.join(values)})"
 
 
 def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -> None:
@@ -191,6 +194,9 @@ def update_each(model: type[models.Model], updates: Sequence[tuple[Any, Row]]) -
         sql = f"{update} SET {_changes(columns, [c.sql() for c in columns])} WHERE {name} = %s"
         lines = zip(_lines(columns), keys.values, strict=True)
         _execute_many(sql, [[*line, key] for line, key in lines])
+    elif len(updates) > 1 and _is_too_large(columns):
+        for half in _halves(updates):
+            update_each(model, half)
     else:
         cases, parameters = _cases(columns, name, keys.values)
         condition, several = _is_among(keys, connection)
@@ -233,8 +239,18 @@ def _cases(columns: Iterable[Column], key: str, keys: Sequence[Any]) -> tuple[li
     return cases, parameters
 
 
-def _into(model: type[models.Model], columns: Iterable[Column], verb: str = "INSERT INTO") -> str:
-    return f"{verb} {model._meta.db_table} ({', '.join(column.name for column in columns)})"
+def _into(model: type[models.Model], names: Iterable[str], verb: str = "INSERT INTO") -> str:
+    return f"{verb} {model._meta.db_table} ({', '.join(names)})"
+
+
+def _halves(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
+    middle = len(rows) // 2
+    return rows[:middle], rows[middle:]
+
+
+def _is_too_large(columns: Iterable[Column]) -> bool:
+    texts = (value for column in columns for value in column.values if isinstance(value, str))
+    return sum(map(len, texts)) > LARGEST_STATEMENT
 
 
 def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
@@ -252,6 +268,14 @@ def _placed(model: type[models.Model], row: Row) -> tuple[Placed, list[Any]]:
             placed.append((name, "%s"))
             values.append(field.get_db_prep_save(value, connection))
     return tuple(placed), values
+
+
+def _returning(model: type[models.Model], notify: str, connection: Any) -> str:
+    """Return SQL that returns the ids the database makes; "" if it makes none, or does not tell."""
+    made: Any = model._meta.auto_field
+    if not (made and connection.features.can_return_rows_from_bulk_insert):
+        return ""
+    return f" RETURNING {connection.ops.quote_name(made.column)}{_notifying(notify)}"
 
 
 def _notifying(channel: str) -> str:
@@ -312,13 +336,19 @@ def _column(values: list[Any], described: Described, connection: Any) -> Column:
     distinct = values if differs else values[:1]
     if any(isinstance(value, DatabaseNow) for value in distinct):
         now = DatabaseNow.sql(connection)
+        if any(value is None for value in distinct):
+            raise ValueError(f"{name}: a row has no value, and another one the database's time")
         distinct = [None if isinstance(value, DatabaseNow) else value for value in distinct]
     prepared = [field.get_db_prep_save(value, connection) for value in distinct]
     return Column(name, cast, prepared if differs else prepared * len(values), differs, now)
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """Whether two values are stored as two: True equals 1, and the fold of a moment is ignored."""
+    """Whether two values must be stored apart.
+
+    ``==`` does not tell for containers, in which True equals 1, nor for moments, whose fold it
+    ignores.
+    """
     if one is other:
         return False
     folds = getattr(one, "fold", 0), getattr(other, "fold", 0)

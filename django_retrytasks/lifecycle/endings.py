@@ -57,5 +57,5 @@ class Settled:
 
     @cached_property
     def attempt(self) -> Attempt:
-        """Return the Attempt. Most receivers read none, and an instance costs time."""
+        """Return the Attempt. It is made only if somebody hears of the ending: it costs time."""
         return Attempt(**self.row)

@@ -24,8 +24,8 @@ def enqueue(tasks: Iterable[Task], *, is_repeated: bool = False) -> None:
     again to get values.
 
     Args:
-        tasks: unsaved rows; a ``run_after`` of None means at once. Of an iterator's, at most a
-            thousand are in memory at once.
+        tasks: unsaved rows; a ``run_after`` of None means at once. Tasks of an iterator are made
+            and stored by the thousand, and not logged.
         is_repeated: whether to skip Tasks with a stored id.
     """
     if isinstance(tasks, Sequence) and len(tasks) == 1 and _takes_one_statement(is_repeated):
@@ -38,7 +38,8 @@ def enqueue(tasks: Iterable[Task], *, is_repeated: bool = False) -> None:
     with writing(savepoint=is_iterator):
         while some := list(islice(coming, CHUNK)):
             _store(some, is_repeated)
-            log_all(logging.DEBUG, "enqueued", some)
+    if isinstance(tasks, Sequence):
+        log_all(logging.DEBUG, "enqueued", tasks)
 
 
 def _takes_one_statement(is_repeated: bool) -> bool:

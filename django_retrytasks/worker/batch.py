@@ -131,8 +131,8 @@ class Batch:
     def _may_share(self, task: Task) -> bool:
         """Whether a Task may run beside others.
 
-        A Task claimed alone counts as started, so it runs as one that does not share. In a caller's
-        transaction others could not see its rows.
+        A Task claimed alone counts as started, so it runs alone. In a caller's transaction, the
+        threads of other attempts would not see the caller's rows.
         """
         is_plain = not (task.lapsed or task.suspect) and task.given_back_count < GIVE_BACKS
         return is_plain and not self._is_alone and not self._callers
@@ -167,8 +167,10 @@ class Batch:
             sessions.tidy(self._callers, interrupted=False, is_own=not self._is_inline)
 
     def _record(self, until: float) -> None:
-        """Settle the unsettled endings. The main thread alone sends their signals, so that a
-        hanging receiver does not stop the heart; a loop stands meanwhile.
+        """Settle the unsettled endings.
+
+        The main thread alone sends their signals, so a hanging receiver does not stop the heart.
+        While it sends them, the event loop does not run.
         """
         with self._writing:
             with self._lock:

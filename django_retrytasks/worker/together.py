@@ -76,6 +76,7 @@ class Together:
         self._owners: WeakKeyDictionary[asyncio.Task[Any], AttemptRun] = WeakKeyDictionary()
         self._handled: AttemptRun | None = None
         self._named: set[AttemptRun] = set()
+        self._seen_by_signal: AttemptRun | None = None
         self._turned = time.monotonic()
         self._interrupt: KeyboardInterrupt | None = None
         self._is_broken = False
@@ -193,6 +194,7 @@ class Together:
         with own_decimals():
             async with ThreadSensitiveContext():
                 outcome = await run.call()
+                _own.set(None)  # it has ended: no signal may interrupt it any more
                 await self._clear_away(run)
         return outcome
 
@@ -227,10 +229,12 @@ class Together:
 
     def _interrupt_blocker(self, signum: int, frame: Any) -> None:
         """Interrupt a function that blocks the loop, where asyncio cannot, beyond its time."""
+        before, self._seen_by_signal = self._seen_by_signal, None
         if frame is None or frame.f_globals.get("__name__", "").startswith("asyncio."):
             return  # it would harm the loop; the next signal comes in a second
-        run = _own.get()
-        if run is not None and run.seconds_left < -INTERRUPT_AGAIN:
+        self._seen_by_signal = run = _own.get()
+        # Not a function that has just gone on after another one blocked the loop.
+        if run is not None and run is before and run.seconds_left < -INTERRUPT_AGAIN:
             raise AttemptTimedOut(run.task.timeout or 0)
 
     def _sign(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -118,6 +119,30 @@ def claimed(driver: Driver) -> Any:
     result = tasks.echoes.enqueue(1)
     OrmQ.objects.all().delete()
     return lifecycle.claim_inline([uuid.UUID(result.id)], worker="host:1:one").tasks
+
+
+@on_postgresql
+@committing
+def test_rows_that_another_transaction_has_locked_are_looked_at_with_pauses() -> None:
+    wakeups.write(KEY, [wakeups.now()])
+    looks = 0
+
+    def look(execute: Any, sql: str, *args: Any) -> Any:
+        nonlocal looks
+        looks += "SKIP LOCKED" in sql
+        return execute(sql, *args)
+
+    def pull_for_a_while() -> None:
+        with closing(ListeningBroker(KEY)) as broker, connection.execute_wrapper(look):
+            until = time.monotonic() + 5 * listening.LOCKED
+            while time.monotonic() < until:
+                assert broker.dequeue() is None
+
+    with transaction.atomic():
+        list(OrmQ.objects.select_for_update())
+        in_another_session(pull_for_a_while).join(SOON)
+
+    assert 1 <= looks <= 7
 
 
 @on_postgresql

@@ -88,6 +88,24 @@ class TestDatabase:
             )
         ]
 
+    def test_a_zone_of_its_own_would_shift_when_tasks_are_due(
+        self, database: dict[str, Any]
+    ) -> None:
+        database["TIME_ZONE"] = "UTC"
+        assert found("E017") == []
+
+        del connections["tasks"]
+        database["TIME_ZONE"] = "Europe/Berlin"
+
+        assert found("E017") == [
+            Error(
+                'DATABASES["tasks"]["TIME_ZONE"] is "Europe/Berlin": Django would store the times '
+                "of that zone, but Tasks are due by UTC. They would start hours early or late.",
+                hint='Remove "TIME_ZONE" from DATABASES["tasks"].',
+                id="retrytasks.E017",
+            )
+        ]
+
     def test_a_pool_does_not_survive_the_fork(self, database: dict[str, Any]) -> None:
         database["OPTIONS"]["pool"] = True
         database["CONN_MAX_AGE"] = 0

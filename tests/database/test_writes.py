@@ -116,6 +116,26 @@ class TestInsertWithParent:
         assert not OrmQ.objects.filter(key="mine").exists()
 
 
+class TestLargeRows:
+    """More than MariaDB takes in one statement: 16 MiB, unless its server is told otherwise."""
+
+    def test_are_inserted_and_updated_by_several_statements(self) -> None:
+        rows = stored(*(a_task(args=[str(n), "x" * 2**20]) for n in range(18)))
+        values = [{"return_value": [n, "y" * 2**20]} for n in range(18)]
+
+        writes.update_each(Task, [(r.pk, v) for r, v in zip(rows, values, strict=True)])
+
+        assert [row.args[0] for row in rows] == [str(n) for n in range(18)]
+        for row, value in zip(rows, values, strict=True):
+            assert Task.objects.get(pk=row.pk).return_value == value["return_value"]
+
+    def test_a_row_without_a_value_beside_the_databases_time_is_refused(self) -> None:
+        rows = [a_task(started_at=DatabaseNow()), a_task(started_at=None)]
+
+        with pytest.raises(ValueError, match=r"started_at.*: a row has no value"):
+            stored(*rows)
+
+
 class TestUpdateEach:
     def test_each_row_gets_its_own_values(self) -> None:
         rows = stored(*(a_task() for _ in range(3)))
