@@ -129,8 +129,8 @@ class TestConcurrency:
     @pytest.mark.parametrize(
         ("number", "error", "message"),
         [
-            (0, ValueError, "^fetch: concurrency must be from 1 to 50, not 0$"),
-            (51, ValueError, "^fetch: concurrency must be from 1 to 50, not 51$"),
+            (0, ValueError, "^fetch: concurrency must be from 1 to 100, not 0$"),
+            (101, ValueError, "^fetch: concurrency must be from 1 to 100, not 101$"),
             (True, TypeError, "^fetch: concurrency must be an int, not True$"),
             ("5", TypeError, "^fetch: concurrency must be an int, not '5'$"),
             (None, TypeError, "^fetch: concurrency must be an int, not None$"),

@@ -139,7 +139,7 @@ class TestExceptions:
         driver.drain()
 
         [exception] = exceptions(sent)
-        assert exception["stacktrace"]["frames"][0]["function"] == "_run"
+        assert exception["stacktrace"]["frames"][0]["function"] == "_ended"
 
     def test_are_told_from_the_first_cause_to_the_last(self, driver: Driver, sentry: Sent) -> None:
         raises_in_turn.enqueue()
