@@ -303,7 +303,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     def enqueue_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], *, results: bool = True
     ) -> list[RetryTaskResult[R]]:
-        """Store one Task per call, all or none, in one query per thousand.
+        """Store one Task per call, all or none, in a few statements per thousand.
 
         Args:
             calls: each call's positional arguments (a tuple or list) or keyword arguments (a
