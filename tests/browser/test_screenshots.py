@@ -58,7 +58,8 @@ def test_every_picture_is_shown_and_none_is_missing() -> None:
     shown = {page.parent / at for page in pages for at in images_of(page)}
 
     taken = {IMAGES / f"{name}.png" for name in SHOTS}
-    assert {path.resolve() for path in shown} == taken == set(IMAGES.iterdir())
+    drawn = {IMAGES / "benchmarks.svg"}
+    assert {path.resolve() for path in shown} == taken | drawn == set(IMAGES.iterdir())
 
 
 def images_of(page: Path) -> list[str]:
