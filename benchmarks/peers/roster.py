@@ -69,7 +69,7 @@ PEERS = (
         name=OURS,
         title="django-retrytasks",
         module="retrytasks",
-        pace=2500,
+        pace=4000,
         commands=QCLUSTER,
         settings={
             "INSTALLED_APPS": ["django.contrib.contenttypes", "django_q", "django_retrytasks"],
