@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class RefusalError(Exception):
-    """Raised by a peer that cannot do what it is asked for; the text says why."""
-
-
 class Door(Protocol):
     def prepare(self) -> None:
         """Make the tables, in a new database."""

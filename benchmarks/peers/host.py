@@ -16,8 +16,6 @@ from typing import Any
 
 import django
 
-from benchmarks.peers.door import RefusalError
-
 # So many tasks share a transaction of ``enqueue_inside``.
 INSIDE = 100
 
@@ -40,8 +38,6 @@ def answer(door: ModuleType, function: str, arguments: list[Any]) -> dict[str, A
             arguments = [door, *arguments]
         seconds, python = time.perf_counter(), time.process_time()
         value = call(*arguments)
-    except RefusalError as refusal:
-        return {"refused": str(refusal)}
     except Exception:
         return {"refused": traceback.format_exc()}
     return {

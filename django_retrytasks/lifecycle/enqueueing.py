@@ -28,23 +28,24 @@ def enqueue(tasks: Iterable[Task], *, is_repeated: bool = False) -> None:
             and stored by the thousand, and not logged.
         is_repeated: whether to skip Tasks with a stored id.
     """
-    if isinstance(tasks, Sequence) and len(tasks) == 1 and _takes_one_statement(is_repeated):
+    if not isinstance(tasks, Sequence):
+        # It may fail late, since it makes and checks each Task when it is asked for.
+        with writing(savepoint=True):
+            _store_all(tasks, is_repeated)
+        return
+    if len(tasks) == 1 and not is_repeated and wakes_clusters() and writes.takes_parents():
         with advising_to_migrate():
             _store_one(tasks[0])
-        log_all(logging.DEBUG, "enqueued", tasks)
-        return
-    coming, is_iterator = iter(tasks), not isinstance(tasks, Sequence)
-    # An iterator may fail late, since it makes and checks each Task when it is asked for.
-    with writing(savepoint=is_iterator):
-        while some := list(islice(coming, CHUNK)):
-            _store(some, is_repeated)
-    if isinstance(tasks, Sequence):
-        log_all(logging.DEBUG, "enqueued", tasks)
+    else:
+        with writing():
+            _store_all(tasks, is_repeated)
+    log_all(logging.DEBUG, "enqueued", tasks)
 
 
-def _takes_one_statement(is_repeated: bool) -> bool:
-    """Whether a Task and its wake-up are stored by one statement."""
-    return not is_repeated and wakes_clusters() and writes.takes_parents()
+def _store_all(tasks: Iterable[Task], is_repeated: bool) -> None:
+    coming = iter(tasks)
+    while some := list(islice(coming, CHUNK)):
+        _store(some, is_repeated)
 
 
 def _store_one(task: Task) -> None:
