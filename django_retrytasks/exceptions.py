@@ -11,6 +11,7 @@ from .values.moments import as_instant
 
 __all__ = [
     "AttemptTimedOut",
+    "Cancelled",
     "Discard",
     "MessageUnavailable",
     "NotATask",
@@ -65,7 +66,9 @@ class NotImportable(RetryTasksError):
         super().__init__(name)
 
     def __str__(self) -> str:
-        return f"{self.name} cannot be imported: is its module deployed where the cluster runs?"
+        return (
+            f"{self.name} cannot be imported here: is the path right, and is its module deployed?"
+        )
 
 
 class ResultNotStorable(RetryTasksError):
@@ -186,6 +189,21 @@ class AttemptTimedOut(BaseException):
 
     def __str__(self) -> str:
         return f"the attempt ran longer than its timeout of {self.timeout:g} s"
+
+
+class Cancelled(BaseException):
+    """Raised inside a task function when an operator has cancelled its Task.
+
+    It derives from BaseException, as AttemptTimedOut does. Catch it to clean up, and raise it
+    again. With `@retry_task(interruptible=False)` it is not raised.
+
+    Attributes:
+        note: who cancelled the Task and why, in words.
+    """
+
+    def __init__(self, note: str = "cancelled") -> None:
+        self.note = note
+        super().__init__(note)
 
 
 class MessageUnavailable(Exception):

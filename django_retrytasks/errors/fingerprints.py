@@ -5,7 +5,6 @@ If there is no such line, the message counts, without the parts that vary betwee
 
 from __future__ import annotations
 
-import hashlib
 import json
 import linecache
 import os
@@ -21,21 +20,29 @@ from typing import Final
 
 from django_retrytasks.exceptions import (
     AttemptTimedOut,
+    Cancelled,
     NotATask,
     NotImportable,
     ResultNotStorable,
     WorkerLost,
 )
-from django_retrytasks.values.ids import as_uuid
+from django_retrytasks.values.ids import digest_id
 
 from .causes import FRAME_LIMIT, LINK_LIMIT, members_of, traceback_of
 
 SHORT_LIMIT: Final = 255
 NORMALIZED_LIMIT: Final = 500
 
-# A timeout strikes at any line, and the others at no line of the site. Their messages contain hosts
-# and times. So the class alone is the cause.
-CLASSES_ENOUGH: Final = (AttemptTimedOut, NotATask, NotImportable, ResultNotStorable, WorkerLost)
+# A timeout and a cancel strike at any line, and the others at no line of the site. Their messages
+# contain hosts and times. So the class alone is the cause.
+CLASSES_ENOUGH: Final = (
+    AttemptTimedOut,
+    Cancelled,
+    NotATask,
+    NotImportable,
+    ResultNotStorable,
+    WorkerLost,
+)
 
 
 def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.UUID:
@@ -50,9 +57,7 @@ def fingerprint(name: str, class_path: str, origin: str, message: str) -> uuid.U
     if origin or class_path in _PATHS_ENOUGH:
         message = ""
     parts = json.dumps([name, class_path, origin, normalized(message)])
-    value = int.from_bytes(hashlib.sha256(parts.encode()).digest()[:16])
-    # MariaDB refuses a UUID of version 8 whose ninth byte is 0x80: always set one more bit.
-    return as_uuid(value | 1 << 61, version=8)
+    return digest_id(parts.encode())
 
 
 _PATHS_ENOUGH: Final = frozenset(f"{cls.__module__}.{cls.__qualname__}" for cls in CLASSES_ENOUGH)

@@ -11,6 +11,7 @@ from django_retrytasks.exceptions import AttemptTimedOut
 
 from .causes import FRAME_LIMIT, LINK_LIMIT, linked, traceback_below, traceback_of
 from .fingerprints import origin_of, storable_line
+from .frames import written
 
 MESSAGE_LIMIT: Final = 4 * 1024
 TRACEBACK_LIMIT: Final = 64 * 1024
@@ -110,6 +111,9 @@ def _is_importable(cls: type) -> bool:
 
 def storable(text: str, limit: int) -> str:
     """Escape ``text`` for storage, and cut its middle beyond ``limit`` bytes of UTF-8."""
+    # A subclass of str is foreign code.
+    if type(text) is str and len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
     data = _head_and_tail(text, limit).encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
     if len(data) <= limit:
         return data.decode()
@@ -119,9 +123,7 @@ def storable(text: str, limit: int) -> str:
 def _traceback(exception: BaseException, caller: str) -> str:
     try:
         if len(list(linked(exception))) < LINK_LIMIT:
-            trace = traceback_below(exception, caller)
-            kind = type(exception)
-            return "".join(traceback.format_exception(kind, exception, trace, limit=FRAME_LIMIT))
+            return written(exception, traceback_below(exception, caller))
         why = "too many"
     except _PASSED_ON:
         raise

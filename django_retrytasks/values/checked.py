@@ -22,6 +22,7 @@ Duration = int | float | timedelta
 Check = Callable[[str, Any], Any]
 
 LONGEST_WAIT: Final = 366 * 86_400.0
+LARGEST_NUMBER: Final = 2**53  # up to here, JSON's readers keep whole numbers exact
 LARGEST_COUNT: Final = 2**31 - 1  # what an integer column holds on every database
 
 
@@ -82,6 +83,20 @@ def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_CO
     return int(value)
 
 
+def as_number(name: str, value: object) -> int | float:
+    """Return a number from 0 to 2 ** 53.
+
+    Raises:
+        TypeError: `value` is no int or float, or a bool.
+        ValueError: `value` is out of its range or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _other_type(name, "a number (int, float)", value)
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError(f"{name} must be from 0 to {LARGEST_NUMBER}, not {short_repr(value)}")
+    return int(value) if isinstance(value, int) else float(value)
+
+
 def as_share(name: str, value: object) -> float:
     """Return a share as float.
 
@@ -116,6 +131,11 @@ def as_text(name: str, value: object, *, least: int = 0, most: int = LARGEST_COU
         limits = f"from {least} to {most} characters"
         raise ValueError(f"{name} must have {limits}, not {short_repr(value)}")
     return value
+
+
+def as_exact_text(name: str, value: object) -> str:
+    """Return a text as a plain str, whatever its subclass does; raise TypeError for all else."""
+    return as_text(name, str.__str__(value) if isinstance(value, str) else value)
 
 
 def as_texts(

@@ -73,11 +73,29 @@ def dumps(value: Any, root: Path = ("value",)) -> str:
 def loads(text: str) -> Any:
     """Return the value of a text from `dumps`. An object with an unknown tag stays a dict.
 
+    Whatever it returns, `dumps` accepts as the parts of a value (``root=()``).
+
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is no JSON, or has more than 100 levels.
         Exception: a tagged object is invalid; the error is its type's.
     """
-    return _loads_tagged(text) if TAG in text else _loads_plain(text)
+    value = _loads_tagged(text) if TAG in text else _loads_plain(text)
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(value):
+        raise ValueError(f"more than {MAX_DEPTH} levels")
+    return value
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [part for item in level for part in _parts(item)]
+    return bool(level)
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
 
 
 _text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -226,6 +244,13 @@ def _zone(key: str) -> ZoneInfo | None:
         return None
 
 
+def _read_dict(value: Any) -> dict[str, Any]:
+    read = dict(value)
+    if not _STR.issuperset(map(type, read)):
+        raise ValueError("a key is no text")
+    return read
+
+
 _READ: Final[dict[str, Callable[..., Any]]] = {
     "datetime": partial(_read_moment, datetime),
     "date": date.fromisoformat,
@@ -234,7 +259,7 @@ _READ: Final[dict[str, Callable[..., Any]]] = {
     "Decimal": Decimal,
     "UUID": UUID,
     "float": float,
-    "dict": dict,
+    "dict": _read_dict,
 }
 
 
@@ -246,5 +271,16 @@ def _untagged(item: dict[str, Any]) -> Any:
     return _READ[name](item["value"], **details)
 
 
-_loads_plain = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+
+
+def _loads_plain(text: str) -> Any:
+    if text[:1] in "[{":
+        # Quicker than `decode`, which looks for blanks around the value.
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return _decoder.decode(text)
+
+
 _loads_tagged = json.JSONDecoder(object_hook=_untagged).decode

@@ -3,12 +3,46 @@
 No other file knows which one is in use.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.dispatch import Signal
+from django.utils.log import RequireDebugTrue
+
+# What it hands on.
+__all__ = [
+    "DEFAULT_TASK_BACKEND_ALIAS",
+    "DEFAULT_TASK_QUEUE_NAME",
+    "TASK_DEFAULTS",
+    "TASK_REFRESH_ATTRS",
+    "AnyTaskContext",
+    "AnyTaskResult",
+    "BaseTask",
+    "BaseTaskBackend",
+    "InvalidTask",
+    "Task",
+    "TaskContext",
+    "TaskError",
+    "TaskResult",
+    "TaskResultDoesNotExist",
+    "TaskResultMismatch",
+    "TaskResultStatus",
+    "hears_alone",
+    "is_heard",
+    "is_logged",
+    "log_task_enqueued",
+    "log_task_finished",
+    "log_task_started",
+    "signals_logger",
+    "task_backends",
+    "task_enqueued",
+    "task_finished",
+    "task_started",
+]
 
 if TYPE_CHECKING or find_spec("django.tasks"):
     from django.tasks import (
@@ -20,7 +54,7 @@ if TYPE_CHECKING or find_spec("django.tasks"):
         task_backends,
     )
     from django.tasks.backends.base import BaseTaskBackend
-    from django.tasks.base import Task, TaskError
+    from django.tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
     from django.tasks.signals import (
         log_task_enqueued,
@@ -42,7 +76,7 @@ elif find_spec("django_tasks"):
         task_backends,
     )
     from django_tasks.backends.base import BaseTaskBackend
-    from django_tasks.base import Task, TaskError
+    from django_tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
     from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
     from django_tasks.signals import (
         log_task_enqueued,
@@ -83,7 +117,39 @@ def is_heard(signal: Signal, log: Callable[..., None], level: int) -> bool:
         log: Django's receiver of the signal.
         level: the level at which it logs.
     """
-    return signals_logger.isEnabledFor(level) or not hears_alone(log, signal)
+    return is_logged(level) or not hears_alone(log, signal)
+
+
+def is_logged(level: int) -> bool:
+    """Whether a handler may write a line of Django's log.
+
+    In production, by default, no handler writes a line of INFO.
+
+    Args:
+        level: the level of the line.
+    """
+    if not signals_logger.isEnabledFor(level):
+        return False
+    if signals_logger.filters or _is_watched(type(signals_logger)):
+        return True
+    logger: logging.Logger | None = signals_logger
+    while logger:
+        if any(level >= handler.level and not _is_shut(handler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def _is_watched(logger: type[logging.Logger]) -> bool:
+    """Whether other code, such as Sentry's or New Relic's, looks at all lines."""
+    handle = logger.callHandlers
+    is_own = handle.__module__ == "logging" and not hasattr(handle, "__wrapped__")
+    return logger is not logging.Logger or not is_own
+
+
+def _is_shut(handler: logging.Handler) -> bool:
+    """Whether it is a handler for development only, as Django's default ``LOGGING`` has one."""
+    return not settings.DEBUG and any(type(each) is RequireDebugTrue for each in handler.filters)
 
 
 if TYPE_CHECKING:

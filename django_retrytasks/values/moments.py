@@ -12,6 +12,8 @@ from django.conf import settings
 from django.utils import timezone
 
 ZERO = timedelta(0)
+# The run_after of due Tasks of a paused function, or of a paused queue.
+PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def as_instant(moment: datetime) -> datetime:
@@ -38,7 +40,7 @@ def as_moment(value: datetime) -> datetime:
 
 def after(moment: datetime, wait: timedelta) -> datetime:
     """Return the datetime ``wait`` later, correct even if the local clock changes in between."""
-    if settings.USE_TZ:
+    if moment.tzinfo is UTC or settings.USE_TZ:  # the settings cost more than the sum
         return moment + wait
     return as_moment(as_instant(moment) + wait)
 
@@ -60,3 +62,12 @@ def without_fold(moment: datetime, now: datetime) -> datetime:
     if now.fold or as_instant(moment) <= as_instant(now):
         return first
     return first + max(between(first, moment), ZERO)
+
+
+def parked_moment(breaker: int = 0) -> datetime:
+    """Return the run_after of Tasks that wait: for a resume, or behind the breaker of this id.
+
+    Each breaker has a moment of its own, so that an index finds the Tasks behind it.
+    """
+    moment = PARKED + timedelta(microseconds=breaker)
+    return moment if settings.USE_TZ else moment.replace(tzinfo=None)
