@@ -2,11 +2,12 @@
 
 from .clock import DATABASE_NOW, DatabaseNow
 from .connection import alias, writing
-from .rows import RowManager
+from .rows import QuickRow, RowManager
 
 __all__ = [
     "DATABASE_NOW",
     "DatabaseNow",
+    "QuickRow",
     "RowManager",
     "alias",
     "writing",

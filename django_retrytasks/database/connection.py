@@ -18,7 +18,7 @@ def alias() -> str:
 
 
 @contextmanager
-def writing(*, savepoint: bool = False) -> Iterator[None]:
+def writing(*, savepoint: bool = False, reads: bool = False) -> Iterator[None]:
     """Open a transaction, or join the caller's; on SQLite take the write lock at once.
 
     Otherwise a SQLite transaction that reads before it writes fails with "database is locked" if
@@ -26,11 +26,12 @@ def writing(*, savepoint: bool = False) -> Iterator[None]:
 
     Args:
         savepoint: whether a failure leaves a caller's transaction as it was, not broken.
+        reads: whether the body reads first: then SQLite's lock is taken in a caller's one too.
     """
     connection = connections[alias()]
     joined = connection.in_atomic_block
     with advising_to_migrate(), transaction.atomic(using=alias(), savepoint=savepoint):
-        if connection.vendor == "sqlite" and not joined:
+        if connection.vendor == "sqlite" and (reads or not joined):
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM retrytasks_task WHERE 0")
         yield

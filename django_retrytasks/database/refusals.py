@@ -40,13 +40,27 @@ def has_transient_code(error: BaseException) -> bool:
     return any(map(_is_transient, linked(error)))
 
 
+def is_deadlock(error: BaseException) -> bool:
+    """Whether two transactions waited for each other, so that the database has ended this one."""
+    return any(_state(each) == "40P01" or _number(each) == 1213 for each in linked(error))
+
+
 def _is_transient(error: BaseException) -> bool:
-    # psycopg's name, then psycopg2's.
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str):
+    if (state := _state(error)) is not None:
         return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int):
         return code & 0xFF in TRANSIENT_CODES
+    return _number(error) in TRANSIENT_NUMBERS
+
+
+def _state(error: BaseException) -> str | None:
+    """Return PostgreSQL's code, by psycopg's name of it, then by psycopg2's."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the code of MariaDB and MySQL."""
     number = error.args[0] if error.args else None
-    return isinstance(number, int) and number in TRANSIENT_NUMBERS
+    return number if isinstance(number, int) else None

@@ -5,14 +5,17 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import RowManager
+from django_retrytasks.database import QuickRow, RowManager
 
 from .fields import MomentField
 from .tasks import Task
 
 
-class Attempt(models.Model):
-    """One run of a Task, written once, at its settle or cancel, and never changed."""
+class Attempt(QuickRow, models.Model):
+    """One run of a Task, written once, at its settle or cancel, and never changed.
+
+    One exception: the end of a cancelled run is added when its function has ended.
+    """
 
     class Outcome(models.TextChoices):
         # The function returned.
@@ -27,7 +30,7 @@ class Attempt(models.Model):
         SNOOZED = "SNOOZED", _("Snoozed")
         # It raised Discard.
         DISCARDED = "DISCARDED", _("Discarded")
-        # An operator cancelled its Task while it ran. Written then; the outcome is refused.
+        # An operator cancelled its Task while it ran. Written then; its end is added later.
         CANCELLED = "CANCELLED", _("Cancelled")
 
     task = models.ForeignKey(
@@ -52,7 +55,10 @@ class Attempt(models.Model):
     started_at = MomentField(_("started at"), help_text=_("When the function was called."))
     finished_at = MomentField(
         _("finished at"),
-        help_text=_("When the function ended; for a lost attempt, when the loss was noticed."),
+        help_text=_(
+            "When the function ended; for a lost attempt, when the loss was noticed; for a "
+            "cancelled one, until it has ended, when it was cancelled."
+        ),
     )
     worker = models.CharField(
         _("worker"), max_length=255, help_text=_("Host, process id, process name.")

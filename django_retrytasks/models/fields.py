@@ -24,12 +24,13 @@ class _Moments:
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if isinstance(value, datetime):
-            if settings.USE_TZ:
-                if value.tzinfo is UTC is connection.timezone:
-                    # Nothing for Django to prepare; a database without time zones gets it bare.
-                    prepared = True
-                    if not connection.features.supports_timezones:
-                        value = value.replace(tzinfo=None)
+            if value.tzinfo is UTC is connection.timezone:  # so USE_TZ is on
+                # Nothing for Django to prepare; a database without time zones gets it bare.
+                prepared = True
+                if not connection.features.supports_timezones:
+                    value = value.replace(tzinfo=None)
+            elif settings.USE_TZ:
+                pass
             elif keeps_instants(connection):
                 value = moments.as_instant(value)
             else:

@@ -26,6 +26,11 @@ class Tally(models.Model):
     failed_count = models.PositiveIntegerField(
         _("failed count"), help_text=_("Tasks that failed for good.")
     )
+    expired_count = models.PositiveIntegerField(
+        _("expired count"),
+        db_default=0,
+        help_text=_("Tasks that were discarded, since no worker had started them in time."),
+    )
 
     objects = RowManager["Tally"]()
 

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import DatabaseNow, RowManager
+from django_retrytasks.database import DatabaseNow, QuickRow, RowManager
 from django_retrytasks.policy import StopReason
+from django_retrytasks.values import contract
 from django_retrytasks.values.ids import uuid7
+from django_retrytasks.values.moments import PARKED, parked_moment
 
 from .fields import CodecField, MomentField
+from .statuses import FINAL, UNFINISHED, Status
 
 NAME_LENGTH = 255
-QUEUE_NAME_LENGTH = 100
-SEARCH_KEY_LENGTH = 100
-
-
-class Status(models.TextChoices):
-    # Set by enqueue and by re-drive: waits for its run_after.
-    PENDING = "PENDING", _("Pending")
-    # Set by claim: a worker holds it until its lease (run_after) ends. A crash leaves it so.
-    RUNNING = "RUNNING", _("Running")
-    # Set by settle after a failed attempt if a retry follows: waits for its run_after.
-    RETRYING = "RETRYING", _("Retrying")
-    # Set by settle: the function returned. Final.
-    SUCCEEDED = "SUCCEEDED", _("Succeeded")
-    # Set by settle: no retry follows; stop_reason says why. Final until re-driven.
-    FAILED = "FAILED", _("Failed")
-    # Set by discard, or by settle when the function raised Discard. Final.
-    DISCARDED = "DISCARDED", _("Discarded")
-
-
-# The run_after of due Tasks of a paused function, or of a paused queue.
-PARKED = datetime(9999, 1, 1, tzinfo=UTC)
-
-UNFINISHED = (Status.PENDING, Status.RUNNING, Status.RETRYING)
-FINAL = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
+QUEUE_NAME_LENGTH = SEARCH_KEY_LENGTH = BREAKER_KEY_LENGTH = 100
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -73,12 +53,13 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def finished_before(
         self, status: Status, ago: timedelta, *, internal: bool = False
     ) -> TaskQuerySet:
-        """Tasks that reached this final status more than ``ago`` ago."""
+        """Tasks that reached this final status more than ``ago`` ago, unless a period goes on."""
         finished = self.of_status(status, internal=internal)
-        return finished.filter(finished_at__lt=DatabaseNow() - ago)
+        finished = finished.filter(finished_at__lt=DatabaseNow() - ago)
+        return finished.filter(Q(held_key=None) | ~Q(unique_until__gt=DatabaseNow()))
 
 
-class Task(models.Model):
+class Task(QuickRow, models.Model):
     """One durable request to run a function."""
 
     # A new Task names only what differs from the database's defaults: that is quicker, and an older
@@ -97,7 +78,11 @@ class Task(models.Model):
     args = CodecField(_("args"), help_text=_("Positional arguments, a list."))
     kwargs = CodecField(_("kwargs"), help_text=_("Keyword arguments, a mapping."))
     queue_name = models.CharField(
-        _("queue name"), max_length=QUEUE_NAME_LENGTH, help_text=_("Queue it waits in.")
+        _("queue name"),
+        max_length=QUEUE_NAME_LENGTH,
+        default=contract.DEFAULT_TASK_QUEUE_NAME,
+        db_default=contract.DEFAULT_TASK_QUEUE_NAME,
+        help_text=_("Queue it waits in."),
     )
     priority = models.SmallIntegerField(
         _("priority"),
@@ -106,7 +91,11 @@ class Task(models.Model):
         help_text=_("-100 to 100; higher runs first within a queue's cluster."),
     )
     backend = models.CharField(
-        _("backend"), max_length=100, help_text=_("Alias in TASKS of the backend that enqueued it.")
+        _("backend"),
+        max_length=100,
+        default=contract.DEFAULT_TASK_BACKEND_ALIAS,
+        db_default=contract.DEFAULT_TASK_BACKEND_ALIAS,
+        help_text=_("Alias in TASKS of the backend that enqueued it."),
     )
     search_key = models.CharField(
         _("search key"),
@@ -116,17 +105,43 @@ class Task(models.Model):
         db_default="",
         help_text=_("Value to search by: the argument that the function's search_key names."),
     )
+    breaker_key = models.CharField(
+        _("breaker key"),
+        max_length=BREAKER_KEY_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Value of the argument that tells its breaker apart from others."),
+    )
+    unique_key = models.UUIDField(
+        _("unique key"),
+        null=True,
+        editable=False,
+        help_text=_("Digest of the function and of what makes the Task unique. Empty: not unique."),
+    )
+    held_key = models.UUIDField(
+        _("held key"),
+        null=True,
+        editable=False,
+        help_text=_("The unique key while the Task holds it; empty once another may take it."),
+    )
+    unique_until = MomentField(
+        _("unique until"),
+        null=True,
+        help_text=_("End of the period for which it holds its key even if finished. Empty: none."),
+    )
     internal = models.BooleanField(
         _("internal"),
         default=False,
         db_default=False,
         help_text=_(
-            "Whether it is an announcement, alert or operation. Its failure alerts nobody."
+            "Whether it does the package's own work, such as an alert. Its failure alerts nobody."
         ),
     )
     options = models.JSONField(
         _("options"),
         default=dict,
+        db_default={},
         help_text=_("Policy options of this call alone; durations in seconds."),
     )
     timeout = models.FloatField(
@@ -182,6 +197,19 @@ class Task(models.Model):
         db_default="",
         help_text=_("Why no retry follows. Empty unless failed or discarded."),
     )
+    stop_note = models.CharField(
+        _("stop note"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Who cancelled it and why, in words. Empty unless cancelled."),
+    )
+    progress = models.JSONField(
+        _("progress"),
+        null=True,
+        help_text=_("How far the running or last attempt was, if its function reports that."),
+    )
     return_value = CodecField(
         _("return value"), null=True, help_text=_("What the function returned.")
     )
@@ -193,6 +221,11 @@ class Task(models.Model):
             "Earliest moment to run; while running, the end of the lease; empty once final."
         ),
     )
+    expires_at = MomentField(
+        _("expires at"),
+        null=True,
+        help_text=_("If no attempt has started by then, it is discarded. Empty: never."),
+    )
     queued_at = MomentField(
         _("queued at"),
         help_text=_(
@@ -201,7 +234,9 @@ class Task(models.Model):
     )
     enqueued_at = MomentField(_("enqueued at"), help_text=_("When it was enqueued."))
     started_at = MomentField(
-        _("started at"), null=True, help_text=_("Start of the first attempt of this drive.")
+        _("started at"),
+        null=True,
+        help_text=_("Start of the first attempt of this drive, plus time behind breakers."),
     )
     last_attempted_at = MomentField(
         _("last attempted at"),
@@ -231,7 +266,7 @@ class Task(models.Model):
         _("suspect"),
         default=False,
         db_default=False,
-        help_text=_("Whether it is claimed alone: a worker died holding it, or it is internal."),
+        help_text=_("Whether it is claimed alone: a probe, internal, or its worker died."),
     )
     given_back_count = models.PositiveSmallIntegerField(
         _("given back count"),
@@ -247,6 +282,12 @@ class Task(models.Model):
         editable=False,
         help_text=_("The wake-up written for it, while one waits."),
     )
+    trace = models.JSONField(
+        _("trace"),
+        null=True,
+        editable=False,
+        help_text=_("Headers of the trace it was enqueued in. Empty: it was not traced."),
+    )
 
     objects = RowManager.from_queryset(TaskQuerySet)()
 
@@ -255,6 +296,9 @@ class Task(models.Model):
     """Whether the claim took over a RUNNING Task after the lease of an earlier claim ended."""
     unclaimed: Mapping[str, Any] = {}
     """The values of its start fields before the claim, to restore if it is given back."""
+    # Set by the function while it runs, not stored.
+    reported: Callable[[], Mapping[str, Any]] | None = None
+    """Returns the latest progress, for storage; None: none was reported."""
 
     class Meta:
         verbose_name = _("task")
@@ -305,6 +349,8 @@ class Task(models.Model):
             ),
         )
         constraints = (
+            # Without a condition, which MariaDB lacks: any number of rows may have no held key.
+            models.UniqueConstraint(fields=("held_key",), name="retrytasks_held_key"),
             models.CheckConstraint(
                 condition=Q(status__in=UNFINISHED, run_after__isnull=False, finished_at=None)
                 | Q(status__in=FINAL, run_after__isnull=True, finished_at__isnull=False),
@@ -321,9 +367,26 @@ class Task(models.Model):
         return self.status in FINAL
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether an operator has cancelled it; for a running one, as far as its worker knows."""
+        return self.stop_reason == StopReason.CANCELLED
+
+    @property
     def is_parked(self) -> bool:
-        """Whether it waits for its queue or function to be resumed."""
+        """Whether it waits for a resume of its queue or function, or behind a breaker."""
         return self.run_after is not None and self.run_after.year == PARKED.year
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its ``expires_at`` has come, and no attempt can have started before."""
+        if self.expires_at is None or self.expires_at > now:
+            return False
+        # A worker that died holding a suspect Task may have started it.
+        return self.status == Status.PENDING and not self.attempt_count and not self.suspect
+
+    @property
+    def is_behind_breaker(self) -> bool:
+        """Whether it waits until a breaker lets it through."""
+        return self.is_parked and self.run_after != parked_moment()
 
     @property
     def was_started(self) -> bool:
