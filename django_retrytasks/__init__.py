@@ -4,29 +4,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .exceptions import Discard, Retry, Snooze
-    from .policy import RetryPolicy
+    from .exceptions import Cancelled, Discard, Retry, Snooze
+    from .policy import Breaker, RetryPolicy
     from .tasks import RetryTask, retry_task
     from .tasks.context import RetryTaskContext
+    from .tasks.periodic import periodic
+    from .values.progress import Progress
 
 __version__ = "0.1.0"
 __all__ = [
+    "Breaker",
+    "Cancelled",
     "Discard",
+    "Progress",
     "Retry",
     "RetryPolicy",
     "RetryTask",
     "RetryTaskContext",
     "Snooze",
+    "periodic",
     "retry_task",
 ]
 
 _HOMES = {
+    "Breaker": "policy",
+    "Cancelled": "exceptions",
     "Discard": "exceptions",
+    "Progress": "values.progress",
     "Retry": "exceptions",
     "RetryPolicy": "policy",
     "RetryTask": "tasks",
     "RetryTaskContext": "tasks.context",
     "Snooze": "exceptions",
+    "periodic": "tasks.periodic",
     "retry_task": "tasks",
 }
 

@@ -20,20 +20,27 @@ class RetryTasksConfig(AppConfig):
         from .worker import keeper
 
         mail_filter.connect()
-        post_migrate.connect(_ensure_sweep, sender=self)
+        post_migrate.connect(_schedule, sender=self)
         keeper.connect()
-        # A site that uses Sentry has imported it by now; for others the import would be slow.
+        # A site that uses one of them has imported it by now; for others that would be slow.
         if "sentry_sdk" in sys.modules:
             from .alerts import sentry
 
             sentry.connect()
+        if "opentelemetry" in sys.modules:
+            from .health import otel
+
+            otel.connect()
 
 
-def _ensure_sweep(using: str, **kwargs: Any) -> None:
+def _schedule(using: str, **kwargs: Any) -> None:
     from . import database
     from .broker import sweep_schedule
+    from .tasks import periodic
 
     # There is no table if another app alone was migrated, or this one back to zero.
     migrated = kwargs.get("apps", apps).all_models["retrytasks"]
     if migrated and using == database.alias():
         sweep_schedule.ensure_sweep()
+        if "periodictask" in migrated:
+            periodic.sync(is_deploy=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,13 +17,14 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from . import lifecycle
+from .database import DatabaseNow
 from .database.schema import advising_to_migrate
 from .models import Task
 from .models.tasks import NAME_LENGTH, QUEUE_NAME_LENGTH
 from .policy import policy_options
-from .tasks import RetryTask, arguments, as_retry_task, functions
+from .tasks import RetryTask, arguments, as_retry_task, expiry, functions, tracing
 from .tasks.result import RetryTaskResult
-from .tasks.results import enqueued_result, result_of
+from .tasks.results import enqueued_result, result_of, results_of
 from .tasks.storing import Call, StoringBackend
 from .values import moments
 from .values.contract import (
@@ -36,6 +40,8 @@ from .values.contract import Task as ContractTask
 
 # Options of the backend beside BACKEND in TASKS.
 BESIDE_BACKEND = ("MAX_ATTEMPTS", "BACKOFF")
+# Calls that tell receivers, collected until a block ends; None: they are told at once.
+_told_later: ContextVar[list[Callable[[], object]] | None] = ContextVar("told_later", default=None)
 
 
 class RetryTasksBackend(StoringBackend):
@@ -86,9 +92,13 @@ class RetryTasksBackend(StoringBackend):
     ) -> RetryTaskResult[Any]:
         """Store one Task in the caller's transaction; see :func:`lifecycle.enqueue`.
 
+        If a Task holds the unique key, return its result instead; ``created`` is then False.
+
         Raises:
             InvalidTask: the task does not fit this backend, or is not at its dotted path.
             TypeError: the call does not fit the function, or an argument cannot be stored.
+            ValueError: it would expire before its ``run_after``; or ``unique`` fails.
+            OperationalError: another transaction enqueues the same unique key for too long.
         """
         return self.enqueue_many(task, [(args, kwargs)])[0]
 
@@ -97,6 +107,8 @@ class RetryTasksBackend(StoringBackend):
     ) -> list[RetryTaskResult[Any]]:
         """Store one Task per pair of (positional, keyword) arguments, all or none.
 
+        A call whose unique key a Task holds, maybe that of an earlier call, gets that one's result.
+
         Args:
             results: whether to return the results. Without them, and without receivers of
                 ``task_enqueued``, at most a thousand rows are in memory at once.
@@ -104,20 +116,35 @@ class RetryTasksBackend(StoringBackend):
         self.validate_task(task)
         definition = as_retry_task(task).as_stored(backend=self.alias)
         rows = self._rows(definition, calls)
-        if not results and not is_heard(task_enqueued, log_task_enqueued, logging.DEBUG):
-            self.store(rows)
+        tells = is_heard(task_enqueued, log_task_enqueued, logging.DEBUG)
+        if not results and not tells:
+            tracing.store(definition, rows, self.store)
             return []
         rows = list(rows)
-        self.store(rows)
-        now = timezone.now()
-        enqueued = [enqueued_result(definition, row, now) for row in rows]
-        for result in enqueued:
-            task_enqueued.send_robust(type(self), task_result=result)
-        return enqueued if results else []
+        held, now = tracing.store(definition, rows, self.store), timezone.now()
+        stored = [row for row in rows if row.pk not in held]
+        enqueued = {row.pk: enqueued_result(definition, row, now) for row in stored}
+        if tells:
+            _tell_enqueued(type(self), enqueued.values())
+        if held and results:
+            found = {pk: replace(result, created=False) for pk, result in enqueued.items()}
+            holders = {holder.pk: holder for holder in held.values() if holder.pk not in found}
+            found |= self.find(definition, list(holders.values()))
+            return [enqueued.get(row.pk) or found[held[row.pk].pk] for row in rows]
+        return list(enqueued.values()) if results else []
 
-    def store(self, rows: Iterable[Task]) -> None:
-        """Store new Tasks; backends for tests override this."""
-        lifecycle.enqueue(rows)
+    def store(self, rows: Iterable[Task]) -> lifecycle.Held:
+        """Store new Tasks; return the holders of unique keys for the Tasks that it did not store.
+
+        Backends for tests override this.
+        """
+        return lifecycle.enqueue(rows)
+
+    def find(
+        self, task: RetryTask[..., Any], rows: Collection[Task]
+    ) -> Mapping[uuid.UUID, RetryTaskResult[Any]]:
+        """Return the results of the task's stored Tasks; backends for tests override this."""
+        return results_of(task, rows)
 
     def send_alert(self, sink: str, alert: Any, send: Callable[[], object]) -> None:
         """Send an alert about a Task of this backend; backends for tests override this."""
@@ -139,9 +166,11 @@ class RetryTasksBackend(StoringBackend):
 
     def _rows(self, task: RetryTask[..., Any], calls: Iterable[Call]) -> Iterable[Task]:
         name = _storable_name(task)
-        policy = task.policy
+        policy, period = task.policy, task.unique_for
+        expires_at = expiry.expires_at(task.name, expires=task.expires, run_after=task.run_after)
+        unique_until = DatabaseNow.after(timedelta(seconds=period)) if period else None
         for args, kwargs in calls:
-            yield Task(
+            yield Task.new(
                 name=name,
                 **arguments.stored(task, args, kwargs),
                 queue_name=task.queue_name,
@@ -151,7 +180,35 @@ class RetryTasksBackend(StoringBackend):
                 timeout=policy.timeout,
                 max_retries=policy.max_retries,
                 run_after=task.run_after and moments.as_moment(task.run_after),
+                expires_at=expires_at,
+                unique_until=unique_until,
             )
+
+
+@contextmanager
+def telling_afterwards() -> Iterator[None]:
+    """Have receivers of ``task_enqueued`` called at the end, after a transaction that is inside.
+
+    A failed query of a receiver breaks the transaction that it runs in. If the block raises, none
+    is called.
+    """
+    later: list[Callable[[], object]] = []
+    token = _told_later.set(later)
+    try:
+        yield
+    finally:
+        _told_later.reset(token)
+    for tell in later:
+        tell()
+
+
+def _tell_enqueued(sender: type[Any], enqueued: Iterable[RetryTaskResult[Any]]) -> None:
+    for result in enqueued:
+        tell = partial(task_enqueued.send_robust, sender, task_result=result)
+        if (later := _told_later.get()) is None:
+            tell()
+        else:
+            later.append(tell)
 
 
 def backend_of(row: Task) -> RetryTasksBackend:

@@ -57,6 +57,9 @@ class Settings:
     """Seconds a claim holds a Task without a heartbeat; at least 5."""
     SLICE: Duration = 1
     """Seconds for which a worker claims before it returns to its cluster."""
+    AROUND: Sequence[str] = ()
+    """Dotted paths of callables ``(context)`` that return context managers, which each call of a
+    task's function is run inside of; the first one is entered first and left last."""
     ON_FAILURE: Sequence[str] = ()
     """Dotted paths of receivers of ``task_failed``, in addition to connected ones."""
     ALERTS: Sequence[str | Mapping[str, Any]] = (MAIL_ADMINS,)
@@ -75,7 +78,9 @@ class Settings:
     SITE_URL: str = ""
     """URL of the site, such as ``https://shop.example``: the base of links in alerts."""
     SENTRY: bool = True
-    """Whether final failures are sent to Sentry, if ``sentry_sdk`` is initialised."""
+    """Whether final failures, and traces, are sent to Sentry, if ``sentry_sdk`` is initialised."""
+    OTEL: bool = True
+    """Whether traces are made by OpenTelemetry, if it is imported and has a tracer provider."""
     RETENTION: Mapping[str, Duration | None] = field(default_factory=lambda: DEFAULT_RETENTION)
     """How long finished Tasks are kept, by final status: seconds or timedelta; None: for ever."""
     REDACT: tuple[str, ...] = ()

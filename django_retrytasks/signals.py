@@ -17,6 +17,15 @@ task_retrying = Signal()
 task_succeeded = Signal()
 """Arguments: ``task``, ``attempt``."""
 
+breaker_opened = Signal()
+"""Arguments: ``name`` (the function's dotted path), ``key`` (the value of the breaker's ``by``, ""
+without one), ``at`` (aware datetime), ``reason`` (in words), ``by`` (who opened it, "" for a
+worker). Sent at least once for each opening, by a Task of its own after the commit; a receiver's
+error is logged."""
+
+breaker_closed = Signal()
+"""Arguments: as for ``breaker_opened``. Sent after a probe's success, or an operator's close."""
+
 task_failed = Signal()
 """Arguments: ``task``, ``attempt`` (the last one). Each receiver is called by its own Task, so one
 that raises is retried alone."""

@@ -33,6 +33,10 @@ class StopReason(TextChoices):
     NOT_STORABLE = "NOT_STORABLE", _("return value not storable")
     # Set when a Discard is settled, and by an operator's discard.
     DISCARDED = "DISCARDED", _("discarded")
+    # Set by the claim that finds a Task past its expires_at, without an attempt.
+    EXPIRED = "EXPIRED", _("expired")
+    # Set by an operator's cancel.
+    CANCELLED = "CANCELLED", _("cancelled")
 
 
 class FailureKind(Enum):

@@ -5,19 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Never
 
 from django.utils import timezone
 
 from django_retrytasks import lifecycle
+from django_retrytasks.errors.reports import storable
 from django_retrytasks.exceptions import Retry
 from django_retrytasks.models import Task
 from django_retrytasks.values import codec
-from django_retrytasks.values.checked import UNSET, Duration, Unset
+from django_retrytasks.values.checked import UNSET, Duration, Unset, meant
 from django_retrytasks.values.contract import AnyTaskContext, AnyTaskResult
+from django_retrytasks.values.progress import TEXT_LIMIT, Number, Progress
+
+from .redaction import without
+
+# Bytes of a report's text in which secrets are looked for.
+TEXT_READ = 10 * TEXT_LIMIT
+RETRY_OPTIONS = ("exc", "countdown", "eta", "max_retries", "throw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,19 @@ class RetryTaskContext(AnyTaskContext):
     Args:
         row: the running Task.
         read: reads its result with its attempts; called once, at the first ``task_result``.
+        secrets: returns the texts of its secret arguments.
     """
 
     row: Task
 
-    def __init__(self, *, row: Task, read: Callable[[], AnyTaskResult]) -> None:
-        self.__dict__.update(row=row, _read=read)
+    def __init__(
+        self,
+        *,
+        row: Task,
+        read: Callable[[], AnyTaskResult],
+        secrets: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self.__dict__.update(row=row, _read=read, _secrets=secrets)
 
     @cached_property
     def task_result(self) -> AnyTaskResult:  # type: ignore[override]
@@ -125,10 +140,39 @@ class RetryTaskContext(AnyTaskContext):
         ]
         if not impossible:
             return ""
+        for name in impossible:
+            if name not in own and (hint := meant(name, RETRY_OPTIONS)):
+                return f"self.retry() has no option {name!r}. {hint}"
         return f"self.retry() cannot change {', '.join(impossible)}: a retry is the same call again"
 
+    def is_cancelled(self) -> bool:
+        """Whether an operator has cancelled the Task: a look at memory, which costs nothing.
+
+        The worker learns of it when it extends the lease, each quarter of it; see `LEASE`.
+        """
+        return self.row.is_cancelled
+
+    def progress(self, current: Number, total: Number | None = None, text: str = "") -> None:
+        """Report how far the function is, for the admin, the command and ``result.progress``.
+
+        The report is kept in memory. Once the function has run for a second, the worker writes the
+        latest report, about once a second and on a connection of its own. So call this as often as
+        you like, in a transaction too; a function that takes less than a second leaves none.
+
+        Args:
+            current: what is done, from 0 to 2 ** 53.
+            total: what there is to do; None: not known.
+            text: what it does now. 200 characters are stored, with stars for secret arguments.
+
+        Raises:
+            TypeError, ValueError: a number that is none, or not finite, or out of its range; a
+                text that is no str.
+        """
+        report = Progress(current=current, total=total, text=text)
+        self.row.reported = partial(_storable, report, self.__dict__["_secrets"])
+
     def heartbeat(self) -> bool:
-        """Extend the lease now; return False if another worker has taken the Task over.
+        """Extend the lease now; return False if another worker has it, or it was cancelled.
 
         The worker extends it anyway while the function runs. Call this before a step that must not
         be done twice, to learn whether this run still counts. Do not call it in a transaction,
@@ -147,6 +191,12 @@ def _retry(exc: Any, handled: BaseException | None, options: Mapping[str, Any]) 
         retry = Retry(cause if isinstance(cause, BaseException) else handled)
         retry.mistake = f"self.retry(): {error}"
         return retry
+
+
+def _storable(report: Progress, secrets: Callable[[], Sequence[str]]) -> dict[str, Any]:
+    """Return a report for storage: without secrets, and its text not too long."""
+    text = without(storable(report.text, TEXT_READ), secrets())
+    return replace(report, text=text[:TEXT_LIMIT]).as_stored
 
 
 def _is_stored_as(value: Any, stored: Any) -> bool:

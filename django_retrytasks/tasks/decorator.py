@@ -53,9 +53,15 @@ def retry_task(
         options: the options of :class:`RetryPolicy`; ``priority`` (-100 to 100), ``queue_name``,
             ``backend`` (an alias in ``TASKS``) and ``takes_context`` (as in django.tasks);
             ``sensitive``, names of parameters whose values are never shown; ``search_key``, the
-            name of the parameter whose value finds the Task; ``on_failure``, a callable
+            name of the parameter whose value finds the Task; ``unique``, what makes an unfinished
+            Task the only one: True for all arguments, a parameter's name, or a callable that
+            returns a text from a mapping of the arguments; ``unique_for``, seconds or a timedelta
+            from enqueue in which it is the only one even if finished; ``on_failure``, a callable
             ``(task, attempt)`` or its dotted path, called after a final failure; ``concurrency``,
-            how many Tasks of an ``async def`` function a worker runs together (1 to 100).
+            how many Tasks of an ``async def`` function a worker runs together (1 to 100);
+            ``expires``, the latest start of a first attempt, in seconds from enqueue;
+            ``interruptible``, False: a cancel raises nothing in the function;
+            ``breaker``, a :class:`Breaker` that stops the attempts while a service is down.
 
     Raises:
         InvalidTask: no function at the top level of a module, a generator function, no parameter

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import WRAPPER_ASSIGNMENTS, cached_property
-from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_retrytasks import conf
-from django_retrytasks.policy import PolicyOptions, RetryPolicy, policy_options
-from django_retrytasks.policy.celery_words import unknown_option
-from django_retrytasks.values import checked, moments
+from django_retrytasks.policy import (
+    Breaker,
+    PolicyOptions,
+    RetryPolicy,
+    as_breaker,
+    policy_options,
+)
+from django_retrytasks.values import checked
 from django_retrytasks.values.contract import (
     DEFAULT_TASK_BACKEND_ALIAS,
     TASK_DEFAULTS,
-    BaseTask,
     BaseTaskBackend,
     InvalidTask,
     Task,
@@ -27,19 +30,21 @@ from django_retrytasks.values.contract import (
 )
 
 from . import functions
+from .calls import Calls
+from .expiry import as_expiry
 from .options import (
-    APPLY_OPTIONS,
     BESIDE_POLICY,
     CALL_OPTIONS,
     FailureReceiver,
+    Unique,
     as_concurrency,
     as_parameters,
+    as_period,
     as_receiver,
+    as_unique,
     in_short,
     moment,
     refuse_code,
-    split_apply,
-    split_call,
 )
 from .patchable import patchable
 from .storing import StoringBackend
@@ -50,14 +55,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 # Stored or pickled with a task; the rest is read from its definition.
-STORED = ("priority", "backend", "queue_name", "run_after", "call_options")
+STORED = ("priority", "backend", "queue_name", "run_after", "expires", "call_options")
 # Arguments of the constructor besides the policy's options.
 FIELDS = (*STORED, *BESIDE_POLICY, "is_plain")
 
 
 @patchable
 @dataclass(frozen=True, kw_only=True)
-class RetryTask(BaseTask[P, R], Generic[P, R]):
+class RetryTask(Calls[P, R], Generic[P, R]):
     """A decorated function: a ``django.tasks`` Task whose calls are stored and retried.
 
     Attributes:
@@ -66,8 +71,13 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         bind: whether the function's first argument is the context.
         sensitive: names of parameters whose values are never shown.
         search_key: name of the parameter whose value finds the Task; "": none.
+        unique: what makes an unfinished Task the only one; False: nothing.
+        unique_for: seconds from enqueue in which it is the only one even if finished; None: none.
         on_failure: a callable, or its dotted path, called after a final failure.
         concurrency: how many Tasks of one claim a worker runs together, 1 to 100.
+        expires: seconds from enqueue, or a moment; a Task not started by then is discarded.
+        interruptible: whether a cancel raises Cancelled in the function.
+        breaker: stops the attempts while a service is down; None: no breaker.
         is_plain: whether django.tasks' own ``@task`` made it. Then it uses the backend that
             ``TASKS`` names; otherwise always a backend of ours.
     """
@@ -77,8 +87,13 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
     bind: bool = checked.option(checked.as_bool, False, hash=False)
     sensitive: tuple[str, ...] = checked.option(as_parameters, (), hash=False)
     search_key: str = checked.option(checked.as_text, "", hash=False)
+    unique: Unique = checked.option(as_unique, False, hash=False)
+    unique_for: float | None = checked.option(as_period, None, hash=False)
     on_failure: FailureReceiver | str | None = checked.option(as_receiver, None, hash=False)
     concurrency: int = checked.option(as_concurrency, 1, hash=False)
+    expires: float | datetime | None = checked.option(as_expiry, None, hash=False)
+    interruptible: bool = checked.option(checked.as_bool, True, hash=False)
+    breaker: Breaker | None = checked.option(checked.or_none(as_breaker), None, hash=False)
     is_plain: bool = field(default=True, hash=False, compare=False)
 
     def __init__(
@@ -105,20 +120,23 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             functions.refuse_contextless(self.func)
         if self.concurrency > 1:
             functions.refuse_blocking(self.func)
+        self._refuse_period_alone()
         self._refuse_unknown_names()
+        self._refuse_secret_unique()
         self._refuse_policy()
         functions.note(self.func)
 
     def _refuse_unknown_names(self) -> None:
         """Refuse names that are no parameter of the function."""
-        named = [("sensitive", name) for name in self.sensitive]
-        if self.search_key:
-            named.append(("search_key", self.search_key))
-        if self.search_key in self.sensitive:
-            raise TypeError(
-                f"{self.func.__qualname__}: search_key names {self.search_key!r}, which is "
-                "sensitive: its values would be stored for everybody to see"
-            )
+        for where, name in shown_names(self).items():
+            if name in self.sensitive:
+                raise TypeError(
+                    f"{self.func.__qualname__}: {where} names {name!r}, which is "
+                    "sensitive: its values would be stored for everybody to see"
+                )
+        named = [*(("sensitive", name) for name in self.sensitive), *shown_names(self).items()]
+        if isinstance(self.unique, str):
+            named.append(("unique", self.unique))
         parameters = self.signature.parameters if named else {}
         if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
             return
@@ -128,6 +146,22 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
                     f"{self.func.__qualname__}: {where} names {name!r}, which is no parameter. "
                     f"{checked.nearest(name, parameters)}"
                 )
+
+    def _refuse_secret_unique(self) -> None:
+        """Refuse to make the unique key of sensitive parameters."""
+        for name in self.sensitive:
+            if self.unique in (True, name):
+                raise TypeError(
+                    f"{self.func.__qualname__}: unique uses {name!r}, which is sensitive: its "
+                    "values could be guessed from the stored key. Name another parameter"
+                )
+
+    def _refuse_period_alone(self) -> None:
+        if self.unique_for is not None and not self.unique:
+            raise TypeError(
+                f"{self.func.__qualname__}: unique_for needs unique: set unique=True, or name the "
+                "parameter that makes a Task unique"
+            )
 
     def _refuse_policy(self) -> None:
         """Refuse options that contradict each other; system checks report wrong settings."""
@@ -220,6 +254,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         priority: int | None = None,
         queue_name: str | None = None,
         run_after: datetime | timedelta | None = None,
+        expires: checked.Duration | datetime | None = None,
         backend: str | None = None,
         **options: Unpack[PolicyOptions],
     ) -> RetryTask[P, R]:
@@ -230,6 +265,8 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             queue_name: the queue of its Tasks.
             run_after: the earliest start: a datetime, aware unless ``USE_TZ`` is off, or a
                 timedelta from now.
+            expires: the latest start of the first attempt: seconds or a timedelta from enqueue, or
+                a datetime, as ``run_after``. A Task not started by then is discarded.
             backend: an alias in ``TASKS``.
             options: the policy's, except ``retry_on``, ``no_retry_on`` and a callable backoff,
                 which are code and belong on the decorator.
@@ -244,6 +281,7 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
             "priority": priority,
             "queue_name": queue_name,
             "run_after": moment(run_after, owner=self.name),
+            "expires": as_expiry(f"{self.name}: expires", expires),
             "backend": backend,
             "call_options": {**self.call_options, **in_short(changed)} if changed else None,
         }
@@ -254,9 +292,10 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
 
         Nothing is validated: ``TASKS`` may have changed since.
         """
-        if all(getattr(self, name) == value for name, value in values.items()):
-            return self
-        return _unvalidated(self, values)
+        for name, value in values.items():
+            if getattr(self, name) != value:
+                return _unvalidated(self, values)
+        return self
 
     def get_backend(self) -> BaseTaskBackend:
         """Return the backend of its alias, or a backend of ours if the default is another.
@@ -285,79 +324,11 @@ class RetryTask(BaseTask[P, R], Generic[P, R]):
         def call(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
         async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
-        """Store one Task in the caller's transaction.
 
-        Raises:
-            InvalidTask: the task does not fit its backend.
-            TypeError: the call does not fit the function, or an argument cannot be stored.
-        """
-        backend: Any = self.get_backend()
-        return backend.enqueue(self, args, kwargs)  # type: ignore[no-any-return]
-
-    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
-        """Store one Task from asynchronous code; see :meth:`enqueue`."""
-        result: Any = await self.get_backend().aenqueue(self, list(args), kwargs)
-        return result  # type: ignore[no-any-return]
-
-    def enqueue_many(
-        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], *, results: bool = True
-    ) -> list[RetryTaskResult[R]]:
-        """Store one Task per call, all or none, in a few statements per thousand.
-
-        Args:
-            calls: each call's positional arguments (a tuple or list) or keyword arguments (a
-                mapping).
-            results: whether to return the results; False: [], for more calls than fit in memory.
-
-        Raises:
-            TypeError: a call does not fit the function, or an argument cannot be stored.
-        """
-        backend: Any = self.get_backend()
-        pairs = map(split_call, calls)
-        if isinstance(backend, StoringBackend):
-            return backend.enqueue_many(self, pairs, results=results)
-        enqueued = [backend.enqueue(self, *pair) for pair in list(pairs)]
-        return enqueued if results else []
-
-    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> RetryTaskResult[R]:
-        """Enqueue, in Celery's spelling."""
-        return self.enqueue(*args, **kwargs)
-
-    def apply_async(
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        countdown: checked.Duration | None = None,
-        eta: datetime | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        **others: Never,
-    ) -> RetryTaskResult[R]:
-        """Enqueue, in Celery's spelling.
-
-        Args:
-            args: positional arguments, a tuple or a list.
-            kwargs: keyword arguments, a mapping.
-            countdown: seconds (or a timedelta) until the earliest start.
-            eta: the earliest start in place of ``countdown``, aware unless ``USE_TZ`` is off.
-            queue: the name of the queue.
-            priority: -100 to 100; higher runs first.
-
-        Raises:
-            TypeError: another option of Celery's, or ``countdown`` beside ``eta``.
-        """
-        for name in others:
-            raise TypeError(f"{self.name}: {unknown_option(name, APPLY_OPTIONS)}")
-        if countdown is not None and eta is not None:
-            raise TypeError(f"{self.name}: give countdown or eta, not both")
-        if countdown is not None:
-            wait = checked.as_seconds(f"{self.name}: countdown", countdown)
-            eta = moments.after(timezone.now(), timedelta(seconds=wait))
-        chosen = self.using(run_after=eta, queue_name=queue, priority=priority)
-        positional, keywords = split_apply(args, kwargs, owner=self.name)
-        return chosen.enqueue(*positional, **keywords)
+def shown_names(task: RetryTask[..., Any]) -> dict[str, str]:
+    """Return the parameters whose values are stored to be seen, by the option that names them."""
+    named = {"search_key": task.search_key, "breaker": task.breaker.by if task.breaker else ""}
+    return {option: name for option, name in named.items() if name}
 
 
 def site_options() -> dict[str, Any]:

@@ -36,6 +36,11 @@ def note(func: Callable[..., Any]) -> None:
         _defined[func] = getattr(sys.modules.get(func.__module__), "__spec__", None)
 
 
+def note_successor(func: Callable[..., Any]) -> None:
+    """Record that a function stands in for the one at its path, as after a reload."""
+    _defined[func] = object()
+
+
 def refuse_unfit(func: Callable[..., Any]) -> None:
     """Refuse a function that no worker can import, or whose call does not run its body.
 

@@ -10,13 +10,21 @@ from typing import Any
 from django.utils import timezone
 
 from django_retrytasks import models
-from django_retrytasks.policy import PolicyOptions
+from django_retrytasks.policy import Breaker, PolicyOptions
 from django_retrytasks.values import moments
-from django_retrytasks.values.checked import as_count, as_texts
+from django_retrytasks.values.checked import (
+    Duration,
+    as_count,
+    as_positive_seconds,
+    as_texts,
+    or_none,
+)
 
 from .storing import Call
 
 FailureReceiver = Callable[[models.Task, models.Attempt], object]
+Unique = bool | str | Callable[[Mapping[str, Any]], str]
+"""What makes a Task unique: all arguments, the one of a name, or a callable's text of them."""
 
 # Options that are code cannot be stored with a call.
 DECORATOR_ONLY = ("retry_on", "no_retry_on")
@@ -30,8 +38,13 @@ class TaskOptions(PolicyOptions, total=False):
     backend: str
     sensitive: Sequence[str]
     search_key: str
+    unique: Unique
+    unique_for: Duration | None
     on_failure: FailureReceiver | str | None
     concurrency: int
+    expires: Duration | datetime | None
+    interruptible: bool
+    breaker: Breaker | None
 
 
 # Options of the decorator and of using() besides the policy's; all options of apply_async().
@@ -40,13 +53,14 @@ BESIDE_POLICY = (
     "takes_context",
     *(name for name in TaskOptions.__annotations__ if name not in PolicyOptions.__annotations__),
 )
-CALL_OPTIONS = ("priority", "queue_name", "run_after", "backend")
-APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "queue", "priority")
+CALL_OPTIONS = ("priority", "queue_name", "run_after", "expires", "backend")
+APPLY_OPTIONS = ("args", "kwargs", "countdown", "eta", "expires", "queue", "priority")
 
 as_parameters = partial(as_texts, expected="a list of parameter names")
 # Each may hold a database connection.
 MOST_TOGETHER = 100
 as_concurrency = partial(as_count, least=1, most=MOST_TOGETHER)
+as_period = or_none(as_positive_seconds)
 
 
 def as_receiver(name: str, value: Any) -> Any:
@@ -54,6 +68,16 @@ def as_receiver(name: str, value: Any) -> Any:
     if value is None or ("." in value if isinstance(value, str) else callable(value)):
         return value
     raise TypeError(f"{name} must be a callable or the dotted path of one, not {value!r}")
+
+
+def as_unique(name: str, value: Any) -> Any:
+    """Return True, False, a parameter's name or a callable; raise TypeError for anything else."""
+    if isinstance(value, bool) or (isinstance(value, str) and value) or callable(value):
+        return value
+    raise TypeError(
+        f"{name} must be True, the name of a parameter, or a callable that makes a text of the "
+        f"arguments, not {value!r}"
+    )
 
 
 def refuse_code(options: Mapping[str, Any], name: str) -> None:

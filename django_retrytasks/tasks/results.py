@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django_retrytasks.errors.reports import ErrorReport
 from django_retrytasks.models import Attempt, Status, Task, Unreadable
 from django_retrytasks.values.contract import TaskError, TaskResultStatus
+from django_retrytasks.values.progress import Progress
 
 from .definition import RetryTask
 from .result import RetryTaskResult
-from .stored import resolve_stored
+from .stored import as_stored, resolve_stored
 
 STATUS = {
     Status.PENDING: TaskResultStatus.READY,
@@ -76,11 +78,22 @@ def _attempts_of(row: Task) -> list[Attempt]:
     return list(Attempt.objects.filter(task=row.pk))
 
 
+def results_of(
+    definition: RetryTask[..., Any], rows: Collection[Task]
+) -> dict[UUID, RetryTaskResult[Any]]:
+    """Return the state of Tasks of one function, by the id; one query reads all attempts."""
+    attempts: dict[UUID, list[Attempt]] = {row.pk: [] for row in rows}
+    for attempt in Attempt.objects.filter(task__in=[r.pk for r in rows if r.attempt_count]):
+        attempts[attempt.task_id].append(attempt)
+    return {row.pk: result_of(row, as_stored(definition, row), attempts[row.pk]) for row in rows}
+
+
 def enqueued_result(
     task: RetryTask[..., Any], row: Task, enqueued_at: datetime
 ) -> RetryTaskResult[Any]:
     """Return the result of a new row, whose arguments are still encoded."""
-    return _result(task, row, row.args.value, row.kwargs.value, enqueued_at=enqueued_at)
+    args, kwargs = row.args.value, row.kwargs.value
+    return _result(task, row, args, kwargs, enqueued_at=enqueued_at, created=True)
 
 
 def _result(
@@ -93,6 +106,7 @@ def _result(
     started_at: datetime | None = None,
     errors: Sequence[TaskError] = (),
     worker_ids: Sequence[str] = (),
+    created: bool = False,
 ) -> RetryTaskResult[Any]:
     return RetryTaskResult(
         task=task,
@@ -107,4 +121,6 @@ def _result(
         backend=row.backend,
         errors=list(errors),
         worker_ids=list(worker_ids),
+        progress=Progress.read(row.progress),
+        created=created,
     )
