@@ -12,12 +12,15 @@ from .claiming import (
     postpone,
     release,
     still_held,
+    write_progress,
 )
 from .endings import Ending, Settled
 from .enqueueing import enqueue
 from .operating import Act, cancel, discard, redrive, run_now, snooze
+from .pruning import prune
 from .settling import settle
-from .sweeping import prune, sweep
+from .sweeping import sweep
+from .unique import Held, holders_of
 from .waking import running_inline, wake_cluster, wake_for_due
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "Claim",
     "ClaimInDoubt",
     "Ending",
+    "Held",
     "Settled",
     "cancel",
     "claim",
@@ -32,6 +36,7 @@ __all__ = [
     "discard",
     "enqueue",
     "heartbeat",
+    "holders_of",
     "postpone",
     "prune",
     "redrive",
@@ -44,4 +49,5 @@ __all__ = [
     "sweep",
     "wake_cluster",
     "wake_for_due",
+    "write_progress",
 ]

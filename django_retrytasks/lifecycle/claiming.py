@@ -21,18 +21,20 @@ from django_retrytasks.database import DatabaseNow, writes, writing
 from django_retrytasks.models import Status, Task
 from django_retrytasks.values import moments
 
-from . import due
+from . import cancelling, due
 from .due import Picked
 from .lanes import NOTHING_PAUSED, Due, Paused
 from .log import log_all, log_transition
 from .operating import WAITING
-from .rows import adopt, by_pk
+from .rows import adopt, by_pk, lockable
 from .waking import wake_for
 
 # One claim takes at most so many Tasks.
 LARGEST_CLAIM = 200
 # The lease of a Task that runs inline, in the calling process.
 INLINE_LEASE = timedelta(days=1)
+# One claim looks so often for Tasks behind thousands of paused and expired ones; then it ends.
+ROUNDS = 20
 STARTS = ("started_at", "last_attempted_at")
 
 
@@ -57,23 +59,32 @@ class ClaimInDoubt(OperationalError):
         self.claim = claim
 
 
-def claim(among: Due, *, limit: int, worker: str, paused: Paused = NOTHING_PAUSED) -> Claim:
+def claim(
+    among: Due,
+    *,
+    limit: int,
+    worker: str,
+    paused: Paused = NOTHING_PAUSED,
+    lease: timedelta | None = None,
+) -> Claim:
     """Claim due Tasks of lanes: the highest priority first, then the oldest run_after.
 
     The lane with the oldest due Task may fill the whole claim. A suspect Task is claimed alone. A
     lapsed claim is due too: its Task is returned with status RUNNING, and the new holder settles it
-    as lost.
+    as lost. Expired Tasks are discarded; a claim that finds tens of thousands of them may return no
+    Task, but lanes that are left.
 
     Args:
         among: lanes with due Tasks, as `lanes.survey` returns them.
         limit: at most so many Tasks.
         worker: the name of the claiming worker.
-        paused: queues and functions whose Tasks are parked instead.
+        paused: what is paused, and the open breakers: their Tasks are parked instead.
+        lease: until the claim ends; None: ``LEASE``.
 
     Raises:
         ClaimInDoubt: the connection was lost during the COMMIT.
     """
-    return _claim(lambda: due.pick(among, limit, paused), worker, _lease())
+    return _claim(lambda: due.pick(among, limit, paused), worker, lease or _lease())
 
 
 def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
@@ -81,22 +92,33 @@ def claim_inline(ids: Iterable[uuid.UUID], *, worker: str) -> Claim:
 
     Its lease is long, since no heartbeat extends it.
     """
-    rows = due.lockable().filter(pk__in=list(ids), status__in=WAITING)
-    first = rows.order_by("-priority", "run_after")[:1]
-    return _claim(lambda: Picked(tasks=list(first)), worker, INLINE_LEASE)
+    rows = lockable().filter(pk__in=list(ids), status__in=WAITING)
+    return _claim(lambda: due.pick_one(rows), worker, INLINE_LEASE)
 
 
 def _claim(pick: Callable[[], Picked], worker: str, lease: timedelta) -> Claim:
+    """Claim the picked Tasks; while none may run and more may be due, pick again."""
+    for _ in range(ROUNDS):
+        claim = _claim_once(pick, worker, lease)
+        if claim.tasks or not claim.left:
+            break
+    return claim
+
+
+def _claim_once(pick: Callable[[], Picked], worker: str, lease: timedelta) -> Claim:
     claim = Claim()
     try:
         with writing():
             ends_at = time.monotonic() + lease.total_seconds()
-            if (picked := pick()).tasks:
+            picked = pick()
+            claim = Claim(left=picked.left)
+            if picked.tasks:
                 claim = replace(_take(picked, worker, lease), ends_at=ends_at)
     except (OperationalError, InterfaceError) as error:
         if claim.tasks:
             raise ClaimInDoubt(claim) from error
         raise
+    log_all(logging.INFO, "expired", picked.expired)
     return claim
 
 
@@ -128,6 +150,7 @@ def _hold(tasks: Sequence[Task], held: Mapping[str, Any], at: datetime, worker: 
         "claimed_at": at,
         "last_attempted_at": None,
         "worker": worker,
+        "progress": None,
         "wakeup_id": None,
     }
     for task in tasks:
@@ -156,14 +179,22 @@ def _lease() -> timedelta:
 def heartbeat(task: Task, *, started_at: datetime) -> bool:
     """Extend the lease of a running Task and record its start; return whether its claim held.
 
-    A claim that was lost is never extended.
+    A claim that was lost is never extended. If the Task was cancelled, that is noted on it.
     """
     values = {
         "run_after": DatabaseNow.after(_lease()),
         "last_attempted_at": started_at,
         "started_at": Coalesce("started_at", started_at),
     }
-    return bool(by_pk([task]).held(task.claim_token).update(**values))
+    holds = bool(by_pk([task]).held(task.claim_token).update(**values))
+    if not holds:
+        cancelling.learn(task)
+    return holds
+
+
+def write_progress(task: Task, progress: Mapping[str, Any]) -> None:
+    """Store how far a running Task is, unless its claim is over."""
+    by_pk([task]).held(task.claim_token).update(progress=progress)
 
 
 def release(tasks: Sequence[Task], *, suspect: bool = False) -> None:

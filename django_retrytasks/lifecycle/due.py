@@ -18,16 +18,15 @@ from typing import Any
 from django.db import connections
 
 from django_retrytasks import database
-from django_retrytasks.database import DATABASE_NOW, DatabaseNow, seeks
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow, reads, seeks
 from django_retrytasks.models import Task, TaskQuerySet
+from django_retrytasks.policy import StopReason
 
 from . import lanes, pauses
-from .lanes import Due, Lane, Paused
+from .lanes import NOTHING_PAUSED, Due, Lane, Paused
+from .operating import drop
+from .rows import CHUNK, lockable, skips_locked
 
-# At most so many paused Tasks are parked together.
-PARK_CHUNK = 1000
-# At most so many times one claim parks Tasks; then it takes the unpaused ones it has picked.
-PARK_ROUNDS = 20
 # Up to so many lanes may each fill the whole claim, so that it holds the oldest Tasks of all.
 FEW = 4
 # One query reads at least and at most so many lanes.
@@ -36,25 +35,57 @@ NARROW, WIDE = 10, 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """Locked Tasks, and the lanes that may hold more due Tasks."""
+    """Locked Tasks, expired ones, and the lanes that may hold more due Tasks."""
 
     tasks: Sequence[Task] = ()
+    expired: Sequence[Task] = ()
     left: Due = field(default_factory=dict)
 
 
 def pick(among: Due, limit: int, paused: Paused) -> Picked:
-    """Lock due Tasks in the caller's transaction, and park paused ones.
+    """Lock due Tasks in the caller's transaction; park those that must wait, drop expired ones.
 
-    A suspect Task is picked alone.
+    A suspect Task is picked alone. If none of the picked Tasks may run, more may be due: no Task is
+    returned, but their lanes.
     """
-    picked = _pick(among, limit)
-    for _ in range(PARK_ROUNDS):
-        if not any(map(paused.holds, picked.tasks)):
-            return picked
-        pauses.park([task for task in _pick(among, PARK_CHUNK).tasks if paused.holds(task)])
-        picked = _pick(among, limit)
-    free = [task for task in picked.tasks if not paused.holds(task)]
-    return Picked(tasks=free, left=picked.left)
+    picked, expired = _pick(among, limit), list[Task]()
+    free = _set_aside(picked.tasks, paused, expired)
+    if 2 * len(free) < len(picked.tasks):
+        # Many at once, for the next claims.
+        _set_aside(_pick(among, CHUNK).tasks, paused, expired)
+    left = picked.left if free or not picked.tasks else among
+    return Picked(tasks=free, expired=expired, left=left)
+
+
+def pick_one(tasks: TaskQuerySet) -> Picked:
+    """Lock the best of these waiting Tasks, due or not; drop expired ones."""
+    best = tasks.order_by("-priority", "run_after")
+    expired: list[Task] = []
+    while picked := list(best[:1]):
+        if free := _set_aside(picked, NOTHING_PAUSED, expired):
+            return Picked(tasks=free, expired=expired)
+    return Picked(expired=expired)
+
+
+def _set_aside(tasks: Sequence[Task], paused: Paused, expired: list[Task]) -> Sequence[Task]:
+    """Park Tasks that must wait, drop expired ones and add them to ``expired``; return the rest.
+
+    The time behind a breaker does not count into ``expires``.
+    """
+    late = [
+        task
+        for task in tasks
+        if paused.breaker_before(task) is None and task.is_expired(database_now(task))
+    ]
+    aside = {task.pk for task in late}
+    held = [task for task in tasks if paused.holds(task) and task.pk not in aside]
+    if late:
+        drop(late, StopReason.EXPIRED)
+        expired += late
+    if held:
+        pauses.park(held)
+        aside |= {task.pk for task in held}
+    return [task for task in tasks if task.pk not in aside]
 
 
 def _pick(among: Due, limit: int) -> Picked:
@@ -104,13 +135,9 @@ def _lock_due(among: Sequence[Lane], limit: int) -> tuple[list[Task], bool]:
 def _lock_oldest_of(lane: Lane, limit: int) -> list[Task]:
     """Lock the oldest due Tasks of one lane; return them in order."""
     connection = connections[database.alias()]
-    columns = f"*, {DatabaseNow.sql(connection)} AS {DATABASE_NOW}"
+    columns = f"{reads.columns_of(Task)}, {DatabaseNow.sql(connection)}"
     sql = f"{lanes.due_sql(columns)} ORDER BY run_after LIMIT %s {_locking(connection)}"
-    tasks = list(Task.objects.raw(sql, [*lane, limit]))
-    read = DatabaseNow.read(map(database_now, tasks), connection)
-    for task, now in zip(tasks, read, strict=True):
-        setattr(task, DATABASE_NOW, now)
-    return tasks
+    return reads.rows_of(Task, sql, [*lane, limit], {DATABASE_NOW: DatabaseNow()})
 
 
 def _lock_oldest(shares: Mapping[Lane, int]) -> list[Task]:
@@ -124,12 +151,6 @@ def _lock_oldest(shares: Mapping[Lane, int]) -> list[Task]:
     return list(lockable().filter(pk__in=locked).order_by("-priority", "run_after"))
 
 
-def lockable() -> TaskQuerySet:
-    """Select Tasks for update, skipping locked ones, each with the database's time."""
-    now = {DATABASE_NOW: DatabaseNow()}
-    return Task.objects.select_for_update(skip_locked=_skips_locked()).annotate(**now)
-
-
 def database_now(picked: Task) -> datetime:
     """Return the database's time when a Task was picked."""
     now: datetime = getattr(picked, DATABASE_NOW)
@@ -140,11 +161,7 @@ def _locking(connection: Any) -> str:
     """Return the end of a SELECT that locks its rows and skips locked ones."""
     if not connection.features.has_select_for_update:
         return ""
-    return str(connection.ops.for_update_sql(skip_locked=_skips_locked()))
-
-
-def _skips_locked() -> bool:
-    return connections[database.alias()].features.has_select_for_update_skip_locked
+    return str(connection.ops.for_update_sql(skip_locked=skips_locked()))
 
 
 def _past(among: Due, first: Sequence[Lane]) -> Due:

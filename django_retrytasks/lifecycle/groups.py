@@ -144,19 +144,28 @@ def _set(fingerprints: Iterable[uuid.UUID], **values: Any) -> int:
 
 
 def prune(kept: timedelta) -> int:
-    """Delete groups whose last failure is older than ``kept``; return how many.
+    """Delete the first of the groups that are :func:`prunable`; return how many."""
+    pks = list(prunable(kept).values_list("pk", flat=True)[:CHUNK])
+    if not pks:
+        return 0
+    with writing():
+        deleted, _ = _old(kept).filter(pk__in=pks).delete()
+    return deleted
+
+
+def prunable(kept: timedelta) -> FailureGroupQuerySet:
+    """Return the groups whose last failure is older than ``kept``.
 
     It spares muted groups and groups with Tasks. ``kept`` is at least the cooldown and a day, so
     that all alerts are sent.
     """
+    return _old(kept).filter(tasks=None)
+
+
+def _old(kept: timedelta) -> FailureGroupQuerySet:
     kept = max(kept, conf.get().cooldown + timedelta(days=1))
-    old = FailureGroup.objects.exclude(status=GroupStatus.MUTED).filter(
-        last_seen_at__lt=DatabaseNow() - kept
-    )
-    pks = list(old.filter(tasks=None).values_list("pk", flat=True)[:CHUNK])
-    with writing():
-        deleted, _ = old.filter(pk__in=pks).delete()
-    return deleted
+    unmuted = FailureGroup.objects.exclude(status=GroupStatus.MUTED)
+    return unmuted.filter(last_seen_at__lt=DatabaseNow() - kept)
 
 
 def locked(groups: FailureGroupQuerySet) -> list[tuple[FailureGroup, datetime]]:

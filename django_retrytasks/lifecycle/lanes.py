@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connections
+from django.db.models import Value
 
 from django_retrytasks import database
 from django_retrytasks.broker import clusters
-from django_retrytasks.database import DatabaseNow, seeks
-from django_retrytasks.models import Pause, Status, Task
+from django_retrytasks.database import DATABASE_NOW, DatabaseNow, seeks
+from django_retrytasks.models import (
+    BreakerKey,
+    OpenBreaker,
+    Pause,
+    Status,
+    Task,
+)
 from django_retrytasks.values import moments
 
 from .internal import ANNOUNCE_PRIORITY
@@ -24,10 +31,11 @@ Due = Mapping[Lane, datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """The names of paused queues and functions."""
+    """The names of paused queues and functions, and the breakers that are not closed."""
 
     queue_names: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    breakers: Mapping[BreakerKey, OpenBreaker] = field(default_factory=dict)
 
     def skips(self, lane: Lane) -> bool:
         """Whether no Task of a lane may be claimed."""
@@ -35,8 +43,21 @@ class Paused:
 
     def holds(self, task: Task) -> bool:
         """Whether a Task must wait. A lapsed Task need not: its lost attempt is settled first."""
+        if task.internal or task.status == Status.RUNNING:
+            return False
         is_named = task.name in self.names or task.queue_name in self.queue_names
-        return is_named and not task.internal and task.status != Status.RUNNING
+        return is_named or self.breaker_before(task) is not None
+
+    def breaker_before(self, task: Task) -> OpenBreaker | None:
+        """Return the open breaker that a Task must wait for; None: there is none."""
+        row = self.breakers.get((task.name, task.breaker_key)) if self.breakers else None
+        return row if row and row.holds(task) else None
+
+    def parked_until(self, task: Task) -> datetime:
+        """Return the run_after of a Task that must wait: its pause comes before its breaker."""
+        is_named = task.name in self.names or task.queue_name in self.queue_names
+        row = None if is_named else self.breaker_before(task)
+        return row.parked_until if row else moments.parked_moment()
 
 
 NOTHING_PAUSED = Paused()
@@ -128,9 +149,20 @@ def queue_names(limit: int) -> list[str]:
 
 
 def paused_now() -> Paused:
-    """Return the current pauses."""
-    rows = list(Pause.objects.values_list("queue_name", "name"))
+    """Return the current pauses and the breakers that are not closed.
+
+    One query; a second one if there are breakers.
+    """
+    pauses = Pause.objects.values_list("queue_name", "name", Value(0))
+    breakers = OpenBreaker.objects.values_list(Value(""), "name", Value(1))
+    rows = list(pauses.union(breakers, all=True))
     return Paused(
-        queue_names=frozenset(queue_name for queue_name, _ in rows if queue_name),
-        names=frozenset(name for _, name in rows if name),
+        queue_names=frozenset(queue_name for queue_name, _, _ in rows if queue_name),
+        names=frozenset(name for _, name, is_breaker in rows if name and not is_breaker),
+        breakers=_breakers() if any(is_breaker for *_, is_breaker in rows) else {},
     )
+
+
+def _breakers() -> Mapping[BreakerKey, OpenBreaker]:
+    rows = OpenBreaker.objects.annotate(**{DATABASE_NOW: DatabaseNow()})
+    return {row.breaker_key: row for row in rows}

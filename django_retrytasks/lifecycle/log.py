@@ -24,12 +24,14 @@ def log_settled(settled: Settled) -> None:
     log_transition(level, words, task, settled)
 
 
-def log_all(level: int, words: str, tasks: Sequence[Task]) -> None:
+def log_all(level: int, words: str, tasks: Sequence[Task], decision: str = "") -> None:
     for task in tasks:
-        log_transition(level, words, task)
+        log_transition(level, words, task, decision=decision)
 
 
-def log_transition(level: int, words: str, task: Task, settled: Settled | None = None) -> None:
+def log_transition(
+    level: int, words: str, task: Task, settled: Settled | None = None, *, decision: str = ""
+) -> None:
     if not logger.isEnabledFor(level):
         return
     ending = settled.ending if settled else None
@@ -43,4 +45,7 @@ def log_transition(level: int, words: str, task: Task, settled: Settled | None =
     if ending and ending.error:
         extra |= {"exception": ending.error.class_path, "decision": ending.decision.reason}
         message += " exception=%(exception)s decision=%(decision)s"
+    elif decision:
+        extra |= {"decision": decision}
+        message += " decision=%(decision)s"
     logger.log(level, message, extra, extra=extra)

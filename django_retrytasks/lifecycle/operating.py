@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec
 
-from django.db.models import F
 from django.utils import timezone
 
 from django_retrytasks.broker import wakeups
 from django_retrytasks.database import DatabaseNow, writing
-from django_retrytasks.models import Attempt, Encoded, Status, Task
+from django_retrytasks.models import UNFINISHED, Encoded, Status, Task
 from django_retrytasks.policy import StopReason
 from django_retrytasks.values import moments
 from django_retrytasks.values.checked import Duration, as_seconds
 from django_retrytasks.values.ids import as_ids
 
+from . import cancelling, unique
 from .log import log_all
-from .rows import by_pk, store_attempts
+from .rows import by_pk
 from .waking import wake_for
 
 Options = ParamSpec("Options")
@@ -55,17 +55,22 @@ class Act(Generic[Options]):
     def change(
         self, ids: Iterable[uuid.UUID], *args: Options.args, **options: Options.kwargs
     ) -> list[Task]:
-        """Change Tasks and write wake-ups; return the changed Tasks as they were before."""
+        """Change Tasks and write wake-ups; return the changed Tasks as they were before.
+
+        A final Task does not run again while another one holds its unique key.
+        """
         pks = as_ids(ids)
         values, wake = self.decide(*args, **options)
         with writing():
             rows = Task.objects.filter(pk__in=pks, status__in=self.changes)
             tasks = list(rows.select_for_update().order_by("pk"))
-            _record_cancelled([task for task in tasks if task.was_started])
+            if values.get("status") in UNFINISHED:
+                tasks = unique.take_keys_again(tasks)
+            cancelling.record([task for task in tasks if task.was_started], values)
             by_pk(tasks).update(**values)
             if wake:
                 wake_for([(task, wake) for task in tasks])
-        log_all(logging.INFO, self.done, tasks)
+        log_all(logging.INFO, self.done, tasks, values.get("stop_note", ""))
         return tasks
 
 
@@ -96,7 +101,7 @@ def redrive(*, arguments: tuple[str, str] | None = None) -> Change:
 
 @act("made due", *WAITING)
 def run_now() -> Change:
-    """Run waiting Tasks at once, without waiting for their countdown."""
+    """Make waiting Tasks due at once; a pause or an open breaker still makes them wait."""
     return _due_at(), wakeups.now()
 
 
@@ -115,37 +120,21 @@ def snooze(countdown: Duration) -> Change:
 @act("discarded", *WAITING, Status.FAILED)
 def discard() -> Change:
     """Drop waiting and failed Tasks."""
-    return _dropped()
+    return dropped(), None
 
 
 @act("cancelled", *WAITING, Status.RUNNING)
-def cancel() -> Change:
+def cancel(by: str = "", reason: str = "") -> Change:
     """Drop waiting and running Tasks.
 
-    A running function is not interrupted, but its outcome is refused. A run with a known start gets
-    an Attempt.
+    The worker of a running Task learns of it with its next heartbeat, interrupts the function, and
+    refuses the outcome. A run with a known start gets an Attempt at once.
+
+    Args:
+        by: who cancels them.
+        reason: why, in words.
     """
-    return _dropped()
-
-
-def _record_cancelled(running: Sequence[Task]) -> None:
-    """Write the Attempts of cancelled runs."""
-    cancelled = [
-        {
-            "task_id": task.pk,
-            "number": task.attempt_count + 1,
-            "outcome": Attempt.Outcome.CANCELLED,
-            "retry_count": task.retry_count,
-            "queued_at": task.queued_at,
-            "started_at": task.last_attempted_at or DatabaseNow(),
-            "finished_at": DatabaseNow(),
-            "worker": task.worker,
-            "decision": "cancelled",
-        }
-        for task in running
-    ]
-    store_attempts(cancelled)
-    by_pk(running).update(attempt_count=F("attempt_count") + 1)
+    return dropped(StopReason.CANCELLED, stop_note=cancelling.note(by, reason)), None
 
 
 def _due_at(wait: timedelta = moments.ZERO) -> dict[str, Any]:
@@ -153,13 +142,21 @@ def _due_at(wait: timedelta = moments.ZERO) -> dict[str, Any]:
     return {"run_after": moment, "queued_at": moment}
 
 
-def _dropped() -> Change:
-    values = {
+def drop(tasks: Sequence[Task], reason: StopReason) -> None:
+    """Drop locked Tasks, with their wake-ups, in the caller's transaction."""
+    by_pk(tasks).update(**dropped(reason))
+    wakeups.delete(task.wakeup_id for task in tasks)
+
+
+def dropped(reason: StopReason = StopReason.DISCARDED, **about: str) -> dict[str, Any]:
+    """Return the new values of Tasks that are dropped."""
+    return {
         "status": Status.DISCARDED,
-        "stop_reason": StopReason.DISCARDED,
+        "stop_reason": reason,
         "run_after": None,
         "finished_at": DatabaseNow(),
         "wakeup_id": None,
         "claim_token": None,
+        "held_key": None,
+        **about,
     }
-    return values, None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from django.conf import settings
 from django.db.models import F
 
 from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database import DatabaseNow, writing
-from django_retrytasks.models import PARKED, Pause, Task
+from django_retrytasks.models import Pause, Task
+from django_retrytasks.values.moments import parked_moment
 
-from .lanes import NOTHING_PAUSED, paused_now, survey
+from . import breakers
+from .lanes import NOTHING_PAUSED, Paused, paused_now, survey
 from .rows import CHUNK
 
 
@@ -57,26 +60,35 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     return bool(deleted)
 
 
-def park(tasks: Sequence[Task]) -> None:
-    """Put the run_after of paused Tasks out of every claim's reach, in the caller's transaction."""
+def park(tasks: Sequence[Task]) -> Paused:
+    """Put the run_after of Tasks that must wait out of every claim's reach.
+
+    In the caller's transaction, by the current pauses and breakers, which are returned.
+    """
     # Locked, so that a concurrent resume waits for this transaction, and finds the Tasks parked.
     list(Pause.objects.select_for_update())
     paused = paused_now()
-    pks = [task.pk for task in tasks if paused.holds(task)]
-    Task.objects.filter(pk__in=pks).update(run_after=_parked())
+    if paused.breakers:
+        paused = replace(paused, breakers=breakers.locked())
+    by_moment: dict[datetime, list[uuid.UUID]] = defaultdict(list)
+    for task in filter(paused.holds, tasks):
+        by_moment[paused.parked_until(task)].append(task.pk)
+    for moment, pks in by_moment.items():
+        Task.objects.filter(pk__in=pks).update(run_after=moment)
+    for row in paused.breakers.values():
+        breakers.let_probe_through(row)
+    return paused
 
 
 def _unpark() -> int:
     """Make a chunk of parked Tasks due again, except of paused functions; return how many."""
     rows, lanes = Task.objects.all(), survey(paused=NOTHING_PAUSED).oldest
-    parked = rows.of_lanes(lanes).filter(run_after=_parked()).exclude(name__in=paused_now().names)
+    parked = (
+        rows.of_lanes(lanes).filter(run_after=parked_moment()).exclude(name__in=paused_now().names)
+    )
     with writing():
         pks: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
         return int(rows.filter(pk__in=pks).update(run_after=F("queued_at")))
-
-
-def _parked() -> datetime:
-    return PARKED if settings.USE_TZ else PARKED.replace(tzinfo=None)
 
 
 def _refuse_both(queue_name: str, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -12,8 +13,11 @@ from django.utils import timezone
 from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.database.seeks import evaluate, first
 from django_retrytasks.models import Status, Tally, Task
+from django_retrytasks.policy import StopReason
 
-COUNTS = ("succeeded_count", "retried_count", "failed_count")
+COUNTS = ("succeeded_count", "retried_count", "failed_count", "expired_count")
+# An expired Task is DISCARDED.
+ENDED = (Status.SUCCEEDED, Status.FAILED, Status.DISCARDED)
 MINUTE = timedelta(minutes=1)
 # Tallies are kept for so long, and the first sweep looks back so far.
 KEPT = timedelta(hours=25)
@@ -46,8 +50,7 @@ def _first_ended(since: datetime, until: datetime) -> datetime | None:
     """Return the first minute of a period in which a Task ended; None if none ended."""
     rows = Task.objects.all()
     lately = rows.filter(internal__in=(False,), finished_at__gte=since, finished_at__lt=until)
-    statuses = (Status.SUCCEEDED, Status.FAILED)
-    by_status = {each: lately.filter(status=each).order_by("finished_at") for each in statuses}
+    by_status = {each: lately.filter(status=each).order_by("finished_at") for each in ENDED}
     earliest = {status: first(tasks, "finished_at") for status, tasks in by_status.items()}
     ended_at = evaluate(rows, earliest).values()
     return min((whole_minute(at) for at in ended_at if at), default=None)
@@ -75,7 +78,7 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
     """Count the tallies of a period now, without storing them."""
     rows: Any = Task.objects.filter(
         internal__in=(False,),
-        status__in=(Status.SUCCEEDED, Status.FAILED),
+        status__in=ENDED,
         finished_at__gte=since,
         **({} if until is None else {"finished_at__lt": until}),
     )
@@ -85,9 +88,36 @@ def ended(since: datetime, until: datetime | None = None) -> list[Tally]:
     counts = minutes.annotate(
         succeeded_count=Count("pk", filter=succeeded & ~retried),
         retried_count=Count("pk", filter=succeeded & retried),
-        failed_count=Count("pk", filter=~succeeded),
+        failed_count=Count("pk", filter=Q(status=Status.FAILED)),
+        expired_count=Count("pk", filter=Q(stop_reason=StopReason.EXPIRED)),
     )
     return [Tally(**row) for row in counts]
+
+
+def of_a_day() -> dict[str, int]:
+    """Return the sums of the stored tallies, by name, from midnight UTC to the last minute counted.
+
+    They only grow until the first minute of another day is counted: then they start anew.
+    """
+    latest: datetime | None = Tally.objects.aggregate(at=Max("minute"))["at"]
+    if latest is None:
+        return dict.fromkeys(COUNTS, 0)
+    midnight = latest.replace(hour=0, minute=0)
+    day = Tally.objects.filter(minute__gte=midnight)
+    return day.aggregate(**{name: Sum(name, default=0) for name in COUNTS})
+
+
+def latest(count: int, start: datetime, statuses: Iterable[Status] = ENDED) -> datetime:
+    """Return the moment, ``start`` at the earliest, since which at most ``count`` Tasks ended.
+
+    So many of each of these statuses. By an index seek for each, and a walk over ``count`` entries.
+    """
+    edges: list[datetime] = [start]
+    for status in statuses:
+        ended: Any = Task.objects.of_status(status).filter(finished_at__gte=start)
+        moments = ended.order_by("-finished_at").values_list("finished_at", flat=True)
+        edges += moments[count : count + 1]
+    return max(edges)
 
 
 def whole_minute(at: datetime) -> datetime:
