@@ -16,6 +16,8 @@ from django_q.signals import post_spawn
 
 # Seconds between a Task's timeout and the end of its worker by django-q2's guard: time to settle.
 GRACE = 15
+# The variable that names the cluster which django-q2's qcluster runs; without it, the default one.
+NAME_VARIABLE = "Q_CLUSTER_NAME"
 # django-q2's default of ``poll``. Its Conf holds the settings of this process's own cluster.
 DEFAULT_POLL = 0.2
 
@@ -39,6 +41,13 @@ def keys_for(queue_names: Iterable[str]) -> dict[str, str]:
     """Return the key of the cluster that serves each queue, by queue."""
     default, *others = keys()
     return {name: name if name in others else default for name in queue_names}
+
+
+def environment_of(key: str) -> dict[str, str]:
+    """Return this process's environment for a ``qcluster`` that runs the cluster with this key."""
+    rest = {name: value for name, value in os.environ.items() if name != NAME_VARIABLE}
+    # django-q2 looks the variable's value up in ALT_CLUSTERS, which a site may not have.
+    return rest if key == keys()[0] else {**rest, NAME_VARIABLE: key}
 
 
 def own_key() -> str:
@@ -78,7 +87,7 @@ def _worker_name(pid: int) -> str:
 
 
 def set_guard(seconds: float | None) -> None:
-    """Let django-q2's guard end this worker after ``seconds``; None: never.
+    """Let django-q2's guard end this worker after ``seconds``, at once from 0; None: never.
 
     The guard ends a worker that no Python exception can interrupt, such as one that hangs in C. It
     takes its cycle off a float32 timer, and ends the worker at exactly 0 (django-q2 1.11
@@ -86,7 +95,7 @@ def set_guard(seconds: float | None) -> None:
     """
     timer = _guard()
     if timer is not None:
-        timer.value = -1 if seconds is None else math.ceil(seconds)
+        timer.value = -1 if seconds is None else max(math.ceil(seconds), 0)
 
 
 def _guard() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from django.utils import timezone
 
 from django_retrytasks import conf, lifecycle
 from django_retrytasks.broker import clusters
-from django_retrytasks.database.persistence import persist
+from django_retrytasks.database.persistence import is_transient, persist
 from django_retrytasks.lifecycle import Claim, Ending, Settled
 from django_retrytasks.models import Task
 from django_retrytasks.values import moments
 
 from . import sessions
 from .attempt import AttemptRun
+from .breaking import breaking
 from .heart import PATIENCE
 from .isolation import beginning, run_in_copy
 from .pace import pace
@@ -41,10 +43,31 @@ class Running:
 
     task: Task
     started: float
+    run: AttemptRun | None = None
+    """Its attempt; None: not begun."""
     beaten: float | None = None
     """When its lease was last extended; None: not yet."""
     is_held: bool = True
     """Whether its claim is known to hold."""
+    written: Callable[[], object] | None = None
+    """The report that was last written."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether its function has reported a progress that is not written."""
+        return self.is_held and self.task.reported is not self.written
+
+    def write_progress(self) -> None:
+        """Write the latest report. If the database refuses it for good, it is not tried again."""
+        self.written = reported = self.task.reported
+        if reported is None:
+            return
+        try:
+            lifecycle.write_progress(self.task, reported())
+        except Exception as error:
+            if is_transient(error):
+                self.written = None
+            raise
 
 
 class Batch:
@@ -56,12 +79,16 @@ class Batch:
     Args:
         claim: the Tasks.
         is_inline: whether it runs in the process of the caller, on the caller's connections.
+        heeds_breakers: whether failures count for breakers, and Tasks wait behind open ones.
     """
 
-    def __init__(self, claim: Claim, *, is_inline: bool = False) -> None:
+    def __init__(
+        self, claim: Claim, *, is_inline: bool = False, heeds_breakers: bool = True
+    ) -> None:
         self._context = copy_context() if is_inline else beginning()
         self._ends_at = claim.ends_at
         self._is_inline = is_inline
+        self._heeds_breakers = heeds_breakers
         self._callers = sessions.in_transaction()
         self._is_alone = is_inline or len(claim.tasks) == 1
         self._lock = threading.Lock()
@@ -89,13 +116,30 @@ class Batch:
                 self._give_back(self._until())
 
     def _attempt(self, task: Task) -> None:
-        run = AttemptRun(task, self.now, is_inline=self._is_inline, callers=self._callers)
+        run = self._attempt_of(task)
         if task.given_back_count < GIVE_BACKS and run.lacks_code:
             self._postpone(task)
+        elif self._must_wait(run):
+            self._leave(task)
         elif run.concurrency > 1 and self._may_share(task):
             self._run_together(run)
         else:
             self._finish(run.ending(), run.concurrency)
+
+    def _attempt_of(self, task: Task) -> AttemptRun:
+        run = AttemptRun(task, self.now, is_inline=self._is_inline, callers=self._callers)
+        self._running[task.pk].run = run
+        return run
+
+    def _must_wait(self, run: AttemptRun) -> bool:
+        """Whether a breaker has opened since the claim."""
+        return self._heeds_breakers and breaking.holds(run.task, run.breaker)
+
+    def _leave(self, task: Task) -> None:
+        """Let a Task be given back at the end of this batch; the next claim parks it."""
+        with self._lock:
+            del self._running[task.pk]
+            self._leaving.append(task)
 
     def _postpone(self, task: Task) -> None:
         self._drop(task)
@@ -119,10 +163,13 @@ class Batch:
     def _another(self, like: Task) -> AttemptRun | None:
         """Return the attempt of the next waiting Task that may run beside another; None: none."""
         while task := self._next(like):
-            run = AttemptRun(task, self.now, callers=self._callers)
-            if not run.lacks_code:
+            run = self._attempt_of(task)
+            if run.lacks_code:
+                self._postpone(task)
+            elif self._must_wait(run):
+                self._leave(task)
+            else:
                 return run
-            self._postpone(task)
         return None
 
     def _fits(self, task: Task, like: Task) -> bool:
@@ -177,10 +224,16 @@ class Batch:
                 endings = list(self._endings)
             if not endings:
                 return
+            if any(ending.sign for ending in endings):
+                breaking.forget()
             for done, settled in settle(endings, until):
                 with self._lock:
                     del self._endings[: len(done)]
                     self._unsent += settled
+        self._stand()
+
+    def _stand(self) -> None:
+        """Let the event loop stand soon, if one runs: there is something to do in between."""
         if together := self._together:
             together.stop()
 
@@ -196,10 +249,14 @@ class Batch:
     def beat(self) -> None:
         """Extend the lease of a long-running Task, settle endings, and give back waiting Tasks.
 
+        Write what a long-running Task reports of its progress.
+
         Each step is tried once per beat, so that none delays the others.
         """
         at = time.monotonic()
         with ExitStack() as steps:
+            # The last step is done first.
+            steps.callback(self._write_progress, at)
             if at - self._claimed >= PATIENCE:
                 steps.callback(self._give_back, until=at)
                 steps.callback(self._record, until=at)
@@ -208,11 +265,18 @@ class Batch:
                 together.watch()
 
     def _extend_leases(self, at: float) -> None:
+        for running in self._long_running(at):
+            self._extend(running, at)
+
+    def _write_progress(self, at: float) -> None:
+        for running in self._long_running(at):
+            if running.has_news:
+                running.write_progress()
+
+    def _long_running(self, at: float) -> list[Running]:
         with self._lock:
             running = list(self._running.values())
-        for each in running:
-            if at - each.started >= PATIENCE:
-                self._extend(each, at)
+        return [each for each in running if at - each.started >= PATIENCE]
 
     def _extend(self, running: Running, at: float) -> None:
         task, seconds = running.task, at - running.started
@@ -220,6 +284,8 @@ class Batch:
             started_at = moments.after(self.now(), timedelta(seconds=-seconds))
             running.is_held = lifecycle.heartbeat(task, started_at=started_at)
             running.beaten = self._beaten = at
+        if task.is_cancelled and running.run and running.run.cancel():
+            self._stand()
 
     def _next(self, like: Task | None = None) -> Task | None:
         """Take the next waiting Task, or the next that may run beside another; None: none."""
@@ -227,32 +293,45 @@ class Batch:
             if time.monotonic() > self._ends_at:
                 # This process was frozen: another worker holds these Tasks, or finds them lapsed.
                 self._waiting.clear()
-            fitting = (each for each in self._waiting if like is None or self._fits(each, like))
-            task = next(fitting, None)
+            task = self._take(like)
             if task is not None:
-                self._waiting.remove(task)
                 self._running[task.id] = Running(task, time.monotonic())
         return task
 
+    def _take(self, like: Task | None) -> Task | None:
+        if like is None:
+            return self._waiting.popleft() if self._waiting else None
+        task = next((each for each in self._waiting if self._fits(each, like)), None)
+        if task is not None:
+            self._waiting.remove(task)
+        return task
+
     def _finish(self, ending: Ending, together: int) -> None:
+        if self._heeds_breakers:
+            ending = breaking.noted(ending)
         with self._lock:
             running = self._running.pop(ending.task.id)
             self._endings.append(ending)
         pace.note(time.monotonic() - running.started, together=together)
+        if ending.opens_breaker:
+            self._record(self._until())  # now, so that other workers learn of it
 
     def _give_back(self, until: float) -> None:
         with self._writing:
             with self._lock:
                 self._leaving += self._waiting
                 self._waiting.clear()
-                suspects = list(self._suspects)
-            if self._leaving:
-                persist(lambda: lifecycle.release(self._leaving), until)
-                self._leaving.clear()
-            if suspects:
-                persist(lambda: lifecycle.release(suspects, suspect=True), until)
-                with self._lock:
-                    del self._suspects[: len(suspects)]
+            self._release(self._leaving, until)
+            self._release(self._suspects, until, suspect=True)
+
+    def _release(self, tasks: list[Task], until: float, *, suspect: bool = False) -> None:
+        """Give back the Tasks of a list, to which the main thread may add others meanwhile."""
+        with self._lock:
+            leaving = list(tasks)
+        if leaving:
+            persist(lambda: lifecycle.release(leaving, suspect=suspect), until)
+            with self._lock:
+                del tasks[: len(leaving)]
 
     def _give_back_suspects(self) -> None:
         """Give back lapsed Tasks that their lost worker is not known to have started."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from functools import cached_property
+from datetime import timedelta
 
 from django_retrytasks import lifecycle
 from django_retrytasks.lifecycle import Claim
-from django_retrytasks.lifecycle.lanes import Due, Paused, Survey, paused_now, survey
+from django_retrytasks.lifecycle.lanes import Due, Survey, survey
+
+from .breaking import breaking
 
 # Seconds for which a survey is used: a better lane may be noticed so late.
 SIGHT = 0.25
@@ -28,16 +30,25 @@ class Lookout:
         self._key = key
         self._due: Due = {}
         self._sees_until = -math.inf
+        breaking.forget()
 
-    def claim(self, limit: int, worker: str) -> Claim:
-        """Claim at most ``limit`` due Tasks; none only if a new survey finds none."""
+    def claim(self, limit: int, worker: str, *, lease: timedelta | None = None) -> Claim:
+        """Claim at most ``limit`` due Tasks; none only if a new survey finds none.
+
+        Args:
+            limit: at most so many Tasks.
+            worker: the name of the claiming worker.
+            lease: until the claim ends; None: ``LEASE``.
+        """
         claim = Claim()
         if time.monotonic() < self._sees_until:
-            claim = self._claim(limit, worker)
+            claim = self._claim(limit, worker, lease)
         if not claim.tasks:
             self._look()
-            claim = self._claim(limit, worker)
+            claim = self._claim(limit, worker, lease)
         self._due = claim.left
+        if claim.left and not claim.tasks:
+            breaking.forget()  # it has set Tasks aside, perhaps by old knowledge
         return claim
 
     def sees_due(self) -> bool:
@@ -46,17 +57,15 @@ class Lookout:
             self._look()
         return bool(self._due)
 
-    @cached_property
-    def _paused(self) -> Paused:
-        return paused_now()
-
-    def _claim(self, limit: int, worker: str) -> Claim:
+    def _claim(self, limit: int, worker: str, lease: timedelta | None) -> Claim:
         if not self._due:
             return Claim()
-        return lifecycle.claim(self._due, limit=limit, worker=worker, paused=self._paused)
+        return lifecycle.claim(
+            self._due, limit=limit, worker=worker, paused=breaking.paused(), lease=lease
+        )
 
     def _look(self) -> None:
         began = time.monotonic()
-        self.seen = survey(self._paused).for_cluster(self._key)
+        self.seen = survey(breaking.paused()).for_cluster(self._key)
         self._due, now = self.seen.due, time.monotonic()
         self._sees_until = now + max(SIGHT, SPARING * (now - began))

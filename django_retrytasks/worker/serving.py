@@ -17,11 +17,12 @@ from django_retrytasks.lifecycle import Claim, ClaimInDoubt
 from django_retrytasks.lifecycle.lanes import Survey
 from django_retrytasks.values import moments
 
-from . import sessions
+from . import keeper, sessions
 from .batch import Batch
 from .heart import Heart
 from .lookout import Lookout
 from .pace import pace
+from .stopping import hearing
 
 # A worker without due Tasks waits for one that becomes due within so many seconds.
 EARLY = 0.2
@@ -38,6 +39,7 @@ def run(key: str, due: float | None = None) -> None:
         due: Unix time, by the database's clock, that the wake-up was written for; None: now.
     """
     sessions.watch()
+    keeper.note_serving()
     until = time.monotonic() + conf.get().slice
     half = until - conf.get().slice / 2
     lookout = Lookout(key)
@@ -62,19 +64,19 @@ def run_inline(ids: Iterable[uuid.UUID]) -> None:
     with lifecycle.running_inline(ids) as pending:
         while (claim := lifecycle.claim_inline(pending, worker=clusters.worker_name())).tasks:
             pending -= {task.pk for task in claim.tasks}
-            Batch(claim, is_inline=True).run()
+            Batch(claim, is_inline=True, heeds_breakers=False).run()
 
 
 def _run_batch(lookout: Lookout) -> bool:
-    """Claim due Tasks and run them; return whether there were any."""
+    """Claim due Tasks and run them; return whether there were any, or may be more."""
     claim = _claim(lookout)
     if not claim.tasks:
-        return False
+        return bool(claim.left)
     pace.note_claim(leaves_due=bool(claim.left) and len(claim.tasks) == pace.limit)
     batch = Batch(claim)
     # The heart has its own connection, which does not see rows of a caller's transaction.
     is_hidden = connections[database.alias()].in_atomic_block
-    with nullcontext() if is_hidden else _heart.watching(batch):
+    with nullcontext() if is_hidden else _heart.watching(batch), hearing():
         batch.run()
     return True
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any, Final
 
@@ -120,13 +120,17 @@ def end() -> None:
             connection.close()
 
 
-@contextmanager
-def mending_transactions(callers: Collection[str]) -> Iterator[None]:
+def mending_transactions(callers: Collection[str]) -> AbstractContextManager[None]:
     """Roll back to the start of an inline attempt if it broke the caller's transaction.
 
     Args:
         callers: the aliases from :func:`in_transaction`.
     """
+    return _mending(callers) if callers else nullcontext()
+
+
+@contextmanager
+def _mending(callers: Collection[str]) -> Iterator[None]:
     joined = [connections[alias] for alias in callers]
     marks = [(connection, mark) for connection in joined if (mark := connection.savepoint())]
     try:

@@ -9,7 +9,7 @@ from django_retrytasks import lifecycle
 from django_retrytasks.database.persistence import is_joined, is_transient, persist
 from django_retrytasks.lifecycle import Ending, Settled
 
-from .attempt import refused
+from .deciding import refused
 
 logger = logging.getLogger("django_retrytasks")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import async_to_sync
 
 from django_retrytasks.broker import clusters
-from django_retrytasks.exceptions import AttemptTimedOut
+from django_retrytasks.exceptions import AttemptTimedOut, Cancelled
+
+from .stopping import Stop, can_interrupt, obey_signal
 
 T = TypeVar("T")
 
@@ -25,41 +26,46 @@ INTERRUPT_AGAIN: Final = 1.0
 BRIEF: Final = 5.0
 # An event loop that calls a timer later than by so many seconds has stood still.
 STANDSTILL: Final = 0.25
+# The clocks of the timer and of the process may differ by so many seconds.
+TICK: Final = 0.001
 
 
 def call_within(
-    timeout: float | None, func: Callable[..., Any], /, *args: Any, **kwargs: Any
+    timeout: float | None, stop: Stop, func: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call a function, and await its value if it is awaitable, within ``timeout`` seconds.
 
     Raises:
+        Cancelled: inside the function, when ``stop`` is wanted; again whenever it is.
         AttemptTimedOut: inside the function, when the time is over; again every second while the
             function swallows it; and after the function, if it returns late. Without a timer
             signal, or outside the main thread, only awaiting is interrupted.
     """
     began = time.monotonic()
     with guarded(timeout):
-        value = _interrupted_after(timeout, partial(func, *args, **kwargs))
+        value = _interrupted_after(timeout, partial(stop.call, partial(func, *args, **kwargs)))
         if not inspect.isawaitable(value):
             return value
         passed = time.monotonic() - began
-        return async_to_sync(_await_within)(value, timeout, passed)
+        return async_to_sync(_await_within)(value, timeout, passed, stop)
 
 
 async def call_beside_others(
-    seconds: float | None, func: Callable[..., Any], /, *args: Any, **kwargs: Any
+    seconds: float | None, stop: Stop, func: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call and await a function within some seconds, on an event loop that others use too.
 
     Raises:
+        Cancelled: as :func:`call_within`, in an await.
         AttemptTimedOut: as :func:`call_within`, in an await. Time for which the loop stands still
             does not count: another function may be the reason.
     """
     began = time.monotonic()
+    stop.obey()
     value = func(*args, **kwargs)
     if not inspect.isawaitable(value):
         return value
-    return await _await_within(value, seconds, time.monotonic() - began, excuses=True)
+    return await _await_within(value, seconds, time.monotonic() - began, stop, excuses=True)
 
 
 def call_briefly(call: Callable[[], T], seconds: float = BRIEF) -> T:
@@ -88,12 +94,17 @@ def briefly_or(
         return otherwise(error)
 
 
+def guarded(timeout: float | None) -> AbstractContextManager[None]:
+    """Let django-q2's guard end this worker if the exception of the timeout does not.
+
+    Args:
+        timeout: seconds until the exception, below 0 after it; None: there is no timeout.
+    """
+    return nullcontext() if timeout is None else _guarded(timeout)
+
+
 @contextmanager
-def guarded(timeout: float | None) -> Iterator[None]:
-    """Let django-q2's guard end this worker if the exception of the timeout does not."""
-    if timeout is None:
-        yield
-        return
+def _guarded(timeout: float) -> Iterator[None]:
     clusters.set_guard(timeout + clusters.GRACE)
     try:
         yield
@@ -102,66 +113,93 @@ def guarded(timeout: float | None) -> Iterator[None]:
 
 
 async def _await_within(
-    value: Awaitable[Any], seconds: float | None, passed: float, *, excuses: bool = False
+    value: Awaitable[Any], seconds: float | None, passed: float, stop: Stop, excuses: bool = False
 ) -> Any:
-    if seconds is None:
-        return await value
-    limit = _Limit(max(seconds - passed, 0.0), excuses)
+    limit = _Limit(seconds, passed, stop, excuses)
     try:
         result = await value
     except (asyncio.CancelledError, TimeoutError) as error:
-        if limit.is_over:
-            raise AttemptTimedOut(seconds) from error
+        if limit.error:
+            raise limit.error from error
         raise
     finally:
         limit.end()
-    if limit.is_over:
-        raise AttemptTimedOut(seconds)
+    if limit.error:
+        raise limit.error
     return result
 
 
 class _Limit:
-    """Cancels the current asyncio task after some seconds, and again every second.
+    """Cancels the current asyncio task after some seconds, and again every second; or as told.
 
     Args:
-        seconds: until the first time.
-        excuses: whether time for which the loop stood still does not count.
+        timeout: seconds until the first time; None: only as told.
+        passed: how many of them have passed.
+        stop: tells to cancel it.
+        excuses: whether the task runs beside others, and time for which the loop stood still does
+            not count.
+
+    Attributes:
+        error: why it was cancelled; None: it was not.
     """
 
-    def __init__(self, seconds: float, excuses: bool) -> None:
-        self.is_over = False
+    def __init__(self, timeout: float | None, passed: float, stop: Stop, excuses: bool) -> None:
+        self.error: AttemptTimedOut | Cancelled | None = None
         self._count = 0
+        self._is_ended = False
         self._excuses = excuses
+        self._stop = stop
         self._task: Any = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
-        self._wait(seconds)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timeout = timeout
+        stop.open(self._tell, arms=not excuses)
+        if timeout is not None:
+            self._wait(max(timeout - passed, 0.0))
 
     def end(self) -> None:
         """Cancel no more."""
-        self._timer.cancel()
+        self._is_ended = True
+        self._stop.close()
+        if self._timer:
+            self._timer.cancel()
         for _ in range(self._count):
             self._task.uncancel()
 
     def _wait(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._interrupt)
+        self._timer = self._loop.call_later(seconds, self._interrupt, self._loop.time() + seconds)
 
-    def _interrupt(self) -> None:
-        late = self._loop.time() - self._timer.when()
-        if late > STANDSTILL and self._excuses and not self.is_over:
+    def _interrupt(self, due: float) -> None:
+        late = self._loop.time() - due
+        if late > STANDSTILL and self._excuses and self.error is None:
             self._wait(late)
             return
-        self.is_over = True
-        self._count += self._task.cancel()
+        self._cancel(AttemptTimedOut(self._timeout or 0))
         self._wait(INTERRUPT_AGAIN)
+
+    def _tell(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._obey)
+
+    def _obey(self) -> None:
+        if not self._is_ended:  # the loop was told before
+            self._cancel(Cancelled(self._stop.note or ""))
+
+    def _cancel(self, error: AttemptTimedOut | Cancelled) -> None:
+        self.error = self.error or error
+        self._count += self._task.cancel()
 
 
 def _interrupted_after(timeout: float | None, call: Callable[[], T]) -> T:
     if timeout is None:
         return call()
-    expired = False
+    expired, began = False, time.monotonic()
 
     def interrupt(signum: int, frame: Any) -> None:
         nonlocal expired
+        obey_signal()
+        if time.monotonic() - began < timeout - TICK:
+            return
         expired = True
         raise AttemptTimedOut(timeout)
 
@@ -179,7 +217,7 @@ def with_timer(seconds: float, interrupt: Callable[[int, Any], None], call: Call
         interrupt: the handler; what it raises is raised in the code that runs.
         call: the function. Without a timer signal, or outside the main thread, it is only called.
     """
-    if not _can_interrupt():
+    if not can_interrupt():
         return call()
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, interrupt)
@@ -200,8 +238,3 @@ def _go_on(timer: tuple[float, float], passed: float) -> None:
     """Restore the caller's timer: an attempt with a timeout may run another Task inline."""
     left, interval = timer
     signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.001) if left else 0, interval)
-
-
-def _can_interrupt() -> bool:
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return in_main_thread and hasattr(signal, "setitimer")

@@ -23,7 +23,6 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db.backends.signals import connection_created
 
 from django_retrytasks.broker import clusters
-from django_retrytasks.exceptions import AttemptTimedOut
 from django_retrytasks.lifecycle import Ending
 from django_retrytasks.lifecycle.log import log_transition
 from django_retrytasks.models import Task
@@ -78,6 +77,7 @@ class Together:
         self._named: set[AttemptRun] = set()
         self._seen_by_signal: AttemptRun | None = None
         self._turned = time.monotonic()
+        self._over_since = math.inf
         self._interrupt: KeyboardInterrupt | None = None
         self._is_broken = False
 
@@ -118,7 +118,7 @@ class Together:
             self._named.add(run)
             log_transition(logging.WARNING, "blocks its event loop, others wait", run.task)
         if stepping is not None and stepping.seconds_left < -clusters.GRACE:
-            clusters.set_guard(1)
+            clusters.set_guard(0)
 
     def stop(self) -> None:
         """Let the loop stand soon, from any thread."""
@@ -143,9 +143,8 @@ class Together:
 
     def _turn(self) -> None:
         """Run the loop until a function ends, or somebody stops it."""
-        left = max(run.seconds_left for run, _ in self._running.values())
         try:
-            with guarded(None if left == math.inf else max(left, 0)):
+            with guarded(self._left()):
                 with_timer(INTERRUPT_AGAIN, self._interrupt_blocker, self._loop.run_forever)
         except SystemExit:
             pass  # The asyncio task that raised it has ended; the others can go on.
@@ -155,6 +154,19 @@ class Together:
             self._interrupt = error
         except Exception:
             self._break()
+
+    def _left(self) -> float | None:
+        """Return the seconds until the time of all functions is over; None: it never is.
+
+        It is below 0 after that, since the first turn then: one before may have stood still.
+        """
+        left = max(run.seconds_left for run, _ in self._running.values())
+        if left > 0:
+            self._over_since = math.inf
+            return None if left == math.inf else left
+        now = time.monotonic()
+        self._over_since = min(self._over_since, now)
+        return self._over_since - now
 
     def _end_done(self) -> None:
         for task in [task for task in self._running if task.done()]:
@@ -235,7 +247,7 @@ class Together:
         self._seen_by_signal = run = _own.get()
         # Not a function that has just gone on after another one blocked the loop.
         if run is not None and run is before and run.seconds_left < -INTERRUPT_AGAIN:
-            raise AttemptTimedOut(run.task.timeout or 0)
+            raise run.interruption
 
     def _sign(self) -> None:
         self._turned = time.monotonic()
