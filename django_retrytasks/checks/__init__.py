@@ -3,6 +3,6 @@
 Each id has a section in docs/reference/checks.md.
 """
 
-from . import cluster, databases, settings, tasks
+from . import cluster, databases, periodic, settings, tasks
 
-__all__ = ["cluster", "databases", "settings", "tasks"]
+__all__ = ["cluster", "databases", "periodic", "settings", "tasks"]

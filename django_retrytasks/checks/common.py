@@ -16,6 +16,8 @@ from django_retrytasks.tasks import site_options
 from django_retrytasks.values.contract import task_backends
 
 TAG = "retrytasks"
+# Models without whose tables no check reads rows.
+MODELS = ("retrytasks.Task", "retrytasks.PeriodicTask", "django_q.Schedule")
 
 Found = Iterator[CheckMessage]
 
@@ -73,7 +75,7 @@ def is_migrated(alias: str) -> bool:
     """Whether the tables exist: the first migrate runs this check before it creates them."""
     if alias not in connections or not apps.is_installed("django_q"):
         return False
-    needed = {apps.get_model(m)._meta.db_table for m in ("retrytasks.Task", "django_q.Schedule")}
+    needed = {apps.get_model(m)._meta.db_table for m in MODELS}
     return needed <= set(connections[alias].introspection.table_names())
 
 

@@ -54,10 +54,19 @@ def _refuse_policy(name: str, value: Any) -> None:
         RetryPolicy(**options)
 
 
+def _refuse_around(name: str, value: Any) -> None:
+    _refuse_callables(name, value, None)
+
+
 def _refuse_receivers(name: str, value: Any) -> None:
+    _refuse_callables(name, value, signal=None, sender=None, task=None, attempt=None)
+
+
+def _refuse_callables(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+    """Refuse other values than a list of dotted paths of callables that take these arguments."""
     for path in checked.as_texts(name, value):
         with _about(f'{name}: "{path}"'):
-            refuse_misfit(import_string(path), signal=None, sender=None, task=None, attempt=None)
+            refuse_misfit(import_string(path), *args, **kwargs)
 
 
 def _refuse_alerts(name: str, value: Any) -> None:
@@ -128,6 +137,11 @@ VALUES = {
         checked.as_positive_seconds,
         "Give seconds or a timedelta, above 0; the default is 1.",
     ),
+    "AROUND": Value(
+        _refuse_around,
+        "Give a list of dotted paths of callables that take (context) and return a context "
+        "manager; [] means none.",
+    ),
     "ON_FAILURE": Value(
         _refuse_receivers,
         "Give a list of dotted paths of callables that take (task, attempt, **kwargs).",
@@ -151,6 +165,7 @@ VALUES = {
         _refuse_site_url, 'Give a URL such as "https://shop.example", or "" if there is none.'
     ),
     "SENTRY": Value(checked.as_bool, "Give True or False; the default is True."),
+    "OTEL": Value(checked.as_bool, "Give True or False; the default is True."),
     "RETENTION": Value(
         _refuse_retention,
         f"Give a dict of {', '.join(FINAL_STATUSES)} to seconds or a timedelta; None: for ever.",

@@ -14,6 +14,7 @@ from django.urls import get_resolver
 
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import RetryTask, discovery, redaction, site_options, site_policy
+from django_retrytasks.tasks.definition import shown_names
 from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
 
 from .common import Found, alternatives, backend_policy, backends, problem_of, registered
@@ -32,7 +33,7 @@ def check_tasks() -> Found:
     yield from _slips_of_queues()
     yield from _endless_policies()
     yield from _receivers_of_tasks()
-    yield from _search_keys_of_tasks()
+    yield from _keys_of_tasks()
 
 
 def _import_tasks() -> Found:
@@ -83,7 +84,7 @@ def _endless_policies() -> Found:
         if bounds and policy.max_retries is None and policy.retry_for is None:
             yield Warning(
                 f"{owner} retries for ever: max_retries is None and retry_for sets no limit, so "
-                "its failures are never announced.",
+                "a failure that is retried never alerts.",
                 hint="Set max_retries to a number, or retry_for to the seconds after the first "
                 "start within which a retry may begin.",
                 id="retrytasks.W011",
@@ -101,11 +102,13 @@ def _receivers_of_tasks() -> Found:
             )
 
 
-def _search_keys_of_tasks() -> Found:
+def _keys_of_tasks() -> Found:
     for task in discovery.defined_tasks():
-        if task.search_key and redaction.hides(task.search_key):
+        for option, name in shown_names(task).items():
+            if not redaction.hides(name):
+                continue
             yield Error(
-                f"{task.module_path}: search_key names {task.search_key!r}, which is hidden: "
+                f"{task.module_path}: {option} names {name!r}, which is hidden: "
                 "its values would be stored and shown.",
                 hint='Choose another argument, or narrow RETRYTASKS["REDACT"].',
                 id="retrytasks.E014",
