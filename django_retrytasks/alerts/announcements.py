@@ -20,7 +20,7 @@ from django_retrytasks.signals import task_failed
 from django_retrytasks.tasks import RetryTask, retry_task
 from django_retrytasks.tasks.context import RetryTaskContext
 from django_retrytasks.tasks.stored import resolve
-from django_retrytasks.values.ids import uuid7
+from django_retrytasks.values.ids import uuid7_of
 
 from . import notices
 from .calling import Receiver, give_time, synchronous
@@ -114,8 +114,7 @@ def _attempt_of(task_id: str, number: int) -> Attempt:
 
 def _id_of(attempt: Attempt, receiver: str) -> uuid.UUID:
     key = f"{attempt.task_id} {attempt.number} {receiver}"
-    milliseconds = int(attempt.finished_at.timestamp() * 1000)
-    return uuid7(milliseconds, hashlib.sha256(key.encode()).digest()[:10])
+    return uuid7_of(attempt.finished_at, hashlib.sha256(key.encode()).digest()[:8])
 
 
 def _receivers_named(name: str) -> Iterator[Receiver]:

@@ -21,7 +21,13 @@ from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.lifecycle.groups import GroupStatus, locked
 from django_retrytasks.lifecycle.rows import CHUNK
-from django_retrytasks.models import FailureGroup, Status, Task
+from django_retrytasks.models import (
+    FailureGroup,
+    FailureGroupQuerySet,
+    OpenBreaker,
+    Status,
+    Task,
+)
 
 # A group has recovered after so long without a failure, or after ALERT_COOLDOWN if that is less.
 QUIET = timedelta(minutes=5)
@@ -98,6 +104,7 @@ def take_overdue() -> list[Notice]:
         FailureGroup.objects.failing()
         .audible()
         .exclude(pk=FailureGroup.FLOOD)
+        .exclude(_is_behind_breaker())
         .filter(_is_overdue())
     )
     pks = overdue.order_by("pk").values_list("pk", flat=True)[:SWEEP_LIMIT]
@@ -119,9 +126,19 @@ def take_recovered() -> list[Notice]:
     )
     is_over = Q(kind=FailureGroup.Kind.RULE) | Exists(succeeded)
     over = FailureGroup.objects.failing().audible().filter(is_over, last_failed_at__lte=quiet)
-    over = over.exclude(_is_overdue())
+    over = over.exclude(_is_overdue()).exclude(pk__in=OpenBreaker.objects.values("fingerprint"))
     # Select first, then lock by key: MariaDB also locks the rows it scans.
-    rows = locked(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
+    return _end(over.filter(pk__in=list(over.values_list("pk", flat=True)[:CHUNK])))
+
+
+def take_ended(fingerprints: Iterable[uuid.UUID]) -> list[Notice]:
+    """End the streaks of these groups at once; return a Notice for each group that had alerted."""
+    failing = FailureGroup.objects.failing().audible()
+    return _end(failing.filter(pk__in=list(fingerprints)))
+
+
+def _end(over: FailureGroupQuerySet) -> list[Notice]:
+    rows = locked(over)
     ended = FailureGroup.objects.filter(pk__in=[group.pk for group, _ in rows])
     ended.update(recovered_at=DatabaseNow(), **groups.NO_STREAK)
     return [
@@ -138,11 +155,25 @@ def _is_overdue() -> Q:
     return is_unreported & (Q(alerted_at=None) | Q(alerted_at__lte=since))
 
 
+def _is_behind_breaker() -> Q:
+    """Select groups of the failure for which a breaker of their function is open.
+
+    The alert about the breaker stands for theirs, which come once it is closed.
+    """
+    opened = OpenBreaker.objects.filter(
+        state=OpenBreaker.State.OPEN,
+        name=OuterRef("name"),
+        exception_class_path=OuterRef("exception_class_path"),
+    )
+    return Q(Exists(opened), kind=FailureGroup.Kind.FAILURE)
+
+
 def _due(fingerprints: Iterable[uuid.UUID]) -> list[Due]:
     """Lock these groups; return the ones whose alert is due."""
     pks, cooldown = list(fingerprints), conf.get().cooldown
     chunks = (pks[start : start + CHUNK] for start in range(0, len(pks), CHUNK))
-    rows = (row for chunk in chunks for row in locked(FailureGroup.objects.filter(pk__in=chunk)))
+    heard = FailureGroup.objects.exclude(_is_behind_breaker())
+    rows = (row for chunk in chunks for row in locked(heard.filter(pk__in=chunk)))
     return [(group, now) for group, now in rows if group.alert_is_due(now, cooldown)]
 
 

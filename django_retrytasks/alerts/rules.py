@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,8 +23,10 @@ from django.utils.translation import ngettext
 from django_retrytasks import conf
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle.lanes import survey
+from django_retrytasks.lifecycle.periodic import last_moment_but_one
 from django_retrytasks.models import FailureGroup, Status, Task, TaskQuerySet
 from django_retrytasks.models.tasks import NAME_LENGTH, QUEUE_NAME_LENGTH
+from django_retrytasks.tasks import discovery, periodic
 from django_retrytasks.tasks.stored import resolve
 from django_retrytasks.values import checked
 from django_retrytasks.values.texts import number_text
@@ -56,11 +58,15 @@ def check(entry: Any) -> None:
     """Check an entry of ``ALERT_RULES``, and the task it names, if any.
 
     Raises:
-        TypeError, ValueError: as :meth:`Rule.from_entry`.
+        TypeError, ValueError: as :meth:`Rule.from_entry`; also if a rule of silence needs
+            ``within``, since its task is not periodic.
         RetryTasksError: the name leads to no task.
     """
-    if name := asdict(Rule.from_entry(entry)).get("name"):
+    rule = Rule.from_entry(entry)
+    if name := asdict(rule).get("name"):
         resolve(name)
+    if isinstance(rule, Silence) and rule.within is None:
+        _refuse_irregular(rule.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,22 +215,38 @@ class GroupGrowth(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence(Rule):
-    """No Task of the function ``name`` has succeeded in the last ``within`` seconds."""
+    """No Task of the function ``name`` has succeeded in the last ``within`` seconds.
+
+    None: since the last moment but one of its periodic Tasks.
+    """
 
     rule = "silence"
     name: str = checked.option(as_name)
-    within: float = checked.option(checked.as_positive_seconds)
+    within: float | None = checked.option(checked.or_none(checked.as_positive_seconds), None)
 
     def breaches(self) -> Iterator[FailureGroup]:
         """Yield a group if it is so."""
-        if not _finished(Status.SUCCEEDED, self.within, name=self.name).exists():
+        if self.within is None:
+            yield from self._missed_moments()
+        elif not _finished(Status.SUCCEEDED, self.within, name=self.name).exists():
             text = _("No Task of %(name)s has succeeded within %(within)s s")
             values = {"name": self.name, "within": number_text(self.within)}
             yield self._breach(text % values, name=self.name)
 
     def looks_back(self) -> Mapping[Status, float]:
-        """Return ``within`` for succeeded Tasks."""
-        return {Status.SUCCEEDED: self.within}
+        """Return ``within`` for succeeded Tasks, or the longest time between three moments."""
+        if self.within is not None:
+            return {Status.SUCCEEDED: self.within}
+        calendars = (each.calendar for each in periodic.declarations_of(self.name))
+        reaches = [each.reach(datetime.now(UTC)) for each in calendars if each.is_readable]
+        return {Status.SUCCEEDED: max(reaches)} if reaches else {}
+
+    def _missed_moments(self) -> Iterator[FailureGroup]:
+        since = last_moment_but_one(self.name)
+        succeeded = Task.objects.of_status(Status.SUCCEEDED).filter(name=self.name)
+        if since and not succeeded.filter(finished_at__gt=since).exists():
+            text = _("No Task of %(name)s has succeeded since its last moment but one")
+            yield self._breach(text % {"name": self.name}, name=self.name)
 
 
 RULES: dict[str, type[Rule]] = {
@@ -238,6 +260,12 @@ def _kind_of(rule: object) -> type[Rule]:
         hint = checked.nearest(str(rule or ""), RULES)
         raise ValueError(f'"rule" names no rule: {rule!r}. {hint}')
     return kind
+
+
+def _refuse_irregular(name: str) -> None:
+    discovery.discover()
+    if not periodic.declarations_of(name):
+        raise ValueError(f'silence needs "within", since no periodic() declares {name}')
 
 
 def _finished(status: Status, within: float, **values: str) -> TaskQuerySet:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
-from functools import cache, partial
-from multiprocessing.util import Finalize
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -32,10 +31,12 @@ from django_retrytasks.errors.reports import MESSAGE_LIMIT, class_path, known_cl
 from django_retrytasks.exceptions import AttemptTimedOut, MessageUnavailable
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.signals import attempt_failed
+from django_retrytasks.tasks import tracing
 from django_retrytasks.tasks.redaction import CUT, secrets_of, shown_arguments, without
 from django_retrytasks.tasks.stored import imported
 
 from .mail_filter import DJANGO_LOGGERS, LOGGER, repeats_alert
+from .sentry_spans import SentryTracer, trace_id_of
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
@@ -59,6 +60,7 @@ def connect() -> None:
         return
     if sentry_sdk.is_initialized() and conf.get().SENTRY:
         attempt_failed.connect(capture_failure)
+        tracing.connect("sentry", SentryTracer())
         Scope.get_global_scope().add_event_processor(_fit_to_send)
         for name in DJANGO_LOGGERS:
             ignore_logger(name)
@@ -92,7 +94,8 @@ def _capture(task: Task, attempt: Attempt, exception: BaseException, **details: 
         with use_isolation_scope(Scope()), use_scope(Scope()) as scope:
             scope.add_event_processor(partial(_clean_event, secrets=secrets))
             sentry_sdk.capture_event(event | _described(task, attempt, arguments) | details, hint)
-        _flush_at_end_of(os.getpid())
+        # It waits for them at most Sentry's ``shutdown_timeout``.
+        tracing.at_end_of_worker(sentry_sdk.flush)
     except Exception as error:
         logger.warning("Task %s: no event for Sentry: %s", task.pk, class_path(type(error)))
 
@@ -115,8 +118,8 @@ def _described(task: Task, attempt: Attempt, arguments: dict[str, Any]) -> dict[
     tags = {"task": task.name, "queue_name": task.queue_name, "stop_reason": task.stop_reason}
     about = {"id": str(task.pk), "worker": attempt.worker, "retry_count": attempt.retry_count}
     about["arguments"] = {name: safe_str(value) for name, value in arguments.items()}
-    # Groups the events of one Task in Sentry.
-    trace = {"trace_id": task.pk.hex, "span_id": os.urandom(8).hex()}
+    # Groups the events of one Task in Sentry, with its spans if it was traced.
+    trace = {"trace_id": trace_id_of(task), "span_id": os.urandom(8).hex()}
     return {
         "transaction": task.name,
         "tags": {name: tag for name, tag in tags.items() if tag} | {"attempt": str(attempt.number)},
@@ -176,12 +179,3 @@ def _fit_to_send(event: Event, hint: Hint) -> Event | None:
     for frame in iter_event_frames(event):
         frame.pop("vars", None)
     return event
-
-
-@cache
-def _flush_at_end_of(pid: int) -> None:
-    """Make a process wait for its events at exit, at most Sentry's ``shutdown_timeout``.
-
-    Workers are ``multiprocessing`` processes, in which ``atexit`` does nothing.
-    """
-    Finalize(None, sentry_sdk.flush, exitpriority=0)
