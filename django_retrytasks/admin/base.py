@@ -21,11 +21,14 @@ from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.database import DATABASE_NOW, DatabaseNow
+from django_retrytasks.values.texts import translated
 
 from . import lookups, words
 
 ACTIONS_SHOWN = 20
 NOTHING = "-"
+# Fields with a text that is stored in English.
+STORED_IN_ENGLISH = ("stop_note", "stopped_because")
 
 
 class Button(NamedTuple):
@@ -180,6 +183,8 @@ def _field(row: Model, name: str) -> Fact:
     field: Any = row._meta.get_field(name)
     display = getattr(row, f"get_{name}_display", None)
     value = display() if display else getattr(row, name)
+    if name in STORED_IN_ENGLISH:
+        value = translated(value)
     return Fact(capfirst(field.verbose_name), _shown(value), field.help_text)
 
 

@@ -149,7 +149,10 @@ def _editable(task: Task | None, definition: RetryTask[..., Any] | None) -> str:
     are_readable = isinstance(task.args, list) and isinstance(task.kwargs, dict)
     if not are_readable or redaction.hides_any(task, definition):
         return ""
-    text = indented({"args": task.args, "kwargs": task.kwargs})
+    try:
+        text = indented({"args": task.args, "kwargs": task.kwargs})
+    except codec.NotStorable:  # in another dict they have too many levels
+        return ""
     return text if text == storable(text, VALUE_LIMIT) else ""
 
 

@@ -26,7 +26,7 @@ from django_retrytasks.database import DATABASE_NOW, writing
 from django_retrytasks.errors import tracebacks
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.lifecycle.groups import GroupStatus
-from django_retrytasks.models import Attempt, FailureGroup, Task
+from django_retrytasks.models import Attempt, FailureGroup, OpenBreaker, Task
 from django_retrytasks.operators.verbs import VERBS
 from django_retrytasks.values.texts import translated
 
@@ -37,6 +37,8 @@ from .task_actions import TaskActions
 
 # The attribute of a group in the list that holds its recent counts.
 RECENT = "recent"
+# Open breakers of a group's function.
+SHOWN = 20
 COUNTS = ("failure_count", "failed_attempt_count", "streak_count", "alerted_count")
 TIMES = (
     "first_seen_at",
@@ -140,6 +142,7 @@ class FailureGroupAdmin(RowsAdmin):
             "pill": self.state(group),
             "headline": words.group_headline(group),
             "buttons": [*self._redrives(request, group), *self._changes(request, group)],
+            "breakers": OpenBreaker.objects.filter(name=group.name).order_by("opened_at")[:SHOWN],
             "alerts": [words.last_alert(group), words.next_alert(group, conf.get().cooldown)],
             "recent": counted,
             "chart": recent.chart(counted),

@@ -1,4 +1,4 @@
-"""The overview above the list of Tasks: numbers, recently ended Tasks, pauses, a warning.
+"""The overview above the list of Tasks: numbers, recently ended Tasks, pauses, breakers, a warning.
 
 It needs seven queries besides ``health.check()``; each reads at most 10,000 rows, by an index.
 """
@@ -19,11 +19,12 @@ from django_retrytasks.database import DatabaseNow
 from django_retrytasks.database.seeks import CountOf, evaluate
 from django_retrytasks.health import COUNT_LIMIT, Health
 from django_retrytasks.lifecycle import tallies
-from django_retrytasks.models import Pause, Status, Tally, Task
+from django_retrytasks.models import OpenBreaker, Pause, Status, Tally, Task
+from django_retrytasks.operators import wording
 
 from . import words
 
-PAUSES_SHOWN = 20
+PAUSES_SHOWN = BREAKERS_SHOWN = 20
 # Seconds with a due Task and without a claim, after which the warning appears.
 SILENCE = 60.0
 # Units of the drawing, which is stretched to the available width.
@@ -32,6 +33,7 @@ SERIES = {
     "succeeded": _("Succeeded at once"),
     "retried": _("Succeeded after retries"),
     "failed": _("Failed"),
+    "expired": _("Expired"),
 }
 
 
@@ -93,6 +95,7 @@ def read(scale: str, links: Mapping[str, str]) -> dict[str, Any]:
         "numbers": _numbers(state, beside, now),
         "banner": _banner(state, now),
         "pauses": Pause.objects.order_by("paused_at")[:PAUSES_SHOWN],
+        "breakers": OpenBreaker.objects.order_by("opened_at")[:BREAKERS_SHOWN],
         "chart": {**_chart(SCALES[scale], now), "links": scales},
     }
 
@@ -115,7 +118,7 @@ def _numbers(state: Health, beside: Mapping[str, Any], now: datetime) -> list[Nu
     retrying, failed = beside.get("retrying", 0), beside.get("failed", 0)
     return [
         Number(gettext("Due now"), _count(due)),
-        Number(gettext("Oldest due"), words.span(state.lag) if state.lag else "-"),
+        Number(gettext("Oldest due"), wording.span(state.lag) if state.lag else "-"),
         Number(gettext("Running"), _count(state.running_count), "?status=RUNNING"),
         Number(gettext("Retrying"), _count(retrying), "?status=RETRYING"),
         Number(gettext("Failed in 24 h"), _count(failed), "?status=FAILED"),
@@ -132,7 +135,7 @@ def _banner(state: Health, now: datetime) -> str:
         text = gettext("Tasks have been due for %(lag)s: all workers are busy, or none claims.")
     else:
         text = gettext("Tasks have been due for %(lag)s and no worker claims: is qcluster running?")
-    return text % {"lag": words.span(state.lag)}
+    return text % {"lag": wording.span(state.lag)}
 
 
 def _count(count: int) -> str:
@@ -143,7 +146,7 @@ def _count(count: int) -> str:
 def _ago(at: datetime | None, now: datetime) -> str:
     if at is None:
         return gettext("never")
-    span = words.span(max(0.0, (now - at).total_seconds()))
+    span = wording.span(max(0.0, (now - at).total_seconds()))
     return words.time_tag(at, gettext("%(span)s ago") % {"span": span})
 
 
@@ -151,7 +154,7 @@ def _chart(scale: Scale, now: datetime) -> dict[str, Any]:
     """Return the chart of the Tasks that ended in each hour or minute."""
     starts = _starts(scale, now)
     uncounted_since = tallies.counted_until(starts[0])
-    since = _at_most(COUNT_LIMIT, uncounted_since)
+    since = tallies.latest(COUNT_LIMIT, uncounted_since)
     counted = tallies.counted(starts[0], uncounted_since, scale.unit)
     counts = _counts(scale, [*counted, *tallies.ended(since)])
     tops = [sum(counts[start, series] for series in SERIES) for start in starts]
@@ -178,18 +181,6 @@ def _slot_of(scale: Scale, at: datetime) -> datetime:
     return minute.replace(minute=0) if scale.unit == "hour" else minute
 
 
-def _at_most(count: int, start: datetime) -> datetime:
-    """Return the time since which at most about ``count`` Tasks succeeded, or failed."""
-    edges: list[Any] = [start]
-    for status in (Status.SUCCEEDED, Status.FAILED):
-        ended = (
-            Task.objects.of_status(status).filter(finished_at__gte=start).order_by("-finished_at")
-        )
-        edges += ended.values_list("finished_at", flat=True)[count : count + 1]
-    since: datetime = max(edges)
-    return since
-
-
 def _counts(scale: Scale, ended: Iterable[Tally]) -> Counter[tuple[datetime, str]]:
     """Return the counts by the start of the slot and the series."""
     counts: Counter[tuple[datetime, str]] = Counter()
@@ -201,7 +192,7 @@ def _counts(scale: Scale, ended: Iterable[Tally]) -> Counter[tuple[datetime, str
 
 def _slot(n: int, start: datetime, counts: Counter[tuple[datetime, str]], top: int) -> Slot:
     by_series = {series: counts[start, series] for series in SERIES}
-    label = words.as_local(start).strftime("%H:%M")
+    label = wording.as_local(start).strftime("%H:%M")
     text = ", ".join(f"{SERIES[series]}: {count}" for series, count in by_series.items() if count)
     return Slot(
         label=label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,16 +21,16 @@ from django.utils.translation import gettext, override
 
 from django_retrytasks.database import writing
 from django_retrytasks.models import Operation, Status, Task
-from django_retrytasks.operators import operations, selections
+from django_retrytasks.operators import columns, operations, selections
 from django_retrytasks.operators.selections import Selection
-from django_retrytasks.operators.verbs import VERBS, Verb
+from django_retrytasks.operators.verbs import VERBS, Verb, refused
 
 from .base import Button, RowsAdmin, admin_of, log, page_url
 from .confirm import ConfirmForm, preview_of
 from .filters import selection_of
 
-# Deferred where many Tasks are read: a single value may take a megabyte.
-BIG_COLUMNS = ("args", "kwargs", "options", "return_value")
+# A message names so many Tasks.
+HOLDERS_SHOWN = 10
 # Django's parameter for the list's query, by which a page leads back to the list.
 FILTERS = "_changelist_filters"
 # The verbs by their names in methods and URLs.
@@ -151,7 +152,7 @@ class TaskActions(RowsAdmin):
         """Do a verb and redirect back; ask for confirmation until ``data`` is valid."""
         rows = self.get_queryset(request).filter(pk__in=ids)
         if len(ids) > 1:
-            rows = rows.defer(*BIG_COLUMNS)
+            rows = rows.defer(*columns.BIG)
         self.refuse_hidden(request, rows)
         single = next(iter(rows), None) if len(ids) == 1 else None
         form = ConfirmForm(data, verb=verb, task=single)
@@ -197,17 +198,19 @@ class TaskActions(RowsAdmin):
 
     def _do(self, request: HttpRequest, ids: Sequence[uuid.UUID], form: ConfirmForm) -> None:
         rows = self.get_queryset(request).filter(pk__in=ids).order_by()
-        verb, options = form.verb, form.options()
+        verb, options, reason = form.verb, form.options(), form.cleaned_data["reason"]
+        signature = verb.signature(request.user.get_username(), reason)
         with writing():
-            changed = verb.act.change(rows.values_list("pk", flat=True), **options)
-            log(request, changed, _what(verb, options), form.cleaned_data["reason"])
+            changed = verb.act.change(rows.values_list("pk", flat=True), **options, **signature)
+            log(request, changed, _what(verb, options), reason)
         left = rows.exclude(pk__in=[task.pk for task in changed])
         statuses = left.values_list("status", flat=True)
         skipped = Counter(str(Status(status).label) for status in statuses)
         skipped[gettext("gone")] = len(ids) - len(changed) - skipped.total()
         done = verb.report % {"count": len(changed)}
         level = messages.WARNING if skipped.total() else messages.SUCCESS
-        self.message_user(request, f"{done} {_skipped_text(+skipped)}".strip(), level)
+        why = _skipped_text(+skipped), _refused_text(verb, ids)
+        self.message_user(request, " ".join([done, *filter(None, why)]), level)
 
     def _start(self, request: HttpRequest, selection: Selection, form: ConfirmForm) -> HttpResponse:
         verb, options, reason = form.verb, form.options(), form.cleaned_data["reason"]
@@ -273,3 +276,12 @@ def _skipped_text(skipped: Counter[str]) -> str:
         return ""
     why = ", ".join(f"{count} {status}" for status, count in skipped.items())
     return gettext("%(count)d skipped: %(why)s.") % {"count": skipped.total(), "why": why}
+
+
+def _refused_text(verb: Verb, ids: Sequence[uuid.UUID]) -> str:
+    """Return which Tasks hold the unique keys of skipped ones; "" for none."""
+    holders = refused(verb, ids)
+    if not holders:
+        return ""
+    shown = ", ".join(map(str, islice(dict.fromkeys(holders.values()), HOLDERS_SHOWN)))
+    return gettext("Other Tasks hold their unique keys: %(ids)s.") % {"ids": shown}

@@ -13,12 +13,15 @@ from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.broker import wakeups
 from django_retrytasks.errors import tracebacks
-from django_retrytasks.errors.reports import storable
+from django_retrytasks.errors.reports import class_path, storable
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.models.fields import Unreadable
+from django_retrytasks.operators import wording
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import RetryTask, discovery, redaction
 from django_retrytasks.tasks.stored import as_stored, policy_of
 from django_retrytasks.values import codec
+from django_retrytasks.values.progress import Progress
 from django_retrytasks.values.texts import error_text, number_text, translated
 
 from . import words
@@ -27,7 +30,15 @@ from .base import NOTHING, Fact, fields_of, history_of
 ATTEMPTS_SHOWN = 50
 VALUE_LIMIT = 64 * 1024
 
-POLICY = ("max_retries", "retry_count", "crash_count", "timeout", "options", "stop_reason")
+POLICY = (
+    "max_retries",
+    "retry_count",
+    "crash_count",
+    "timeout",
+    "options",
+    "stop_reason",
+    "stop_note",
+)
 TIMES = (
     "enqueued_at",
     "queued_at",
@@ -35,6 +46,7 @@ TIMES = (
     "last_attempted_at",
     "claimed_at",
     "run_after",
+    "expires_at",
     "finished_at",
 )
 PLACE = (
@@ -71,21 +83,32 @@ def page_of(task: Task) -> dict[str, Any]:
     definition = discovery.find(task.name)
     return {
         "pill": words.pill(task.status, task.get_status_display()),
-        "headline": words.headline(task, last),
+        "headline": wording.headline(task, last),
+        "progress": None if succeeded else _progress(task),
         "error": _error(last) if last and not succeeded else "",
         "group": _group(task),
         "entries": [_entry(attempt) for attempt in attempts],
         "left_out": task.attempt_count - len(attempts),
-        "arguments": _arguments(task, definition),
+        "arguments": arguments_of(task, definition),
         "return_value": _pretty(task.return_value) if succeeded else "",
         "policy": fields_of(task, POLICY),
         "schedule": _schedule(task, definition),
         "history": history_of(task),
         "sections": [
             (_("Times"), [*fields_of(task, TIMES), _wakeup(task)]),
-            (_("Identity and place"), fields_of(task, PLACE)),
+            (_("Identity and place"), [*fields_of(task, PLACE), *_unique(task, definition)]),
         ],
     }
+
+
+def _progress(task: Task) -> dict[str, Any] | None:
+    """Return how far the running attempt is, or the last one was; None if it reported nothing."""
+    progress = Progress.read(task.progress)
+    if progress is None:
+        return None
+    label = gettext("Progress") if task.status == Status.RUNNING else gettext("Last progress")
+    shown = words.bar(progress) if progress.share is not None else ""
+    return {"label": label, "text": wording.progress_text(progress), "bar": shown}
 
 
 def _group(task: Task) -> FailureGroup | None:
@@ -116,8 +139,8 @@ def _facts(attempt: Attempt) -> Iterator[Fact]:
     waited = (attempt.started_at - queued_at).total_seconds()
     ran = (attempt.finished_at - attempt.started_at).total_seconds()
     # Negative if the database's clock was set back.
-    yield Fact(gettext("Waited"), words.run_time(max(0.0, waited)))
-    yield Fact(gettext("Run time"), words.run_time(max(0.0, ran)))
+    yield Fact(gettext("Waited"), wording.run_time(max(0.0, waited)))
+    yield Fact(gettext("Run time"), wording.run_time(max(0.0, ran)))
     yield Fact(gettext("Worker"), attempt.worker)
     yield Fact(pgettext("moment of an attempt", "Queued"), words.time_tag(queued_at))
     later = (
@@ -127,20 +150,25 @@ def _facts(attempt: Attempt) -> Iterator[Fact]:
     )
     for label, at in later:
         if at is not None:
-            yield Fact(label, words.time_tag(at, words.clock(at, queued_at)))
+            yield Fact(label, words.time_tag(at, wording.clock(at, queued_at)))
 
 
-def _arguments(task: Task, definition: RetryTask[..., Any] | None) -> list[Fact]:
-    shown = redaction.shown_arguments(task, definition)
+def arguments_of(task: Task, definition: RetryTask[..., Any] | None) -> list[Fact]:
+    """Return the arguments of a Task by the names of the parameters, without secrets."""
+    stored = {"args": task.args, "kwargs": task.kwargs}
+    unreadable = {name: value for name, value in stored.items() if isinstance(value, Unreadable)}
+    shown = unreadable or redaction.shown_arguments(task, definition)
     return [Fact(name, _pretty(value)) for name, value in shown.items()]
 
 
 def indented(value: Any) -> str:
     """Return a value as JSON in lines, with the codec's tags for what JSON lacks."""
-    return json.dumps(json.loads(codec.dumps(value)), indent=2, ensure_ascii=False)
+    return json.dumps(json.loads(codec.dumps(value, root=())), indent=2, ensure_ascii=False)
 
 
 def _pretty(value: Any) -> str:
+    if isinstance(value, Unreadable):
+        return gettext("Unreadable, %(count)d characters.") % {"count": len(value.text)}
     return storable(indented(value), VALUE_LIMIT)
 
 
@@ -199,6 +227,30 @@ def _number(value: float) -> str:
     return number_format(number_text(value))
 
 
+def _unique(task: Task, definition: RetryTask[..., Any] | None) -> Iterator[Fact]:
+    """Yield what makes a unique Task so, and whether it is; the key itself may tell a secret."""
+    if task.unique_key is None:
+        return
+    purpose = _("While it holds its unique key, no other Task of this key is enqueued.")
+    yield Fact(gettext("Unique by"), _unique_by(definition))
+    held = gettext("held") if task.held_key else gettext("free")
+    yield Fact(gettext("Unique key"), held, purpose)
+    if task.unique_until:
+        yield from fields_of(task, ("unique_until",))
+
+
+def _unique_by(definition: RetryTask[..., Any] | None) -> str:
+    match definition and definition.unique:
+        case None | False:
+            return NOTHING
+        case True:
+            return gettext("all arguments")
+        case str(name):
+            return name
+        case make:
+            return str(getattr(make, "__qualname__", class_path(type(make))))
+
+
 def _wakeup(task: Task) -> Fact:
     purpose = _("The row that makes a cluster look for the Task when it is due.")
     return Fact(gettext("Wake-up"), _wakeup_words(task), purpose)
@@ -212,4 +264,4 @@ def _wakeup_words(task: Task) -> str:
         return gettext("none yet: the sweep writes one in time")
     if until <= now:
         return gettext("waits for a cluster to look")
-    return gettext("waits until %(clock)s") % {"clock": words.clock(until, now)}
+    return gettext("waits until %(clock)s") % {"clock": wording.clock(until, now)}

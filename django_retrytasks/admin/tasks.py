@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,34 +9,22 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db.models import Case, F, OuterRef, QuerySet, When
-from django.db.models.functions import Length
+from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_retrytasks.database import DATABASE_NOW
-from django_retrytasks.database.seeks import first
-from django_retrytasks.errors.reports import storable
-from django_retrytasks.models import FINAL, Attempt, Status, Task
-from django_retrytasks.operators import selections
-from django_retrytasks.tasks import redaction
+from django_retrytasks.models import Status, Task
+from django_retrytasks.operators import columns, selections, wording
 
 from . import overview, task_page, words
 from .filters import CHART_VAR, FILTERS, known_selection_of
-from .task_actions import BIG_COLUMNS, TaskActions
+from .task_actions import TaskActions
 
-LAST_ERROR = "last_error_path"
-LAST_FINISHED = "last_attempt_finished_at"
-PREVIEW = "arguments_preview"
-# Most characters of arguments that are read, and of their preview.
-ARGUMENTS_READ = 4000
-PREVIEW_WIDTH = 80
 COUNT_LIMIT = 10_000
 
 
@@ -79,13 +66,13 @@ class TaskChangeList(ChangeList):
             rows = selections.select(tasks, {**selection, "internal": internal})
         except ValueError as error:
             raise IncorrectLookupParameters(error) from error
-        narrowed: QuerySet[Any] = rows.defer(*BIG_COLUMNS)
+        narrowed: QuerySet[Any] = rows.defer(*columns.BIG)
         return narrowed
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Return the order, latest first: by the end if all Tasks have ended."""
-        has_ended = known_selection_of(request).get("status") in FINAL
-        return ["-finished_at", "-pk"] if has_ended else super().get_ordering(request, queryset)
+        if selections.have_ended(known_selection_of(request)):
+            return selections.LATEST_ENDED
+        return super().get_ordering(request, queryset)
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -94,7 +81,7 @@ class TaskChangeList(ChangeList):
             # The search form would show a wrong count.
             self.full_result_count = self.result_count
         shown = list(self.result_list)
-        _set_columns(shown)
+        columns.read(shown)
         self.result_list: Any = shown
 
     @cached_property
@@ -159,15 +146,15 @@ class TaskAdmin(TaskActions):
 
     @admin.display(description=_("arguments"))
     def arguments(self, task: Task) -> SafeString:
-        return format_html("<code>{}</code>", getattr(task, PREVIEW, ""))
+        return format_html("<code>{}</code>", getattr(task, columns.PREVIEW, ""))
 
     @admin.display(description=_("attempts"))
     def attempts_used(self, task: Task) -> str:
-        return words.attempts_used(task)
+        return wording.attempts_used(task)
 
     @admin.display(description=_("last error"))
     def last_error(self, task: Task) -> SafeString:
-        path: str = getattr(task, LAST_ERROR)
+        path: str = getattr(task, columns.LAST_ERROR)
         return format_html('<span title="{}">{}</span>', path, path.rpartition(".")[2])
 
     @admin.display(description=_("queue"))
@@ -182,42 +169,7 @@ class TaskAdmin(TaskActions):
     def duration(self, task: Task) -> str:
         """Return the run time of the last attempt, or of the running one so far."""
         is_running = task.status == Status.RUNNING
-        ended_at = getattr(task, DATABASE_NOW if is_running else LAST_FINISHED)
+        ended_at = getattr(task, DATABASE_NOW if is_running else columns.LAST_FINISHED)
         if task.last_attempted_at is None or ended_at is None:
             return "-"
-        return words.run_time(max(0.0, (ended_at - task.last_attempted_at).total_seconds()))
-
-
-def _set_columns(tasks: Sequence[Task]) -> None:
-    """Set the additional columns of each Task, read for all rows by one query."""
-    attempts = Attempt.objects.filter(task=OuterRef("pk"))
-    errors = attempts.exclude(exception_class_path="").order_by("-number")
-    last = attempts.filter(number=OuterRef("attempt_count"))
-    rows = Task.objects.filter(pk__in=[task.pk for task in tasks])
-    columns = rows.alias(size=Length(F("args")) + Length(F("kwargs"))).values_list(
-        "pk",
-        first(errors, "exception_class_path"),
-        first(last, "finished_at"),
-        Case(When(size__lte=ARGUMENTS_READ, then=F("args"))),
-        Case(When(size__lte=ARGUMENTS_READ, then=F("kwargs"))),
-    )
-    by_pk = {pk: values for pk, *values in columns}
-    for task in tasks:
-        error, finished_at, args, kwargs = by_pk.get(task.pk, (None, None, None, None))
-        setattr(task, LAST_ERROR, error or "")
-        setattr(task, LAST_FINISHED, finished_at)
-        setattr(task, PREVIEW, _preview(task, args, kwargs))
-
-
-def _preview(task: Task, args: Any, kwargs: Any) -> str:
-    """Return a Task's redacted arguments in a line; long arguments are not read."""
-    if args is None or kwargs is None:
-        return gettext("too long: see its page")
-    task.args, task.kwargs = args, kwargs
-    arguments = redaction.shown_arguments(task).items()
-    line = ", ".join(f"{name}={_written(value)}" for name, value in arguments)
-    return Truncator(storable(line, 2 * ARGUMENTS_READ)).chars(PREVIEW_WIDTH)
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
+        return wording.run_time(max(0.0, (ended_at - task.last_attempted_at).total_seconds()))

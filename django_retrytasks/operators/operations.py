@@ -159,7 +159,7 @@ def _next_ids(operation: Operation) -> list[uuid.UUID]:
 
 
 def _size(operation: Operation) -> int:
-    if operation.canary and not operation.cursor:
+    if operation.canary and not operation.done_count:
         return operation.canary
     if operation.per_minute:
         return min(CHUNK, max(1, int(operation.per_minute * RATE_PAUSE / 60)))
@@ -168,13 +168,15 @@ def _size(operation: Operation) -> int:
 
 def _do(operation: Operation, ids: Sequence[uuid.UUID]) -> float:
     """Do the verb and store the progress; return the seconds to wait."""
+    verb = verbs.find(operation.verb)
     options = {} if operation.countdown is None else {"countdown": operation.countdown}
-    done = verbs.find(operation.verb).act(ids, **options)
-    is_canary = operation.canary > 0 and not operation.cursor
+    signature = verb.signature(operation.started_by, operation.reason)
+    done = verb.act.change(ids, **options, **signature)
+    is_canary = operation.canary > 0 and not operation.done_count
     operation.cursor = ids[-1]
-    operation.canary_ids = [str(pk) for pk in ids] if is_canary else []
-    operation.done_count += done
-    operation.skipped_count += len(ids) - done
+    operation.canary_ids = [str(task.pk) for task in done] if is_canary else []
+    operation.done_count += len(done)
+    operation.skipped_count += len(ids) - len(done)
     operation.save(using=database.alias(), update_fields=PROGRESS)
     return 60 * len(ids) / operation.per_minute if operation.per_minute else 0.0
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.database.seeks import distinct
-from django_retrytasks.models import FailureGroup, Status, Task, TaskQuerySet
+from django_retrytasks.models import FINAL, FailureGroup, Status, Task, TaskQuerySet
 from django_retrytasks.tasks.arguments import as_search_key
 from django_retrytasks.values.checked import nearest
-from django_retrytasks.values.ids import uuid7
+from django_retrytasks.values.ids import uuid7_of
 
 Selection = Mapping[str, str]
 """Conditions by the names in `NARROWS`."""
@@ -28,6 +28,8 @@ GROUPS = 1000
 FUNCTIONS = 500
 # A Task is stuck when it has been due for longer.
 STUCK_AFTER = timedelta(minutes=5)
+# The order of a list whose Tasks have all ended, by the index of the statuses.
+LATEST_ENDED = ("-finished_at", "-pk")
 WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
@@ -41,6 +43,11 @@ def select(rows: TaskQuerySet, selection: Selection) -> TaskQuerySet:
     """
     conditions = {**selection, "internal": internal_of(selection)}
     _refuse_invalid(conditions)
+    if conditions["internal"] == "no" and "status" not in conditions:
+        # SQLite uses no index for this. For an IN it would use that of the statuses, and then sort
+        # all Tasks, in place of reading the latest by their key.
+        rows = rows.exclude(internal=True)
+        del conditions["internal"]
     for name, value in conditions.items():
         rows = NARROWS[name](rows, value)
     return rows
@@ -54,6 +61,11 @@ def internal_of(selection: Selection) -> str:
     """
     is_named = selection.get("name") or selection.get("search")
     return selection.get("internal") or ("all" if is_named else "no")
+
+
+def have_ended(selection: Selection) -> bool:
+    """Whether a selection has ended Tasks only, to be listed in the order `LATEST_ENDED`."""
+    return selection.get("status") in FINAL
 
 
 def intersection(limits: Selection, selection: Selection) -> Selection:
@@ -143,8 +155,7 @@ def _by_stuck(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _enqueued_since(rows: TaskQuerySet, at: datetime) -> TaskQuerySet:
     # By the primary key, which begins with the time: no index holds enqueued_at.
-    first = uuid7(max(0, int(at.timestamp() * 1000)), bytes(10))
-    return rows.filter(pk__gte=first)
+    return rows.filter(pk__gte=uuid7_of(at, bytes(8)))
 
 
 def _start_of(within: str) -> datetime:

@@ -7,7 +7,8 @@ The command, the admin's actions, buttons, pages and permission methods, and ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from django_retrytasks import lifecycle
-from django_retrytasks.models import Operation
+from django_retrytasks.models import Operation, Status
 from django_retrytasks.values.checked import nearest
 
 Option = Literal["arguments", "canary", "countdown"]
@@ -33,11 +34,17 @@ class Verb:
     report: Any
     """What it has done, with a "count"."""
     asks: tuple[Option, ...] = ()
+    is_signed: bool = False
+    """Whether its act stores who did it, and why."""
 
     @property
     def slug(self) -> str:
         """Return its name in methods and URLs."""
         return self.name.lower()
+
+    def signature(self, by: str, reason: str) -> dict[str, str]:
+        """Return who does it and why, as options of its act; empty if it is not signed."""
+        return {"by": by, "reason": reason} if self.is_signed else {}
 
     @property
     def label(self) -> Any:
@@ -66,6 +73,11 @@ def find(name: str) -> Verb:
     return VERBS[name]
 
 
+def refused(verb: Verb, ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, uuid.UUID]:
+    """Return who holds the unique keys of the Tasks that a verb has therefore not changed."""
+    return lifecycle.holders_of(ids) if Status.FAILED in verb.act.changes else {}
+
+
 def _by_name(*verbs: Verb) -> Mapping[str, Verb]:
     return {verb.name: verb for verb in verbs}
 
@@ -81,7 +93,10 @@ VERBS: Final = _by_name(
     Verb(
         name=Operation.VerbName.RUN_NOW,
         act=lifecycle.run_now,
-        meaning=_("Waiting Tasks run at once, without waiting for their countdown."),
+        meaning=_(
+            "Waiting Tasks become due at once, whatever their run_after. A pause or an open "
+            "breaker still makes them wait."
+        ),
         report=ngettext_lazy("%(count)d Task made due.", "%(count)d Tasks made due.", "count"),
         asks=("canary",),
     ),
@@ -102,9 +117,11 @@ VERBS: Final = _by_name(
         name=Operation.VerbName.CANCEL,
         act=lifecycle.cancel,
         meaning=_(
-            "Waiting and running Tasks are dropped. A running function is not interrupted, but its "
+            "Waiting and running Tasks end. A running function is interrupted at the next "
+            "heartbeat of its worker, unless its task has interruptible=False; the function's "
             "outcome is refused."
         ),
         report=ngettext_lazy("%(count)d Task cancelled.", "%(count)d Tasks cancelled.", "count"),
+        is_signed=True,
     ),
 )
