@@ -1,24 +1,25 @@
-"""The health of the work, read from the rows alone.
+"""Read the health of the work, from the rows alone.
 
-A check takes seven queries, and one more for each further 500 lanes with due Tasks. It reads due
-Tasks by seeks in the claim's index, running Tasks in the index of the statuses, and the latest
-attempt by its key. So the cost does not grow with the number of Tasks.
+A check takes seven queries, one more for each further 500 lanes with due Tasks, and one if a
+breaker is not closed. It reads due Tasks by seeks in the claim's index, running Tasks in the index
+of the statuses, and the latest attempt by its key. So the cost does not grow with the number of
+Tasks.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
 
-from .broker import sweep_schedule
-from .database.seeks import CountOf, evaluate, first
-from .lifecycle.lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
-from .models import Attempt, Status, Task, TaskQuerySet
+from django_retrytasks.broker import sweep_schedule
+from django_retrytasks.database.seeks import CountOf, evaluate, first
+from django_retrytasks.lifecycle.lanes import NOTHING_PAUSED, Lane, due_counts, paused_now, survey
+from django_retrytasks.models import Attempt, OpenBreaker, Status, Task, TaskQuerySet
 
 # At most so many due Tasks are counted in each queue: a count walks the index.
 COUNT_LIMIT = 10_000
@@ -38,6 +39,29 @@ class QueueHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerHealth:
+    """A breaker that is open, or lets the Tasks behind it through."""
+
+    name: str
+    """The function."""
+    key: str
+    """The value that it is for; "" for all Tasks of the function."""
+    is_open: bool
+    """Whether due Tasks wait."""
+    opened_at: datetime
+    """Since when."""
+    opened_by: str
+    """Who opened it; "" for a worker."""
+    reason: str
+    """Why, in words."""
+    next_probe_at: datetime
+    """Earliest moment of the next probe."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key})" if self.key else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """The health of the work at one moment, by the database's clock."""
 
@@ -45,6 +69,8 @@ class Health:
     """Every queue that holds unfinished Tasks, by name."""
     paused_names: Sequence[str]
     """Functions whose Tasks wait until they are resumed."""
+    breakers: Sequence[BreakerHealth]
+    """The breakers that are not closed, by function and key."""
     running_count: int
     """Tasks under a claim. A dead worker's Task counts until its lease ends."""
     last_claim_at: datetime | None
@@ -78,11 +104,16 @@ def check() -> Health:
     return Health(
         queues=queues,
         paused_names=sorted(paused.names),
+        breakers=[_breaker(row) for _, row in sorted(paused.breakers.items())],
         running_count=totals.get("running", 0),
         last_claim_at=max((at for at in claims if at), default=None),
         swept_at=sweep_schedule.swept_at(),
         broken_schedules=sweep_schedule.broken_schedules(),
     )
+
+
+def _breaker(row: OpenBreaker) -> BreakerHealth:
+    return BreakerHealth(**{each.name: getattr(row, each.name) for each in fields(BreakerHealth)})
 
 
 def running() -> TaskQuerySet:
