@@ -1,32 +1,27 @@
-"""The arguments of ``manage.py retrytasks``, and their parsers."""
+"""The arguments that subcommands share, and the parsers of their values."""
 
 from __future__ import annotations
 
 import math
+import re
 import uuid
-from argparse import SUPPRESS, ArgumentTypeError
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from argparse import SUPPRESS, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandParser, DjangoHelpFormatter
 from django.utils import timezone
 
-from django_retrytasks.broker import clusters
 from django_retrytasks.values.texts import number_text
 
-# Conditions of a selection, by their names in selections.py: option, metavar and help.
-SELECTED = {
-    "failure_group": ("--group", "FINGERPRINT", "Tasks whose latest failure has this cause."),
-    "name": ("--task", "PATH", "Tasks of this function."),
-    "queue_name": ("--queue", "NAME", "Tasks of this queue."),
-    "search": ("--search", "WORDS", "Tasks with this id, key, function or error."),
-    "error": ("--error", "CLASS", "Tasks whose latest failure has this class, a dotted path."),
-    "status": ("--status", "STATUS", "Tasks of this status."),
-}
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+SPAN = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[smhdw]?)")
 
-# A cluster takes some seconds to start, and must not count as frozen meanwhile.
-LEAST_STALL = 5
+
+class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+    """Django's, which leaves the lines of examples as they are."""
 
 
 def django_options() -> CommandParser:
@@ -53,16 +48,22 @@ def uuid_of(text: str) -> uuid.UUID:
 
 
 def seconds(text: str, *, least: float = 0) -> float:
-    """Return the seconds in a text, ``least`` or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value < math.inf:
+    """Return the seconds in a text such as "90", "1.5h" or "7d"; ``least`` or more."""
+    found = SPAN.fullmatch(text.strip())
+    value = float(found["number"]) * UNITS[found["unit"]] if found else math.nan
+    if not least <= value <= timedelta.max.total_seconds() / 1000:
+        lowest = number_text(least)
         raise ArgumentTypeError(
-            f"{text!r} is no duration: give seconds, {number_text(least)} or more"
+            f"{text!r} is no duration: give seconds, {lowest} or more, or such as 30m, 24h, 7d"
         )
     return value
+
+
+def count(text: str, *, most: int) -> int:
+    """Return the whole number in a text, from 1 to ``most``."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= most):
+        raise ArgumentTypeError(f"{text!r} is no count: give a whole number from 1 to {most}")
+    return int(text)
 
 
 def until(text: str) -> datetime:
@@ -70,33 +71,90 @@ def until(text: str) -> datetime:
     return timezone.now() + timedelta(seconds=seconds(text))
 
 
-def add_ids(parser: CommandParser, which: str, *, takes_until: bool) -> None:
-    """Add ids, and the option for the end of a mute."""
-    parser.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=which)
-    if takes_until:
-        text = "Seconds until the groups alert again. Default: until reopened."
-        parser.add_argument("--for", dest="until", type=until, metavar="SECONDS", help=text)
+def since(text: str) -> datetime:
+    """Return the moment in a text: so long ago, such as "24h", or such as 2026-01-31T12:00."""
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+    except (ArgumentTypeError, OverflowError):
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no time: give such as 30m, 24h, 7d, or 2026-01-31T12:00"
+        ) from None
+    return at if at.tzinfo else timezone.make_aware(at)
 
 
-def add_verb_arguments(parser: CommandParser, asks: Collection[str]) -> None:
-    """Add ids, the conditions of a selection, and a verb's inputs."""
-    text = "Id of a Task, as in the log."
-    parser.add_argument("ids", nargs="*", type=uuid_of, metavar="id", help=text)
-    for key, (option, metavar, text) in SELECTED.items():
-        parser.add_argument(option, dest=key, metavar=metavar, help=text)
-    text = "Only print the number of Tasks; at most 100,000 are counted."
-    parser.add_argument("--dry-run", action="store_true", help=text)
-    text = "The most Tasks a minute. Default: no limit."
-    parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
-    if "canary" in asks:
-        text = "Tasks to run first; the others follow only if all of these succeed. Default: 0."
-        parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
-    if "countdown" in asks:
-        text = "Seconds from now until the Tasks are due."
-        parser.add_argument(
-            "--for", dest="countdown", type=seconds, metavar="SECONDS", required=True, help=text
-        )
-    add_reason(parser)
+def since_text(text: str) -> str:
+    """Return :func:`since` as a selection holds it."""
+    return since(text).isoformat()
+
+
+# Conditions of a selection, by their names in selections.py: the option, and how it is parsed.
+SELECTED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "status": (
+        "--status",
+        {"metavar": "STATUS", "type": str.upper, "help": "Tasks of this status."},
+    ),
+    "name": ("--task", {"metavar": "PATH", "help": "Tasks of this function."}),
+    "queue_name": ("--queue", {"metavar": "NAME", "help": "Tasks of this queue."}),
+    "failure_group": (
+        "--group",
+        {"metavar": "FINGERPRINT", "help": "Tasks whose latest failure has this cause."},
+    ),
+    "error": (
+        "--error",
+        {
+            "metavar": "CLASS",
+            "help": "Tasks whose latest failure has this class, a dotted path.",
+        },
+    ),
+    "search": (
+        "--search",
+        {"metavar": "WORDS", "help": "Tasks with this id, search key, function or error."},
+    ),
+    "since": (
+        "--since",
+        {
+            "metavar": "WHEN",
+            "type": since_text,
+            "help": "Tasks enqueued since then: 30m, 24h, 7d, or 2026-01-31T12:00.",
+        },
+    ),
+    "retried": (
+        "--retried",
+        {"choices": ("yes", "no"), "help": "yes: Tasks with more than one attempt."},
+    ),
+    "stuck": (
+        "--stuck",
+        {
+            "action": "store_const",
+            "const": "yes",
+            "help": "Tasks that have been due for more than 5 minutes.",
+        },
+    ),
+    "internal": (
+        "--internal",
+        {"choices": ("no", "yes", "all"), "help": "Internal Tasks: without, only, or all."},
+    ),
+}
+
+
+def add_selection(parser: CommandParser) -> None:
+    """Add the conditions of a selection."""
+    for key, (option, how) in SELECTED.items():
+        parser.add_argument(option, dest=key, **how)
+
+
+def selection_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the selection in the options."""
+    return {key: options[key] for key in SELECTED if options[key] is not None}
+
+
+def add_ids(parser: CommandParser, text: str) -> None:
+    """Add ids."""
+    parser.add_argument("ids", nargs="+", type=uuid_of, metavar="id", help=text)
 
 
 def add_reason(parser: CommandParser) -> None:
@@ -104,54 +162,8 @@ def add_reason(parser: CommandParser) -> None:
     parser.add_argument("--reason", default="", help="The reason, for other people.")
 
 
-def add_paused(parser: CommandParser) -> None:
-    """Add the queue or function to pause or resume."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--queue", metavar="NAME", default="", help="A queue's name.")
-    what.add_argument("--task", metavar="PATH", default="", help="A function's dotted path.")
-
-
-def add_pause_arguments(parser: CommandParser) -> None:
-    """Add the queue or function to pause, and a reason."""
-    add_paused(parser)
-    add_reason(parser)
-    text = "Accept an unknown queue or function, which will exist later."
-    parser.add_argument("--force", action="store_true", help=text)
-
-
-def add_health_arguments(parser: CommandParser) -> None:
-    """Add the limit of the lag, and the format of the report."""
-    parser.add_argument(
-        "--max-lag",
-        type=seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="The longest time for which a Task may have been due. Default: 120.",
-    )
-    parser.add_argument("--json", action="store_true", help="Print JSON.")
-
-
-def add_cluster_arguments(parser: CommandParser) -> None:
-    """Add the name of a cluster, and the supervisor's time limits."""
-    keys = clusters.keys()
-    parser.add_argument(
-        "--name",
-        choices=keys,
-        metavar="NAME",
-        help=f"Cluster to run: {', '.join(keys)}. Default: that of a plain qcluster.",
-    )
-    parser.add_argument(
-        "--max-stall",
-        type=partial(seconds, least=LEAST_STALL),
-        default=60.0,
-        metavar="SECONDS",
-        help="Seconds for which Tasks may be due, and workers idle, before the cluster is "
-        f"replaced; at least {LEAST_STALL}. Default: 60.",
-    )
-    parser.add_argument(
-        "--grace",
-        type=seconds,
-        default=60.0,
-        metavar="SECONDS",
-        help="Seconds for running Tasks to end when the cluster stops. Default: 60.",
-    )
+def add_limit(parser: CommandParser, what: str, *, default: int, most: int) -> None:
+    """Add the number of rows to print at most."""
+    text = f"The most {what}, up to {most}. Default: {default}."
+    limit = partial(count, most=most)
+    parser.add_argument("--limit", type=limit, default=default, metavar="COUNT", help=text)

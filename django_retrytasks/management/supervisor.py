@@ -109,10 +109,9 @@ class Cluster:
     """A ``qcluster`` in a session of its own, so that all its processes can be ended."""
 
     def __init__(self, key: str) -> None:
-        environment = {ENVIRONMENT_VARIABLE: settings.SETTINGS_MODULE, **os.environ}
         self._process = subprocess.Popen(  # noqa: S603
             _manage("qcluster"),
-            env={**environment, "Q_CLUSTER_NAME": key},
+            env={ENVIRONMENT_VARIABLE: settings.SETTINGS_MODULE, **clusters.environment_of(key)},
             start_new_session=True,
         )
         self.pid = self._process.pid
