@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from . import lifecycle, worker
-from .alerts import Alert
-from .backend import RetryTasksBackend
-from .models import Task
-from .tasks.result import RetryTaskResult
-from .tasks.storing import Call
-from .values.contract import Task as ContractTask
-from .values.contract import TaskResultDoesNotExist
+from django_retrytasks import lifecycle, worker
+from django_retrytasks.alerts import Alert
+from django_retrytasks.backend import RetryTasksBackend
+from django_retrytasks.models import Task
+from django_retrytasks.tasks import RetryTask
+from django_retrytasks.tasks.result import RetryTaskResult
+from django_retrytasks.tasks.storing import Call
+from django_retrytasks.values.contract import Task as ContractTask
+from django_retrytasks.values.contract import TaskResultDoesNotExist
 
 
 class KeptAlert(NamedTuple):
@@ -74,13 +77,18 @@ class ImmediateBackend(RetryTasksBackend):
         with lifecycle.running_inline(()) as pending:
             enqueued = super().enqueue_many(task, calls, results=results)
         worker.run_inline(pending)
-        return [self.get_result(result.id) for result in enqueued]
+        return [self._refreshed(result) for result in enqueued]
+
+    def _refreshed(self, result: RetryTaskResult[Any]) -> RetryTaskResult[Any]:
+        result.refresh()
+        return result
 
 
 class DummyBackend(RetryTasksBackend):
     """Keep enqueued Tasks in ``results``, and neither store nor run them.
 
-    Calls are checked as by the real backend. ``results`` is for this process and thread.
+    Calls are checked as by the real backend. A unique Task holds its key until :meth:`clear`.
+    ``results`` is for this process and thread.
     """
 
     supports_get_result = False
@@ -88,17 +96,28 @@ class DummyBackend(RetryTasksBackend):
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
         self.results: list[RetryTaskResult[Any]] = []
+        self._holders: dict[uuid.UUID, Task] = {}
 
     def enqueue_many(
         self, task: ContractTask[..., Any], calls: Iterable[Call], *, results: bool = True
     ) -> list[RetryTaskResult[Any]]:
         """Keep one result per call of (positional, keyword arguments), and return copies."""
         enqueued = super().enqueue_many(task, calls)
-        self.results += enqueued
+        self.results += [result for result in enqueued if result.created]
         return deepcopy(enqueued) if results else []
 
-    def store(self, rows: Iterable[Task]) -> None:
-        """Store nothing."""
+    def store(self, rows: Iterable[Task]) -> lifecycle.Held:
+        """Store nothing but who holds which unique key."""
+        unique = [
+            (row, self._holders.setdefault(row.held_key, row)) for row in rows if row.held_key
+        ]
+        return {row.pk: holder for row, holder in unique if holder is not row}
+
+    def find(
+        self, task: RetryTask[..., Any], rows: Iterable[Task]
+    ) -> dict[uuid.UUID, RetryTaskResult[Any]]:
+        """Return the kept results of Tasks."""
+        return {row.pk: replace(self.get_result(str(row.pk)), created=False) for row in rows}
 
     def get_result(self, result_id: str) -> RetryTaskResult[Any]:
         """Return the result with this id.
@@ -114,3 +133,4 @@ class DummyBackend(RetryTasksBackend):
     def clear(self) -> None:
         """Delete the kept results."""
         self.results.clear()
+        self._holders.clear()
