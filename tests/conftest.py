@@ -7,11 +7,30 @@ from typing import Any
 
 import pytest
 
+from tests.support.declarations import code
 from tests.support.driver import Driver
 from tests.support.http_receiver import Receiver, receiving
 
 # They have settings of their own, and need a browser: `tox -e browser` runs them.
 collect_ignore = ["browser"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what deals the tests out to processes for ``--dist loadscope``."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    xdist: Any = import_module("xdist.scheduler")  # not typed
+    scheduling = xdist.LoadScopeScheduling(config, log)
+    scheduling._split_scope = _dealt_together
+    return scheduling
+
+
+def _dealt_together(nodeid: str) -> str:
+    """Return the name of the tests that run in one process: a class, or the functions of a file."""
+    # Each crash point goes alone: together they take longer than all other tests of a process.
+    is_long = nodeid.startswith("tests/adversary/test_crash_points.py")
+    return nodeid if is_long else nodeid.rpartition("::")[0]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -38,6 +57,13 @@ def driver() -> Driver:
 def receiver() -> Iterator[Receiver]:
     with receiving() as server:
         yield server
+
+
+@pytest.fixture
+def no_declarations() -> Iterator[None]:
+    """Let the test alone declare periodic Tasks."""
+    with code():
+        yield
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 `python -m tests.matrix [pytest's arguments]`: SQLite always, PostgreSQL and MariaDB where
 `POSTGRES_URL` and `MARIADB_URL` are set. Without arguments each Django has a database of its own
-and runs all tests there. On the other databases it runs the tests of `ROWS`. So every test runs on
-every Django and on every database, and those of `ROWS` on each of the nine pairs.
+and runs all tests there. So every test runs on every Django and on every database. On the other
+databases it runs the folders of `ROWS`: those of hand-made SQL on each of the nine pairs, those of
+the verbs on PostgreSQL's three.
 
 `python -m tests.matrix --browser [pytest's arguments]`: the tests of the admin in Chromium.
 
@@ -23,15 +24,19 @@ import django
 TESTS = Path(__file__).parent
 URL_VARIABLES = {"PostgreSQL": "POSTGRES_URL", "MariaDB": "MARIADB_URL"}
 OWN_DATABASES = {(5, 2): "SQLite", (6, 0): "MariaDB", (6, 1): "PostgreSQL"}
-# The folders of what each Django says to each database in another way.
-ROWS = ("broker", "database", "lifecycle", "operators")
+# The folders of what each Django says to each database in another way. Most sites have PostgreSQL.
+ROWS = {
+    "SQLite": ("broker", "database"),
+    "MariaDB": ("broker", "database"),
+    "PostgreSQL": ("broker", "database", "lifecycle"),
+}
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_WANTED = "apt-get install chromium, or name another one in CHROMIUM"
-SIDE_BY_SIDE = ("-n", "auto")
-# One process more than there are cores, for a test that watches a cluster mostly waits.
-PROCESSES = str((os.cpu_count() or 1) + 1)
-# A class shares its cluster, so it stays in one process.
-BESIDE_CLUSTERS = ("-n", PROCESSES, "--dist", "loadscope", "--no-loadscope-reorder")
+# More processes than there are cores, for many tests wait: for a timeout, or for a cluster.
+PROCESSES = str(2 * (os.cpu_count() or 1))
+# A class shares its cluster, so it stays in one process. The files keep their order, in which the
+# longest tests come early.
+SIDE_BY_SIDE = ("-n", PROCESSES, "--dist", "loadscope", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:
@@ -71,9 +76,9 @@ def run_database(database: str, variables: dict[str, str], arguments: list[str])
     if arguments:
         runs: list[Sequence[str]] = [arguments]
     elif is_own:
-        runs = [("-m", "not timed", *BESIDE_CLUSTERS), ("-m", "timed")]
+        runs = [("-m", "not timed", *SIDE_BY_SIDE), ("-m", "timed")]
     else:
-        rooms = [str(TESTS / room) for room in ROWS]
+        rooms = [str(TESTS / room) for room in ROWS[database]]
         runs = [("-m", "not cluster", *SIDE_BY_SIDE, *rooms)]
     for run in runs:
         if code := run_pytest(run, variables):
@@ -85,7 +90,7 @@ def run_browser(arguments: list[str]) -> str:
     """Run the tests in a browser; return how they ended, in words."""
     if chromium() is None:
         return f"NOT RUN ({CHROMIUM_WANTED})"
-    code = run_pytest([*SIDE_BY_SIDE, str(TESTS / "browser"), *arguments], {})
+    code = run_pytest(["-n", "auto", str(TESTS / "browser"), *arguments], {})
     return f"failed (pytest's exit code {code})" if code else "passed"
 
 
@@ -97,7 +102,7 @@ def chromium() -> str | None:
 def run_pytest(arguments: Sequence[str], variables: dict[str, str]) -> int:
     """Run pytest with these variables added to the environment; return its exit code."""
     inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-    command = [sys.executable, "-m", "pytest", *arguments]
+    command = [sys.executable, "-m", "pytest", "--durations=10", *arguments]
     return subprocess.run(command, env=inherited | variables).returncode
 
 

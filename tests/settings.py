@@ -119,7 +119,7 @@ RETRYTASKS: dict[str, Any] = {"LEASE": env.float("RETRYTASKS_LEASE", 60)}
 Q_CLUSTER: dict[str, Any] = {
     "name": "retrytasks-tests",
     "orm": "default",
-    "workers": 2,
+    "workers": env.int("Q_CLUSTER_WORKERS", 2),
     "timeout": env.int("Q_CLUSTER_TIMEOUT", 60),
     "retry": env.int("Q_CLUSTER_RETRY", 120),
     "poll": env.float("Q_CLUSTER_POLL", 0.2),

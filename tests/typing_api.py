@@ -4,9 +4,23 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+from django.tasks import TaskResult
+
 from django_retrytasks import RetryTask, RetryTaskContext, retry_task
+from django_retrytasks.alerts import Alert
 from django_retrytasks.models import Attempt, Task
-from django_retrytasks.values.contract import TaskResult
+from django_retrytasks.testing import (
+    RetryTasksKit,
+    RunningCluster,
+    advance,
+    assert_alerted,
+    assert_attempts,
+    assert_enqueued,
+    drain,
+    failing,
+    step,
+    timeline,
+)
 
 
 @retry_task
@@ -92,3 +106,25 @@ def the_context_says(context: RetryTaskContext) -> None:
     result: TaskResult[Any, Any] = context.task_result
     del result
     context.retry(countdown="soon")  # type: ignore[arg-type]
+
+
+def the_test_kit_is_typed(kit: RetryTasksKit, cluster: RunningCluster, moment: datetime) -> None:
+    result = bare.enqueue(1)
+    assert_type(drain(), list[Attempt])
+    assert_type(drain(until=result, limit=3, send_alerts=True), list[Attempt])
+    for until in (timedelta(hours=1), 1.5, moment, lambda: True):
+        drain(until=until)
+    assert_type(step(), Attempt | None)
+    assert_type(advance(timedelta(days=3)), float)
+    [row] = assert_type(assert_enqueued(bare, [1], {"note": "x"}), list[Task])
+    assert_type(assert_attempts(row, ["FAILED"], countdowns=[5]), list[Attempt])
+    assert_type(assert_alerted(result, kind="FAILING", count=1), list[Alert])
+    assert_type(timeline(result), str)
+    assert_type(cluster.wait_for(result), Task)
+    with failing(bare, times=None, exc=TimeoutError), kit.failing(bare, exc=OSError("full")):
+        assert_type(kit.drain(until=row), list[Attempt])
+    with kit.running_cluster("mail") as another:
+        assert_type(another, RunningCluster)
+    drain(until="soon")  # type: ignore[arg-type]
+    failing(told)  # type: ignore[arg-type]
+    assert_attempts("charge", [])  # type: ignore[arg-type]

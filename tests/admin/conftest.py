@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from django_retrytasks.lifecycle import pauses
+from django_retrytasks.lifecycle import pauses, workers
 from django_retrytasks.models import FailureGroup, Task
 from django_retrytasks.operators import operations
 from tests.admin.actions import mood, sends
@@ -25,6 +25,7 @@ def failed(driver: Driver) -> Task:
     tasks.echoes.enqueue(1)
     pauses.pause(queue_name="slow", by="ada")
     operations.start("REDRIVE", {"status": "FAILED"}, by="ada")
+    workers.note("app-1:11:Process-1", "slow", age=60, idle=5)
     return driver.row(result)
 
 

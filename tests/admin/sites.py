@@ -13,8 +13,14 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
 
-from django_retrytasks.admin import FailureGroupAdmin, OperationAdmin, PauseAdmin, TaskAdmin
-from django_retrytasks.models import FailureGroup, Operation, Pause, Task
+from django_retrytasks.admin import (
+    FailureGroupAdmin,
+    OperationAdmin,
+    PauseAdmin,
+    TaskAdmin,
+    WorkerAdmin,
+)
+from django_retrytasks.models import FailureGroup, Operation, Pause, Task, Worker
 from django_retrytasks.operators.selections import Selection
 from tests.admin.pages import raw
 
@@ -23,6 +29,7 @@ CLASSES: Mapping[Any, Any] = {
     FailureGroup: FailureGroupAdmin,
     Operation: OperationAdmin,
     Pause: PauseAdmin,
+    Worker: WorkerAdmin,
 }
 
 
@@ -155,6 +162,10 @@ def targets(text: str) -> set[str]:
     return {url for url in named if not url.startswith("/static/")}
 
 
+# The key of a row in an address: an id, or the name of a worker.
+ROW = re.compile(r"/[0-9a-f-]{36}/|/\d+/|/[^/]+_3A[^/]+/")
+
+
 def kinds(urls: Any, start: str) -> set[str]:
     """Return what pages there are, the keys of rows left out of their addresses."""
-    return {re.sub(r"/[0-9a-f-]{36}/|/\d+/", "/*/", url.removeprefix(start)) for url in urls}
+    return {re.sub(ROW, "/*/", url.removeprefix(start)) for url in urls}

@@ -23,6 +23,7 @@ from tests.admin.actions import (
     text_of,
 )
 from tests.admin.pages import LIST, user_who_may
+from tests.support import tasks
 from tests.support.driver import Driver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_no_alerts")]
@@ -93,6 +94,20 @@ class TestSelection:
         assert driver.row(task).status == becomes
         [(_, message)] = logged()
         assert message.endswith(": why")
+
+    def test_a_cancel_is_signed_and_the_page_says_so(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        tasks.echoes.enqueue(1)
+        [task] = driver.claim(limit=1).tasks
+
+        act(admin_client, "cancel", [task], reason="wrong <b>file</b>")
+
+        page = text_of(admin_client.get(f"/admin/retrytasks/task/{task.pk}/change/"))
+        note = "cancelled by admin: wrong <b>file</b>"
+        assert driver.row(task).stop_note == note
+        assert re.search(rf"Attempt 1 of 4: {note}, \d+.s ago at", page)
+        assert f"{note}; its end is not known yet" in page
 
     def test_snooze_needs_seconds_and_waits_so_long(
         self, driver: Driver, admin_client: Client

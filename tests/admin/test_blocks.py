@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.template.loader import get_template
 from django.test import Client
 
-from django_retrytasks.lifecycle import pauses
+from django_retrytasks.lifecycle import pauses, workers
 from django_retrytasks.models import FailureGroup, Pause
 from django_retrytasks.operators import operations
 from tests.support import tasks
+from tests.support.declarations import declared, row_of
 from tests.support.driver import Driver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_declarations")]
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "admin.md"
 DOCUMENTED = re.findall(r"^\| `([a-z_/]+\.html)` \| `(rt_\w+)` \|", GUIDE.read_text(), re.M)
@@ -61,12 +63,17 @@ def page_filled_for(template: str, driver: Driver) -> str:
     driver.drain()
     operation = operations.start("REDRIVE", {})
     pauses.pause(queue_name="slow")
+    workers.note("app-1:11:Process-1", "slow", age=60, idle=5)
+    declared("the report", args=["yearly"])
     pages = {
         "task/change_list.html": "task/",
         "task/change_form.html": f"task/{result.id}/change/",
         "failuregroup/change_form.html": f"failuregroup/{FailureGroup.objects.get().pk}/change/",
         "operation/change_form.html": f"operation/{operation.pk}/change/",
         "pause/change_form.html": f"pause/{Pause.objects.get().pk}/change/",
+        "periodictask/change_form.html": f"periodictask/{row_of('the report').pk}/change/",
+        "worker/change_list.html": "worker/",
+        "worker/change_form.html": f"worker/{quote('app-1:11:Process-1')}/change/",
         "confirm.html": f"task/{result.id}/do/redrive/",
     }
     return f"/admin/retrytasks/{pages[template]}"

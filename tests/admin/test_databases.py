@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.db import router
 from django.test import Client
 
 from django_retrytasks import worker
-from django_retrytasks.lifecycle import pauses
-from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.lifecycle import pauses, workers
+from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task, Worker
 from django_retrytasks.operators import operations
 from tests.support import tasks
 from tests.support.driver import KEY
@@ -39,13 +40,14 @@ def failed() -> Task:
     tasks.fails_once_for_all.enqueue()
     worker.run(KEY)
     pauses.pause(queue_name="slow", by="ada")
+    workers.note("app-1:11:Process-1", "slow", age=60, idle=5)
     task: Task = Task.objects.using("apart").get(internal=False)
     assert task.status == Status.FAILED
     return task
 
 
 def nothing_in_default() -> bool:
-    models: list[Any] = [Task, FailureGroup, Operation, Pause]
+    models: list[Any] = [Task, FailureGroup, Operation, Pause, Worker]
     return not any(model.objects.using("default").exists() for model in models)
 
 
@@ -71,6 +73,8 @@ def test_every_page_reads_there(failed: Task, admin_client: Client) -> None:
         f"/admin/retrytasks/operation/{operation.pk}/change/": "0 of 1 done",
         "/admin/retrytasks/pause/": "Queue slow",
         f"/admin/retrytasks/pause/{pause.pk}/change/": "slow",
+        "/admin/retrytasks/worker/": "app-1:11:Process-1",
+        f"/admin/retrytasks/worker/{quote('app-1:11:Process-1')}/change/": "app-1:11:Process-1",
     }
 
     pages = {url: admin_client.get(url).content.decode() for url in shown}

@@ -87,9 +87,11 @@ class TestList:
             (Status.RETRYING, {"run_after": seconds_from_now(-300)}, "due for 5 min"),
             (Status.RUNNING, {"last_attempted_at": None}, "claimed 0 s ago"),
             (Status.RUNNING, {"run_after": seconds_from_now(-300)}, "lease over for 5 min"),
+            (Status.RUNNING, {"progress": {"current": 1200}}, "running for 0 s 1,200"),
             (Status.SUCCEEDED, {"finished_at": seconds_from_now(-7200)}, "succeeded 2 h ago"),
             (Status.FAILED, {"finished_at": seconds_from_now(-300)}, "failed 5 min ago"),
             (Status.DISCARDED, {"finished_at": seconds_from_now(-300)}, "discarded 5 min ago"),
+            (Status.DISCARDED, {"stop_reason": "EXPIRED"}, "expired 0 s ago"),
         ],
     )
     def test_when_is_told_in_words_that_fit_the_status(

@@ -14,7 +14,7 @@ from django.urls import path
 from django_retrytasks import retry_task
 from django_retrytasks.admin import TaskAdmin
 from django_retrytasks.lifecycle import pauses
-from django_retrytasks.models import FailureGroup, Operation, Pause, Task
+from django_retrytasks.models import FailureGroup, Operation, Pause, Task, Worker
 from django_retrytasks.operators import operations
 from tests.admin.pages import user_who_may
 from tests.support.driver import Driver
@@ -25,6 +25,7 @@ TASKS = "/admin/retrytasks/task/"
 GROUPS = "/admin/retrytasks/failuregroup/"
 OPERATIONS = "/admin/retrytasks/operation/"
 PAUSES = "/admin/retrytasks/pause/"
+WORKERS = "/admin/retrytasks/worker/"
 LISTS = (TASKS, GROUPS, OPERATIONS, PAUSES)
 # A lookup that a page does not offer, by the list that had answered it.
 ATTACKS = [
@@ -152,7 +153,13 @@ class TestALookupThatNoFilterOffers:
     def test_is_refused_for_every_column_of_every_model(
         self, failed: Task, admin_client: Client
     ) -> None:
-        pages = {TASKS: Task, GROUPS: FailureGroup, OPERATIONS: Operation, PAUSES: Pause}
+        pages = {
+            TASKS: Task,
+            GROUPS: FailureGroup,
+            OPERATIONS: Operation,
+            PAUSES: Pause,
+            WORKERS: Worker,
+        }
 
         statuses = {
             (url, field.name): admin_client.get(url, {f"{field.name}__contains": "x"}).status_code

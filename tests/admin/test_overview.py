@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -69,11 +70,13 @@ class TestOverview:
         put(failed, status=Status.FAILED)
         put(driver.task_in(Status.SUCCEEDED), finished_at=seconds_from_now(-90_000))
         put(driver.task_in(Status.SUCCEEDED), internal=True)
+        tasks.succeeds.using(expires=datetime(2026, 1, 1, tzinfo=UTC)).enqueue()
+        driver.run_due()
 
-        assert self.chart(admin_client) == [["1", "1", "0"], ["0", "0", "1"]]
-        assert self.chart(admin_client, "?chart=hour") == [["0", "0", "1"]]
+        assert self.chart(admin_client) == [["1", "1", "0", "0"], ["0", "0", "1", "1"]]
+        assert self.chart(admin_client, "?chart=hour") == [["0", "0", "1", "1"]]
         assert self.chart(admin_client, "?chart=nonsense") == self.chart(admin_client)
-        assert raw(admin_client, LIST).count("<rect ") == 3
+        assert raw(admin_client, LIST).count("<rect ") == 4
 
     def test_the_chart_tells_what_the_sweep_has_counted_though_it_is_pruned(
         self, driver: Driver, admin_client: Client
@@ -83,7 +86,7 @@ class TestOverview:
         tallies.take()
         Task.objects.filter(status=Status.FAILED).delete()
 
-        assert self.chart(admin_client) == [["0", "0", "1"], ["1", "0", "0"]]
+        assert self.chart(admin_client) == [["0", "0", "1", "0"], ["1", "0", "0", "0"]]
 
     def test_the_chart_says_until_when_some_is_not_counted(
         self, driver: Driver, admin_client: Client, monkeypatch: pytest.MonkeyPatch

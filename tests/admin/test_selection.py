@@ -17,7 +17,7 @@ from django_retrytasks.admin import tasks as admin_tasks
 from django_retrytasks.admin.filters import selection_of
 from django_retrytasks.models import FailureGroup
 from django_retrytasks.operators.selections import as_of_now
-from django_retrytasks.values.ids import uuid7
+from django_retrytasks.values.ids import uuid7_of
 from tests.admin.pages import LIST, raw, rows
 from tests.admin.stored import fail_thrice, put, seconds_from_now
 from tests.support import tasks
@@ -27,8 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 def id_of_hours_ago(hours: float) -> Any:
-    at = datetime.now(UTC) - timedelta(hours=hours)
-    return uuid7(int(at.timestamp() * 1000), bytes(10))
+    return uuid7_of(datetime.now(UTC) - timedelta(hours=hours), bytes(8))
 
 
 class TestSelection:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from django_retrytasks.models import FailureGroup, Operation, Pause, Task
+from django_retrytasks.models import FailureGroup, Operation, Pause, Task, Worker
 from tests.admin.pages import raw, user_who_may
 from tests.admin.sites import CLASSES, crawled, kinds
 from tests.support.driver import Driver
@@ -22,7 +23,7 @@ class TestPermissions:
     START = "/admin/"
 
     def stored(self) -> Any:
-        models = (Task, FailureGroup, Operation, Pause)
+        models = (Task, FailureGroup, Operation, Pause, Worker)
         return [list(model._default_manager.order_by("pk").values()) for model in models]
 
     def forms(self, failed: Task) -> list[str]:
@@ -47,11 +48,12 @@ class TestPermissions:
             "failuregroup": failed.failure_group_id,
             "operation": Operation.objects.get().pk,
             "pause": Pause.objects.get().pk,
+            "worker": quote(Worker.objects.get().pk),
         }
         forms = [
             f"{model}/{pk}/{what}/" for model, pk in rows.items() for what in ("change", "delete")
         ]
-        return [*forms, "task/add/", "failuregroup/add/", "operation/add/"]
+        return [*forms, "task/add/", "failuregroup/add/", "operation/add/", "worker/add/"]
 
     def test_who_may_view_alone_sees_all_and_does_nothing(self, failed: Task) -> None:
         client = user_who_may(*[f"view_{model._meta.model_name}" for model in CLASSES])

@@ -50,6 +50,9 @@ class TestSites:
             "retrytasks/pause/",
             "retrytasks/pause/add/",
             "retrytasks/pause/*/change/",
+            "retrytasks/worker/",
+            "retrytasks/worker/*/change/",
+            "retrytasks/worker/*/history/",
             "retrytasks/pause/*/history/",
         }
         assert (

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from django_retrytasks.models import Attempt, Status
+from django_retrytasks.models.fields import Encoded
 from tests.admin.pages import LIST, page_of, raw, shown
 from tests.admin.stored import fail_thrice, put, seconds_from_now
 from tests.support import tasks
@@ -19,6 +20,37 @@ from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
 SCRIPT = "<script>alert(1)</script>"
+
+UNREADABLE = [
+    "[not json",
+    '{"__type__":"timedelta","value":[1e99]}',
+    '{"__type__":"dict","value":[[1,2]]}',
+    "[" * 300 + "]" * 300,
+    "[" * 960 + "]" * 960,
+    "1" * 5000,
+]
+
+
+class TestUnreadableRow:
+    @pytest.mark.parametrize("text", UNREADABLE)
+    @pytest.mark.parametrize("column", ["args", "kwargs", "return_value"])
+    def test_is_shown_by_its_length(
+        self, driver: Driver, admin_client: Client, column: str, text: str
+    ) -> None:
+        task = driver.task_in(Status.SUCCEEDED)
+        put(task, **{column: Encoded(text)})
+
+        assert f"Unreadable, {len(text)} characters." in shown(admin_client, page_of(task))
+        assert "echoes" in raw(admin_client, LIST)
+
+    def test_offers_no_arguments_to_change(self, driver: Driver, admin_client: Client) -> None:
+        task = driver.task_in(Status.FAILED)
+        redrive = page_of(task).replace("change/", "do/redrive/")
+        assert '<textarea name="arguments"' in raw(admin_client, redrive)
+
+        for text in ("[not json", "[" * 101 + "]" * 101):
+            put(task, args=Encoded(text))
+            assert '<textarea name="arguments"' not in raw(admin_client, redrive)
 
 
 class TestPage:
@@ -58,6 +90,7 @@ class TestPage:
                 "Attempt 1 of 4: failed 5 min ago at ",
             ),
             (Status.DISCARDED, {"finished_at": seconds_from_now(-300)}, "Discarded 5 min ago at "),
+            (Status.DISCARDED, {"stop_reason": "EXPIRED"}, "Expired 0 s ago at "),
         ],
     )
     def test_every_status_has_its_sentence(
@@ -73,6 +106,27 @@ class TestPage:
             put(task, **values)
 
         assert f" {status.label} {sentence}" in shown(admin_client, page_of(task))
+
+    @pytest.mark.parametrize(
+        ("status", "sentence"),
+        [
+            (Status.RUNNING, " Progress: 37 of 1,000: <b>reads</b> "),
+            (Status.FAILED, " Last progress: 37 of 1,000: <b>reads</b> "),
+            (Status.RETRYING, " Last progress: 37 of 1,000: <b>reads</b> "),
+            (Status.SUCCEEDED, ""),
+        ],
+    )
+    def test_how_far_it_is_stands_beneath(
+        self, driver: Driver, admin_client: Client, status: Status, sentence: str
+    ) -> None:
+        task = driver.task_in(status)
+        put(task, progress={"current": 37, "total": 1000, "text": "<b>reads</b>"})
+
+        page, text = raw(admin_client, page_of(task)), shown(admin_client, page_of(task))
+
+        assert sentence in text
+        assert ("rogress: 37" in text) == ('max="100" value="3.7"' in page) == bool(sentence)
+        assert "<b>reads" not in page
 
     @pytest.mark.parametrize(
         ("enqueue", "sentence"),

@@ -17,14 +17,17 @@ from django_retrytasks import Retry, RetryPolicy
 from django_retrytasks.alerts import Alert, sinks
 from django_retrytasks.alerts.notices import NoticeKind
 from django_retrytasks.database import DatabaseNow
-from django_retrytasks.lifecycle import groups, pauses
-from django_retrytasks.models import FailureGroup, Operation, Pause, Status, Task
+from django_retrytasks.lifecycle import breakers, cancel, groups, pauses
+from django_retrytasks.models import FailureGroup, OpenBreaker, Operation, Pause, Status, Task
 from django_retrytasks.operators import operations
 from django_retrytasks.policy import Failure, FailureKind
 from django_retrytasks.values.texts import translated
 from tests.admin.catalogs import COMPLETE, PLACEHOLDER, catalog, entries
-from tests.support import tasks
+from tests.support import service, tasks
 from tests.support.driver import Driver
+from tests.support.outage import NAME, let_the_probe_come
+from tests.support.outage import new_worker as new_worker
+from tests.support.service import Overloaded, down
 
 ADMIN = "/admin/retrytasks/"
 
@@ -109,6 +112,7 @@ def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
     pauses.pause(name=tasks.succeeds.module_path)
     operation = operations.start(Operation.VerbName.SNOOZE, {"queue_name": "emails"}, countdown=5)
     operations.stop(operation.pk, "by ada: enough")
+    breakers.open_breaker(NAME, probe_every=60, by="ada", reason="zieht um")
     FailureGroup.objects.create(
         fingerprint=uuid.uuid4(), kind=FailureGroup.Kind.RULE, message="zu spät",
         first_seen_at=DatabaseNow(), last_seen_at=DatabaseNow(),
@@ -126,6 +130,10 @@ def pages(driver: Driver, admin_client: Client, languages: None) -> list[str]:
         "operation/",
         "pause/",
         "pause/add/",
+        "openbreaker/",
+        f"openbreaker/{OpenBreaker.objects.get().pk}/change/",
+        "worker/",
+        "periodictask/",
         *(f"task/{task.pk}/change/" for task in single),
         *(f"failuregroup/{group.pk}/change/" for group in found),
         f"operation/{operation.pk}/change/",
@@ -277,6 +285,62 @@ class TestStored:
 
         assert [one for one, other in zip(said, german, strict=True) if one == other] == []
         assert german[0] == "Wiederholung 1 von 3 in 3.75 s"
+
+    def test_why_a_breaker_opened_is_told_in_german(
+        self, driver: Driver, admin_client: Client, languages: None, db: None
+    ) -> None:
+        service.calls.using(max_retries=0).enqueue_many([()] * 3)
+        with down():
+            driver.run_due()
+        service.calls_host.enqueue("a")
+        with down(error=Overloaded(90)):
+            driver.run_due()
+        breakers.open_breaker(NAME, probe_every=60, by="ada", reason="a failure: mine")
+
+        rows = OpenBreaker.objects.order_by("pk")
+        paths = ["task/", "openbreaker/", *(f"openbreaker/{row.pk}/change/" for row in rows)]
+        banner, listed, first, second = (
+            read(ask(admin_client, ADMIN + path, "de")) for path in paths
+        )
+
+        for words in (banner, listed, first):
+            assert "3 Fehlschläge in Folge: ConnectionError" in words
+        for words in (banner, listed, second):
+            assert "ein Fehlschlag: Overloaded, Retry-After 90 s" in words
+
+    def test_why_an_operator_opened_one_is_told_as_it_is(
+        self, driver: Driver, admin_client: Client, languages: None, db: None
+    ) -> None:
+        breakers.open_breaker(NAME, probe_every=60, by="ada", reason="a failure: mine")
+
+        for path in ("task/", "openbreaker/"):
+            assert "a failure: mine" in read(ask(admin_client, ADMIN + path, "de"))
+
+    def test_the_decision_about_a_probe_is_told_in_german(self, driver: Driver, db: None) -> None:
+        breakers.open_breaker(NAME, probe_every=60)
+        result = service.calls.enqueue()
+        let_the_probe_come()
+        with down():
+            driver.attempt(result)
+        [attempt] = driver.attempts(result)
+
+        with override("de"):
+            german = translated(attempt.decision)
+
+        assert german == (
+            "Probelauf bei offenem Schutzschalter: erneut in 60 s, keine Wiederholung verbraucht"
+        )
+
+    def test_who_cancelled_a_task_is_told_in_german(
+        self, driver: Driver, admin_client: Client, languages: None, db: None
+    ) -> None:
+        task = driver.task_in(Status.RUNNING)
+        cancel([task.pk], by="ada", reason="falsche Datei")
+
+        page = read(ask(admin_client, f"{ADMIN}task/{task.pk}/change/", "de"))
+
+        assert page.count("bgebrochen von ada: falsche Datei") > 1
+        assert "cancelled" not in page
 
     def test_what_is_no_phrase_is_told_as_it_is(self) -> None:
         with override("de"):

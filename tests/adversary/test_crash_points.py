@@ -12,17 +12,18 @@ from typing import Any, NoReturn
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.db.models import F
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from django_retrytasks import lifecycle, worker
 from django_retrytasks.alerts import Alert
-from django_retrytasks.broker import wakeups
 from django_retrytasks.errors.reports import report
 from django_retrytasks.models import Attempt, FailureGroup, Status, Task
 from django_retrytasks.signals import task_failed
-from tests.support import tasks
+from tests.adversary import breaker_stories
+from tests.support import tasks, unique
 from tests.support.cluster import wait_for
 from tests.support.crashes import KILLED as CRASHED
 from tests.support.crashes import crash_at
@@ -75,6 +76,18 @@ def nothing_yet() -> Act:
 
 def nothing_yet_for_one() -> Act:
     return lambda: tasks.echoes.enqueue(1)
+
+
+def nothing_yet_for_a_unique_one() -> Act:
+    return lambda: unique.ships_once.enqueue(1)
+
+
+def a_period_that_is_over() -> Act:
+    unique.reminds.enqueue(1)
+    serve()
+    move_time(61)
+    Task.objects.update(unique_until=F("enqueued_at"))
+    return lambda: unique.reminds.enqueue(1)
 
 
 def a_waiting_task() -> Act:
@@ -163,6 +176,14 @@ def a_failed_task() -> Act:
     return lambda: lifecycle.redrive([task.pk])
 
 
+def expired_tasks() -> Act:
+    moment = timezone.now() + timedelta(minutes=1)
+    tasks.echoes.using(expires=moment).enqueue_many([(1,), (2,)])
+    tasks.echoes.enqueue(3)
+    Task.objects.filter(expires_at=moment).update(expires_at=timezone.now())
+    return serve
+
+
 def two_waiting_tasks() -> Act:
     ids = [uuid.UUID(result.id) for result in tasks.echoes.enqueue_many([(1,), (2,)])]
     return lambda: lifecycle.discard(ids)
@@ -186,6 +207,8 @@ def sweep_and_tell() -> None:
 STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     nothing_yet: {(), ("SUCCEEDED", "SUCCEEDED")},
     nothing_yet_for_one: {(), ("SUCCEEDED",)},
+    nothing_yet_for_a_unique_one: {(), ("SUCCEEDED",)},
+    a_period_that_is_over: {("SUCCEEDED",), ("SUCCEEDED", "SUCCEEDED")},
     a_waiting_task: {("SUCCEEDED",)},
     a_batch_being_claimed: {("SUCCEEDED",) * 3},
     a_batch_being_settled: {("SUCCEEDED",) * 3},
@@ -199,6 +222,8 @@ STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
     purged_wake_ups: {("SUCCEEDED", "SUCCEEDED")},
     old_rows: {("SUCCEEDED",)},
     a_failed_task: {("FAILED",), ("SUCCEEDED",)},
+    expired_tasks: {("DISCARDED", "DISCARDED", "SUCCEEDED")},
+    **{story: {("SUCCEEDED",) * 4} for story in breaker_stories.STORIES},
     two_waiting_tasks: {("SUCCEEDED", "SUCCEEDED"), ("DISCARDED", "DISCARDED")},
 }
 
@@ -206,11 +231,16 @@ STORIES: dict[Callable[[], Act], set[tuple[str, ...]]] = {
 WRITES: dict[Callable[[], Act], int] = {
     nothing_yet: 3,
     nothing_yet_for_one: 3,
+    nothing_yet_for_a_unique_one: 3,
+    a_period_that_is_over: 4,
     a_batch_being_claimed: 3,
     a_batch_being_settled: 3,
     a_failed_task: 3,
     two_waiting_tasks: 2,
 }
+
+# On PostgreSQL, statements without a transaction.
+ONE_BY_ONE = {nothing_yet_for_one: 1, nothing_yet_for_a_unique_one: 1, a_period_that_is_over: 2}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -248,8 +278,8 @@ def test_whatever_write_it_dies_at_every_task_ends_right(
 
 def expected_writes(story: Callable[[], Act]) -> int:
     """Return how many writes a verb has: on SQLite, a transaction takes the lock by one more."""
-    if connection.vendor == "postgresql" and story is nothing_yet_for_one:
-        return 1  # one statement without a transaction
+    if connection.vendor == "postgresql" and story in ONE_BY_ONE:
+        return ONE_BY_ONE[story]
     return WRITES[story] + (connection.vendor == "sqlite")
 
 
@@ -340,45 +370,3 @@ def expected_alerts() -> set[str]:
 def forget(directory: Path) -> None:
     for note in directory.iterdir():
         note.unlink()
-
-
-class TestCrashAt:
-    def test_a_body_with_fewer_writes_just_ends(self) -> None:
-        with crash_at(99):
-            tasks.echoes.enqueue(1)
-
-        assert Task.objects.count() == 1
-
-    def test_the_write_before_which_it_crashes_has_not_happened(self) -> None:
-        assert exit_code_of(add_wake_ups, 1, after=False) == CRASHED
-
-        assert not OrmQ.objects.exists()
-
-    def test_a_commit_counts_as_a_write(self) -> None:
-        assert exit_code_of(add_wake_ups, 2, after=False) == CRASHED
-        assert not OrmQ.objects.exists()
-
-        assert exit_code_of(add_wake_ups, 2, after=True) == CRASHED
-        assert OrmQ.objects.count() == 2
-
-    def test_afterwards_nothing_crashes_any_more(self) -> None:
-        def act() -> None:
-            with crash_at(9):
-                add_wake_ups()
-            for _ in range(9):
-                add_wake_ups()
-
-        assert exit_code_of(act, 99, after=False) == SURVIVED
-
-    @pytest.mark.parametrize("number", [0, -1])
-    def test_a_number_below_one_is_refused(self, number: int) -> None:
-        message = f"crash_at: number must be at least 1, not {number}"
-
-        with pytest.raises(ValueError, match=message), crash_at(number):
-            pass
-
-
-def add_wake_ups() -> None:
-    """Insert two rows by one statement, and commit them."""
-    with transaction.atomic():
-        wakeups.write(KEY, [wakeups.now()] * 2)

@@ -84,10 +84,12 @@ def internal(driver: Driver) -> list[tuple[str, list[Any]]]:
 
 
 class TestReceivers:
+    @pytest.mark.parametrize("use_tz", [True, False])
     @pytest.mark.parametrize("receiver", [hear, hear_asynchronously])
     def test_a_receiver_is_called_once_with_the_task_and_its_last_attempt(
-        self, driver: Driver, receiver: Any
+        self, driver: Driver, settings: Any, receiver: Any, use_tz: bool
     ) -> None:
+        settings.USE_TZ = use_tz
         task_failed.connect(receiver)
         result = tasks.fails_at_once_again.enqueue()
 

@@ -17,10 +17,10 @@ from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.models import FailureGroup, Status
 from tests.alerts.breaches import FAILS, fail, finish, make_due_for
+from tests.health.test_reading import reads_through
 from tests.support import tasks
 from tests.support.driver import Driver
 from tests.support.shop import HEAR, heard, sweep
-from tests.test_health import reads_through
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ class TestEntries:
             ({"rule": "silence", "name": tasks, "within": 60}, "name must be a string, not "
              f"{short_repr(tasks)}"),
             ({"rule": "silence", "name": "shop.nightly", "within": 60}, "shop.nightly cannot be "
-             "imported: is its module deployed where the cluster runs?"),
+             "imported here: is the path right, and is its module deployed?"),
         ],
     )  # fmt: skip
     def test_must_make_sense(self, entry: Any, problem: str) -> None:

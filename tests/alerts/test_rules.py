@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from django_retrytasks.alerts.rules import Rule
+from django_retrytasks.alerts.rules import Rule, check
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import groups
+from django_retrytasks.lifecycle.periodic import switch_off, switch_on
 from django_retrytasks.models import FailureGroup, Status, Task
 from tests.alerts.breaches import FAILS, fail, finish, make_due_for
 from tests.support import tasks
+from tests.support.declarations import declared, pass_time
 from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
@@ -204,3 +206,49 @@ class TestSilence:
         finish(driver, Status.SUCCEEDED, name="shop.nightly_too")
 
         assert len(breaches("silence", name="shop.nightly", within=60)) == 1
+
+
+@pytest.mark.usefixtures("no_declarations")
+class TestSilenceOfPeriodicTasks:
+    name = "tests.support.tasks.echoes"
+    silent: ClassVar = [f"No Task of {name} has succeeded since its last moment but one"]
+
+    def test_one_that_misses_a_whole_period_breaks_it_without_a_number(
+        self, driver: Driver
+    ) -> None:
+        declared(every=3600)
+        pass_time(days=1)
+        assert breaches("silence", name=self.name) == self.silent
+
+        finish(driver, Status.SUCCEEDED, name=self.name, ago=5)
+        assert breaches("silence", name=self.name) == []
+
+        Task.objects.update(finished_at=F("finished_at") - timedelta(hours=2))
+        assert breaches("silence", name=self.name) == self.silent
+
+    def test_one_that_was_declared_or_switched_on_since_does_not(self) -> None:
+        row = declared(every=3600)
+        assert breaches("silence", name=self.name) == []
+
+        pass_time(days=1)
+        switch_off(row.pk)
+        assert breaches("silence", name=self.name) == []
+
+        switch_on(row.pk)
+        assert breaches("silence", name=self.name) == []
+
+    def test_a_task_that_is_not_periodic_needs_the_number(self) -> None:
+        entry = {"rule": "silence", "name": "tests.support.tasks.succeeds"}
+        with pytest.raises(ValueError, match='silence needs "within", since no periodic'):
+            check(entry)
+
+        declared(task=tasks.succeeds, args=[])
+
+        check(entry)
+
+    def test_it_looks_back_as_far_as_from_a_moment_to_the_next_but_one(self) -> None:
+        declared(every=3600)
+
+        rule = Rule.from_entry({"rule": "silence", "name": self.name})
+
+        assert rule.looks_back() == {Status.SUCCEEDED: 7200}

@@ -29,7 +29,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "options that are no mapping": {"kwargs": "q_options=3"},
     "a keyword of django-q2's own": {"kwargs": "func='other'"},
     "keys that are no names": {"kwargs": "{1: 2}"},
-    "no cron expression": {"schedule_type": Schedule.CRON, "cron": "* * * * *"},
+    "no cron line": {"schedule_type": Schedule.CRON, "cron": "nonsense"},
     "a type that there is not": {"schedule_type": "X"},
 }
 SOUND: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db.models import F, Value
 from django.db.models.functions import Replace
@@ -19,9 +20,20 @@ from webshop import mail, outage, payments, stock
 
 import django_retrytasks
 from django_retrytasks import lifecycle
-from django_retrytasks.lifecycle import groups, pauses
-from django_retrytasks.models import Attempt, FailureGroup, Operation, Pause, Task
+from django_retrytasks.lifecycle import breakers, groups, pauses, workers
+from django_retrytasks.lifecycle.periodic import switch_off
+from django_retrytasks.models import (
+    Attempt,
+    FailureGroup,
+    OpenBreaker,
+    Operation,
+    Pause,
+    PeriodicTask,
+    Task,
+    Worker,
+)
 from django_retrytasks.operators import operations
+from django_retrytasks.tasks.periodic import sync
 from tests.support.driver import Driver
 
 from .settings import SITE
@@ -36,6 +48,12 @@ MOMENTS = {
     Task: ("queued_at", "enqueued_at", "started_at", "last_attempted_at", "claimed_at"),
     Attempt: ("queued_at", "started_at", "finished_at", "next_run_after"),
     FailureGroup: ("first_seen_at", "last_seen_at", "last_failed_at", "streak_started_at"),
+}
+# The workers of its machines, each with its cluster; the last one has ended.
+WORKERS = {
+    "app-1:1184:Process-2": "retrytasks-tests",
+    "app-1:1185:Process-3": "retrytasks-tests",
+    "app-1:1179:Process-1": "retrytasks-tests",
 }
 # Orders in each hour of a day, the last of them an hour ago; on a quiet day enough to look at.
 BUSY_DAY = (6, 4, 2, 1, 1, 2, 5, 9, 14, 19, 22, 24, 21, 26, 30, 28, 24, 19, 22, 27, 31, 25, 18)
@@ -77,7 +95,9 @@ class Stage:
         self._failures(failed)
         self._rest()
         self._pause_and_operations()
+        self._periodic()
         self._hide_this_machine()
+        self._workers()
 
     def fail_payments(self, count: int) -> list[Task]:
         """Have so many payments fail for good, and the sweep announce it."""
@@ -120,6 +140,8 @@ class Stage:
 
     def _rest(self) -> None:
         discarded = stock.import_prices.enqueue("Lamps & Son")
+        late = mail.send_receipt.using(expires=timezone.now() - timedelta(minutes=5))
+        late.enqueue("2026-1854", "noor@shop.example")
         self.driver.drain()
         retrying = mail.send_receipt.enqueue("2026-1851", "ines@shop.example")
         for _ in range(2):
@@ -127,12 +149,20 @@ class Stage:
         self.outage.unlink()
         running = payments.charge_card.enqueue("2026-1852", "249.00 EUR")
         lifecycle.claim_inline([uuid.UUID(running.id)], worker="app-2:1207:Process-1")
+        progress = {"current": 37, "total": 100, "text": "asks the bank for the 3-D Secure code"}
+        Task.objects.filter(pk=running.id).update(progress=progress)
         reminder = timezone.now() + timedelta(hours=3)
         pending = mail.send_receipt.using(run_after=reminder).enqueue(
             "2026-1853", "li@shop.example"
         )
+        cancelled = payments.charge_card.enqueue("2026-1855", "12.50 EUR")
+        lifecycle.claim_inline([uuid.UUID(cancelled.id)], worker="app-2:1207:Process-1")
+        report = {"current": 1204, "total": None, "text": ""}
+        Task.objects.filter(pk=cancelled.id).update(progress=report)
+        lifecycle.cancel([uuid.UUID(cancelled.id)], by="ada", reason="a double order")
         rows = {
             "discarded": discarded,
+            "cancelled": cancelled,
             "retrying": retrying,
             "running": running,
             "pending": pending,
@@ -141,6 +171,9 @@ class Stage:
 
     def _pause_and_operations(self) -> None:
         pauses.pause(queue_name="suppliers", by="ada", reason="price lists are being repaired")
+        breakers.open_breaker(
+            "webshop.suppliers.order", probe_every=30, reason="12 failures in a row"
+        )
         selection = {"failure_group": str(self.group.pk)}
         began = operations.start(
             "REDRIVE", selection, by="ada", reason="gateway is back", canary=10, per_minute=60
@@ -150,12 +183,29 @@ class Stage:
         stopped = operations.start("SNOOZE", mails, by="ada", reason="no mail", countdown=600)
         operations.stop(stopped.pk, "by ada: the mail server is back")
 
+    def _periodic(self) -> None:
+        sync()
+        oak = PeriodicTask.objects.get(name="weekday prices")
+        failed = Task.objects.filter(name=oak.task_name, status="FAILED").get()
+        PeriodicTask.objects.filter(pk=oak.pk).update(
+            last_task=failed, last_run_at=timezone.now() - timedelta(minutes=31)
+        )
+        lamps = PeriodicTask.objects.get(name="lamp prices")
+        switch_off(lamps.pk, by="ada", reason="the supplier moves its server")
+
     def _hide_this_machine(self) -> None:
         for found, shown in INSTALLED.items():
             changed = Replace("traceback", Value(found), Value(shown))
             Attempt.objects.update(traceback=changed)
         Attempt.objects.update(worker="app-1:1184:Process-2")
         Task.objects.exclude(worker="").update(worker="app-1:1184:Process-2")
+
+    def _workers(self) -> None:
+        self.tasks["running"].refresh_from_db()
+        for name, cluster in WORKERS.items():
+            workers.note(name, cluster, age=5 * 3600, idle=4)
+        gone = Worker.objects.filter(name=next(reversed(WORKERS)))
+        gone.update(seen_at=_earlier("seen_at", timedelta(minutes=3)))
 
     @property
     def group(self) -> FailureGroup:
@@ -170,9 +220,12 @@ class Stage:
         quiet = FailureGroup.objects.get(failure_count=0).pk
         running = Operation.objects.get(status="RUNNING").pk
         stopped = Operation.objects.get(status="STOPPED").pk
-        paused = Pause.objects.get().pk
+        paused, opened = Pause.objects.get().pk, OpenBreaker.objects.get().pk
+        on = PeriodicTask.objects.in_force().get().pk
+        off = PeriodicTask.objects.exclude(pk=on).get().pk
         failed, group = tasks["failed"].pk, self.group.pk
         waiting = tasks["pending"].pk
+        worker = quote(tasks["running"].worker)
         return {
             "Tasks": f"{root}/task/",
             "Tasks, filtered": f"{root}/task/?{filtered}",
@@ -199,7 +252,18 @@ class Stage:
             "pauses": f"{root}/pause/",
             "pause, add": f"{root}/pause/add/",
             "pause": f"{root}/pause/{paused}/change/",
+            "breakers": f"{root}/openbreaker/",
+            "breaker, add": f"{root}/openbreaker/add/",
+            "breaker": f"{root}/openbreaker/{opened}/change/",
+            "breaker, history": f"{root}/openbreaker/{opened}/history/",
             "pause, history": f"{root}/pause/{paused}/history/",
+            "workers": f"{root}/worker/",
+            "worker": f"{root}/worker/{worker}/change/",
+            "worker, history": f"{root}/worker/{worker}/history/",
+            "periodic": f"{root}/periodictask/",
+            "periodic on": f"{root}/periodictask/{on}/change/",
+            "periodic off": f"{root}/periodictask/{off}/change/",
+            "periodic, history": f"{root}/periodictask/{off}/history/",
             "app": f"{root}/",
         }
 

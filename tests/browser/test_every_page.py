@@ -11,7 +11,15 @@ from django.contrib import admin
 from django.urls import resolve
 from playwright.sync_api import Page
 
-from django_retrytasks.models import FailureGroup, Operation, Pause, Task
+from django_retrytasks.models import (
+    FailureGroup,
+    OpenBreaker,
+    Operation,
+    Pause,
+    PeriodicTask,
+    Task,
+    Worker,
+)
 
 from .conftest import Browse
 from .stage import Stage, operator
@@ -29,7 +37,7 @@ SIDEWAYS = "of => { const e = document.querySelector(of); return e.scrollWidth -
 # The rules that a theme makes a difference to.
 OF_COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 # They take a POST, or answer 403: nobody adds, changes or deletes these rows by a form.
-NO_PAGES = {"autocomplete", "stop", "resume", "say", "delete"}
+NO_PAGES = {"autocomplete", "stop", "resume", "close", "say", "delete", "run", "off", "on"}
 
 for_each_language = pytest.mark.parametrize("language", LANGUAGES)
 
@@ -109,11 +117,14 @@ def test_every_page_there_is_was_visited(shop: Stage) -> None:
 
     there_are = {
         pattern.name
-        for model in (Task, FailureGroup, Operation, Pause)
+        for model in (Task, FailureGroup, OpenBreaker, Operation, Pause, PeriodicTask, Worker)
         for pattern in admin.site._registry[model].get_urls()
         if pattern.name and pattern.name.rpartition("_")[2] not in NO_PAGES
     }
-    forbidden = {f"retrytasks_{name}_add" for name in ("task", "failuregroup", "operation")}
+    forbidden = {
+        f"retrytasks_{name}_add"
+        for name in ("task", "failuregroup", "operation", "periodictask", "worker")
+    }
     # Shown where a verb was chosen in the list, or where its form has an error.
     behind_forms = {"retrytasks_task_selected"}
     assert there_are - forbidden - behind_forms <= visited

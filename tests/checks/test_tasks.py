@@ -131,8 +131,8 @@ class TestQueues:
 class TestEndlessRetries:
     def endless(self, owner: str) -> Warning:
         return Warning(
-            f"{owner} retries for ever: max_retries is None and retry_for sets no limit, so its "
-            "failures are never announced.",
+            f"{owner} retries for ever: max_retries is None and retry_for sets no limit, so a "
+            "failure that is retried never alerts.",
             hint="Set max_retries to a number, or retry_for to the seconds after the first start "
             "within which a retry may begin.",
             id="retrytasks.W011",

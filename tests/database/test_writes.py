@@ -79,7 +79,7 @@ class TestInsert:
         again, new = a_task(args=["again"]), a_task(args=["new"])
         again.pk = first.pk
 
-        writes.insert(Task, [fields_of(again), fields_of(new)], ignore_conflicts=True)
+        writes.insert_new(Task, [fields_of(again), fields_of(new)])
 
         assert sorted(task.args[0] for task in Task.objects.all()) == ["first", "new"]
 
@@ -132,8 +132,17 @@ class TestLargeRows:
     def test_a_row_without_a_value_beside_the_databases_time_is_refused(self) -> None:
         rows = [a_task(started_at=DatabaseNow()), a_task(started_at=None)]
 
-        with pytest.raises(ValueError, match=r"started_at.*: a row has no value"):
+        with pytest.raises(ValueError, match=r"started_at.*: a row has the database's time, and "):
             stored(*rows)
+
+    def test_rows_with_a_time_after_the_databases_all_have_the_same_one(self) -> None:
+        hour, two = (DatabaseNow.after(timedelta(hours=n)) for n in (1, 2))
+
+        now = DatabaseNow()
+        for row in stored(*[a_task(enqueued_at=now, started_at=hour) for _ in range(2)]):
+            assert row.started_at == row.enqueued_at + timedelta(hours=1)
+        with pytest.raises(ValueError, match=r"started_at.*: a row has the database's time, and "):
+            stored(a_task(started_at=hour), a_task(started_at=two))
 
 
 class TestUpdateEach:
@@ -152,6 +161,31 @@ class TestUpdateEach:
         writes.update_each(Task, [(row.pk, {"worker": "w"}) for row in rows[:2]])
 
         assert sorted(Task.objects.values_list("worker", flat=True)) == ["", "w", "w"]
+
+
+class TestUpdating:
+    @pytest.mark.parametrize("timeouts", [(1, 1, 1), (1, 2, 3)])
+    def test_only_rows_for_which_the_condition_holds_are_updated_and_counted(
+        self, timeouts: tuple[int, ...]
+    ) -> None:
+        rows = stored(*(a_task(priority=n) for n in range(3)))
+        updates = [(row.pk, {"timeout": t}) for row, t in zip(rows, timeouts, strict=True)]
+        only = writes.Condition("retrytasks_task.priority > %s", [0])
+
+        done = writes.execute(writes.updating(Task, updates, only=only))
+
+        assert done.written == 2
+        kept = [Task.objects.get(pk=row.pk).timeout for row in rows]
+        assert kept == [None, *timeouts[1:]]
+
+    def test_nothing_is_done_before_the_statements_are_executed(self) -> None:
+        [row] = stored(a_task())
+
+        statements = writes.updating(Task, [(row.pk, {"worker": "w"})])
+
+        assert Task.objects.get().worker == ""
+        assert writes.execute(statements).written == 1
+        assert Task.objects.get().worker == "w"
 
 
 def an_attempt(task_id: UUID, number: int) -> dict[str, Any]:

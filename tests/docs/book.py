@@ -5,9 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 import sys
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -25,50 +23,17 @@ from django_retrytasks.conf import Sink
 from django_retrytasks.models import Task
 from django_retrytasks.values.contract import task_backends
 from django_retrytasks.worker import run
+from tests.docs.fences import Block, blocks
 from tests.support.driver import KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+TOP = [README, *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY"))]
+PAGES = [*TOP, *sorted(DOCS.rglob("*.md"))]
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
-FENCE = re.compile(
-    r"(?P<no_run><!-- no-run: [^\n]+ -->\n+)?"
-    r"^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
-    re.DOTALL | re.MULTILINE,
-)
-FILE = re.compile(r"# (?P<path>[\w/]+)\.py\b")
 NAMED = re.compile(r"^(?:#+ |\| ?)(?P<names>`[^|\n]*)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One fenced block of a page."""
-
-    language: str
-    code: str
-    line: int
-    is_run: bool
-
-    @property
-    def path(self) -> str:
-        """Return the module path that its first line names, such as ``orders.tasks``, or ""."""
-        named = FILE.match(self.code)
-        return named["path"].replace("/", ".") if named else ""
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text()
-    return [
-        Block(
-            language=found["language"],
-            code=textwrap.dedent(found["code"]),
-            line=text.count("\n", 0, found.start("code")) + 1,
-            is_run=not found["no_run"],
-        )
-        for found in FENCE.finditer(text)
-    ]
 
 
 def documented(*pages: str) -> set[str]:

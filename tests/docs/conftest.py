@@ -35,7 +35,11 @@ def backport(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def new_book(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, same_receivers: None, backport: None
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    same_receivers: None,
+    backport: None,
+    no_declarations: None,
 ) -> NewBook:
     """Return what opens a page."""
     return lambda page: Book(page, monkeypatch, settings)

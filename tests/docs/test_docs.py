@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unittest
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
+from django_retrytasks import Cancelled
 from django_retrytasks.models import Attempt, Status, Task
 from django_retrytasks.policy import StopReason
 from tests.docs.book import (
@@ -24,11 +25,11 @@ from tests.docs.book import (
     README,
     ROOT,
     NewBook,
-    blocks,
     run_to_the_end,
     settings_of,
     table_after,
 )
+from tests.docs.fences import blocks
 from tests.support.http_receiver import receiving
 
 # Their code runs in tests of their own.
@@ -55,14 +56,14 @@ class TestCode:
         unittest.TestLoader().loadTestsFromModule(book.module("orders.tests")).run(result)
 
         assert "\n".join(text for _, text in result.failures + result.errors) == ""
-        assert result.testsRun == 4
+        assert result.testsRun == 6
 
     @pytest.mark.parametrize("page", PAGES, ids=IDS)
     def test_is_marked_with_a_language_that_the_tests_know(self, page: Path) -> None:
         languages = {block.language for block in blocks(page)}
         fences = re.findall(r"^ *```\w*$", page.read_text(), re.MULTILINE)
 
-        assert languages <= {"python", "pycon", "console", "text", "mermaid", "ini"}
+        assert languages <= {"python", "pycon", "console", "text", "ini"}
         assert len(fences) == 2 * len(blocks(page))
 
 
@@ -138,6 +139,43 @@ class TestAlertsPage:
         assert is_genuine(request, secret)
         assert not is_genuine(forged, secret)
         assert not is_genuine(request, "whsec_AAAA")
+
+
+class TestAroundPage:
+    @pytest.mark.django_db
+    def test_has_a_manager_that_sets_the_language(self, new_book: NewBook) -> None:
+        new_book(DOCS / "how-to" / "around.md").read()
+
+        run_to_the_end()
+
+        assert Task.objects.get(internal=False).return_value == "Ann: Ja"
+
+
+class TestCancelPage:
+    PAGE = DOCS / "how-to" / "cancel.md"
+
+    @pytest.mark.django_db
+    def test_has_a_task_that_is_cancelled_and_one_that_looks(self, new_book: NewBook) -> None:
+        book = new_book(self.PAGE)
+        book.read()
+
+        task = Task.objects.get(internal=False)
+        assert (task.status, task.stop_note) == ("DISCARDED", "cancelled by anna: wrong file")
+        module: Any = book.module("orders.tasks")
+        forgotten: list[str] = []
+        module.load, module.forget = stopped, forgotten.append
+        with pytest.raises(Cancelled):
+            module.import_orders("orders.csv")
+        assert forgotten == ["orders.csv"]
+        billed: list[int] = []
+        module.bill = billed.append
+        looks = SimpleNamespace(is_cancelled=iter([False, False, True]).__next__)
+        assert module.bill_customers.func(looks, [1, 2, 3]) == 2
+        assert billed == [1, 2]
+
+
+def stopped(path: str) -> None:
+    raise Cancelled
 
 
 def alerts() -> list[str]:

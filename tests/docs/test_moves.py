@@ -8,7 +8,8 @@ import pytest
 from django_q.tasks import async_task, result
 
 from tests.checks.sites import bare_site
-from tests.docs.book import DOCS, Block, blocks
+from tests.docs.book import DOCS
+from tests.docs.fences import Block, blocks
 from tests.docs.project import django_admin, manage
 
 APPS = ["django.contrib.contenttypes", "django_q", "django_retrytasks"]

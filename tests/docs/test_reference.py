@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.models import Attempt, Status
 from django_retrytasks.policy import StopReason
 from django_retrytasks.tasks.options import TaskOptions
+from docs.pictures.gallery import drawn
+from docs.pictures.lifecycle import EDGES
 from tests.docs.book import DOCS, REFERENCE, documented, run_to_the_end, table_after
 
 
@@ -50,10 +53,16 @@ class TestReference:
         assert own | inherited <= documented(page)
 
     def test_names_every_backend(self) -> None:
-        ours = {name for name, value in vars(testing).items() if is_backend(value)}
+        ours = {name for name in testing.__all__ if is_backend(getattr(testing, name))}
 
         assert ours == {"DummyBackend", "ImmediateBackend"}
         assert ours <= documented("backend")
+
+    def test_names_all_of_the_test_kit(self) -> None:
+        kit = {name for name in vars(testing.RetryTasksKit) if not name.startswith("_")}
+
+        assert set(testing.__all__) | kit <= documented("testing")
+        assert kit <= set(testing.__all__)
 
     def test_names_every_exception(self) -> None:
         public = (getattr(exceptions, name) for name in exceptions.__all__)
@@ -63,9 +72,12 @@ class TestReference:
         assert {one.__name__ for one in raised} <= documented("exceptions")
 
     def test_names_every_signal(self) -> None:
-        ours = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+        ours = all_signals()
 
-        assert ours == {"attempt_failed", "task_retrying", "task_succeeded", "task_failed"}
+        assert ours == {
+            *("attempt_failed", "task_retrying", "task_succeeded", "task_failed"),
+            *("breaker_opened", "breaker_closed"),
+        }
         assert ours <= documented("signals")
 
     @pytest.mark.parametrize("model", [*apps.get_app_config("retrytasks").get_models()])
@@ -122,10 +134,28 @@ class TestReference:
         assert {record.levelname for record in ours} >= {"DEBUG", "INFO", "WARNING", "ERROR"}
         assert [r.getMessage() for r in ours if not r.getMessage().startswith(tuple(begun))] == []
 
+    def test_has_the_docstring_of_every_public_name(self) -> None:
+        page = (REFERENCE / "api.rst").read_text()
+        public = {
+            "django_retrytasks": set(django_retrytasks.__all__),
+            "django_retrytasks.exceptions": set(exceptions.__all__) - {*django_retrytasks.__all__},
+            "django_retrytasks.signals": all_signals(),
+            "django_retrytasks.testing": set(testing.__all__),
+        }
+
+        shown = re.findall(r"^\.\. auto\w+:: (\S+)$", page, re.MULTILINE)
+
+        expected = [f"{module}.{name}" for module, names in public.items() for name in names]
+        assert sorted(shown) == sorted(expected)
+        assert [path for path in shown if not import_string(path).__doc__] == []
+
+
+def all_signals() -> set[str]:
+    return {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+
 
 def is_backend(value: object) -> bool:
-    is_kind = isinstance(value, type) and issubclass(value, RetryTasksBackend)
-    return is_kind and value.__module__ == testing.__name__
+    return isinstance(value, type) and issubclass(value, RetryTasksBackend)
 
 
 def is_exception(value: object) -> bool:
@@ -144,10 +174,14 @@ class TestLifecyclePage:
     PAGE = DOCS / "explanation" / "lifecycle.md"
 
     def test_draws_the_edges_that_its_table_has(self) -> None:
-        text = self.PAGE.read_text()
+        arrows = [(edge.start, edge.end) for edge in EDGES]
 
-        drawn = re.findall(r"^ +(\S+) --> (\w+): .+$", text, re.MULTILINE)
+        told = {(line[0], line[1]) for line in table_after(self.PAGE.read_text(), "| from | to |")}
+        assert sorted(arrows) == sorted(told)
+        assert {state for edge in told for state in edge} == {"", *Status.values}
 
-        told = [(line[0] or "[*]", line[1]) for line in table_after(text, "| from | to |")]
-        assert sorted(drawn) == sorted(told)
-        assert {state for edge in told for state in edge} == {"[*]", *Status.values}
+
+class TestPictures:
+    @pytest.mark.parametrize("file", drawn(), ids=lambda file: file.name)
+    def test_are_what_the_code_draws(self, file: Path) -> None:
+        assert file.read_text() == drawn()[file], "run python -m docs.pictures"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
-from tests.docs.book import DOCS, blocks
+from tests.docs.book import DOCS
+from tests.docs.fences import blocks
 from tests.docs.project import cluster_of, django_admin, has_ended, manage
 from tests.support.cluster import wait_for
 from tests.support.servers import run_once

@@ -26,7 +26,7 @@ from django_retrytasks.exceptions import (
     RetryTasksError,
     WorkerLost,
 )
-from django_retrytasks.worker.timeouts import call_within
+from django_retrytasks.worker.timeouts import call_briefly
 from tests.errors.failing_code import (
     HERE,
     NOON,
@@ -98,7 +98,7 @@ class TestClassEnough:
     """Of what this package itself reports, the class is the cause."""
 
     def test_timeouts_at_two_lines(self) -> None:
-        failures = [raised(call_within, 0.01, stay_here), raised(call_within, 0.02, stay_there)]
+        failures = [raised(call_briefly, stay_here, 0.01), raised(call_briefly, stay_there, 0.02)]
 
         assert {type(each) for each in failures} == {AttemptTimedOut}
         assert str(failures[0]) != str(failures[1])

@@ -45,6 +45,27 @@ def test_an_exception_that_cannot_be_shown_says_so() -> None:
     assert reported.message == "<the exception's __str__ raised RuntimeError>"
 
 
+class Text(str):
+    """Says that nothing of it needs to be escaped."""
+
+    def isascii(self) -> bool:
+        return True
+
+    def __contains__(self, part: object) -> bool:
+        return False
+
+
+class SaysText(Exception):
+    def __str__(self) -> str:
+        return Text("\ud800 and \0")
+
+
+def test_a_message_of_a_class_of_its_own_is_escaped_all_the_same() -> None:
+    message = report(SaysText()).message
+
+    assert (type(message), message) == (str, "\\ud800 and \\x00")
+
+
 def test_a_long_message_keeps_its_head_and_tail_within_4_kb() -> None:
     reported = report(ValueError("head" + "x" * 10_000_000 + "tail"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from django_retrytasks import lifecycle
@@ -20,12 +22,52 @@ def test_a_run_that_is_known_to_have_begun_leaves_an_attempt(driver: Driver) -> 
 
     [attempt] = driver.attempts(result)
     assert (attempt.number, attempt.outcome) == (1, Outcome.CANCELLED)
-    assert (attempt.worker, attempt.decision) == ("host:7:one", "cancelled")
+    assert attempt.worker == "host:7:one"
+    assert attempt.decision == "cancelled; its end is not known yet"
     assert attempt.started_at == task.claimed_at
     assert attempt.finished_at >= attempt.started_at
     assert driver.row(result).attempt_count == 1
     assert lifecycle.settle([driver.ending(task)]) == []
     assert len(driver.attempts(result)) == 1
+
+
+@pytest.mark.parametrize(
+    ("about", "note"),
+    [
+        ({}, "cancelled"),
+        ({"by": "anna"}, "cancelled by anna"),
+        ({"reason": "wrong file"}, "cancelled: wrong file"),
+        ({"by": "anna", "reason": "wrong\n  file"}, "cancelled by anna: wrong file"),
+        ({"by": "%(task_id)s", "reason": "50 %"}, "cancelled by %(task_id)s: 50 %"),
+    ],
+)
+def test_the_rows_and_the_log_say_who_cancelled_and_why(
+    driver: Driver, caplog: pytest.LogCaptureFixture, about: dict[str, str], note: str
+) -> None:
+    begun, waiting = tasks.echoes.enqueue_many([(1,), (2,)])
+    [task] = driver.claim(limit=1).tasks
+    ids = [driver.row(result).pk for result in (begun, waiting)]
+
+    with caplog.at_level(logging.INFO, "django_retrytasks"):
+        lifecycle.cancel(ids, **about)
+
+    rows = [driver.row(result) for result in (begun, waiting)]
+    assert [(row.stop_reason, row.stop_note) for row in rows] == [("CANCELLED", note)] * 2
+    [attempt] = Attempt.objects.filter(task=task)
+    assert attempt.decision == f"{note}; its end is not known yet"
+    lines = [r.getMessage() for r in caplog.records if "cancelled: id=" in r.getMessage()]
+    assert [line.partition(" decision=")[2] for line in lines] == [note] * 2
+
+
+def test_a_long_reason_is_cut(driver: Driver) -> None:
+    result = tasks.echoes.enqueue(1)
+    driver.claim(limit=1)
+
+    lifecycle.cancel([driver.row(result).pk], by="anna", reason="é" * 1000)
+
+    [attempt] = driver.attempts(result)
+    assert attempt.decision.endswith("; its end is not known yet")
+    assert driver.row(result).stop_note.startswith("cancelled by anna: éé")
 
 
 def test_one_that_waits_or_may_not_have_begun_leaves_none(driver: Driver) -> None:

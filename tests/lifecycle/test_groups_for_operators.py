@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_retrytasks.lifecycle import groups
+from django_retrytasks.management.terminal import moment
 from django_retrytasks.models import FailureGroup, Task
 from tests.support import tasks
 from tests.support.driver import Driver
@@ -40,7 +41,7 @@ class TestCommand:
         group = the_group()
         assert line.split() == [
             str(group.pk), "OPEN", "2",
-            *f"{group.last_seen_at:%Y-%m-%d %H:%M:%S}".split(),
+            *moment(group.last_seen_at).split(),
             "ConnectionError", "in", f"{HERE}.sends",
         ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from datetime import timedelta
+from getpass import getuser
 from typing import Any
 
 import pytest
@@ -261,7 +262,7 @@ class TestVerbs:
         assert lifecycle.cancel([task.pk]) == 1
 
         row = driver.row(task)
-        assert (row.status, row.stop_reason) == (Status.DISCARDED, "DISCARDED")
+        assert (row.status, row.stop_reason) == (Status.DISCARDED, "CANCELLED")
         assert row.claim_token is None
         assert row.finished_at is not None
 
@@ -311,7 +312,9 @@ class TestCommand:
 
         assert told("snooze", *ids, "--for", "60") == "2 snoozed, 0 skipped\n"
         assert told("run-now", ids[0]) == "1 made due, 0 skipped\n"
-        assert told("cancel", *ids) == "2 cancelled, 0 skipped\n"
+        assert told("cancel", *ids, "--reason", "no need") == "2 cancelled, 0 skipped\n"
+        notes = set(Task.objects.values_list("stop_note", flat=True))
+        assert notes == {f"cancelled by {getuser()}: no need"}
         with pytest.raises(CommandError, match="0 cancelled, 1 skipped"):
             told("cancel", ids[0])
 

@@ -2,8 +2,10 @@
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -11,7 +13,7 @@ from django_retrytasks import lifecycle
 from django_retrytasks.models import Encoded, Status, Task
 from django_retrytasks.policy import StopReason
 from tests.support import tasks
-from tests.support.driver import Driver, Outcome, wake_ups
+from tests.support.driver import Driver, Outcome, in_another_session, wake_ups
 from tests.support.rows import database_now, values
 
 pytestmark = pytest.mark.django_db
@@ -165,3 +167,41 @@ class TestSettle:
         assert [each.ending.task for each in settled] == [fresh]
         assert driver.row(fresh).status == Status.SUCCEEDED
         assert driver.row(stale).status == Status.RUNNING
+
+
+@pytest.mark.django_db(transaction=True)
+class TestClaimThatEndsMeanwhile:
+    """Its Task is cancelled after the settle has read what the claim holds, before it writes."""
+
+    @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
+    def test_its_ending_is_refused_and_a_neighbours_is_stored(
+        self, driver: Driver, outcome: Outcome
+    ) -> None:
+        tasks.echoes.enqueue_many([(1,), (2,)])
+        one, other = driver.claim().tasks
+        cancelled = cancelling_after_the_first_read(one)
+
+        with connection.execute_wrapper(cancelled):
+            settled = lifecycle.settle([driver.ending(task, outcome) for task in (one, other)])
+
+        assert [each.ending.task for each in settled] == [other]
+        assert driver.row(one).stop_reason == StopReason.CANCELLED
+        assert driver.row(other).status == Status(outcome)
+        assert [attempt.outcome for attempt in driver.attempts(other)] == [outcome]
+        announced = Task.objects.filter(internal=True).values_list("args", flat=True)
+        expected = [[[[str(other.pk), 1]]]] if outcome is Outcome.FAILED else []
+        assert list(announced) == expected
+
+
+def cancelling_after_the_first_read(task: Task) -> Any:
+    """Return an execute wrapper that cancels the Task in another session, once."""
+    began: list[str] = []
+
+    def wrapper(execute: Any, sql: str, *details: Any) -> Any:
+        result = execute(sql, *details)
+        if sql.startswith("SELECT id") and not began:
+            began.append(sql)
+            in_another_session(lambda: lifecycle.cancel([task.pk])).result()
+        return result
+
+    return wrapper

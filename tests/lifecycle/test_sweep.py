@@ -170,6 +170,15 @@ class TestPruning:
         assert list(Task.objects.all()) == [young]
         assert not Attempt.objects.filter(task=old.pk).exists()
 
+    @pytest.mark.django_db(transaction=True)
+    def test_where_nothing_is_old_it_opens_no_transaction(self, driver: Driver) -> None:
+        driver.task_in(Status.FAILED)
+
+        with CaptureQueriesContext(connection) as captured:
+            assert lifecycle.prune() == 0
+
+        assert {query["sql"].split()[0] for query in captured} == {"SELECT"}
+
     def test_the_site_may_keep_them_shorter_or_for_ever(
         self, driver: Driver, settings: Any
     ) -> None:

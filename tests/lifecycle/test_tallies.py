@@ -13,12 +13,14 @@ from django.test.utils import CaptureQueriesContext
 from django_retrytasks import lifecycle
 from django_retrytasks.lifecycle import tallies
 from django_retrytasks.models import Status, Tally, Task
+from django_retrytasks.policy import StopReason
+from tests.support import tasks
 from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
 
 MINUTE = timedelta(minutes=1)
-Counts = tuple[int, int, int]
+Counts = tuple[int, int, int, int]
 
 
 def minutes_ago(minutes: float) -> datetime:
@@ -34,7 +36,7 @@ def end(driver: Driver, status: Status, at: datetime, **values: Any) -> Task:
 
 def told() -> dict[datetime, Counts]:
     return {
-        one.minute: (one.succeeded_count, one.retried_count, one.failed_count)
+        one.minute: tuple(getattr(one, name) for name in tallies.COUNTS)
         for one in Tally.objects.all()
     }
 
@@ -47,16 +49,28 @@ def test_the_sweep_counts_each_minute_once(driver: Driver) -> None:
     end(driver, Status.FAILED, at)
     end(driver, Status.FAILED, at - 2 * MINUTE)
     end(driver, Status.DISCARDED, at)
+    end(driver, Status.DISCARDED, at, stop_reason=StopReason.EXPIRED)
     end(driver, Status.SUCCEEDED, at, internal=True)
     driver.task_in(Status.RUNNING)
 
     lifecycle.sweep()
 
-    assert told() == {minute: (1, 1, 1), minute - 2 * MINUTE: (0, 0, 1)}
+    assert told() == {minute: (1, 1, 1, 1), minute - 2 * MINUTE: (0, 0, 1, 0)}
     Task.objects.all().delete()
     driver.task_in(Status.PENDING)
     lifecycle.sweep()
-    assert told() == {minute: (1, 1, 1), minute - 2 * MINUTE: (0, 0, 1)}
+    assert told() == {minute: (1, 1, 1, 1), minute - 2 * MINUTE: (0, 0, 1, 0)}
+
+
+def test_an_expired_task_is_counted_though_nothing_else_ended(driver: Driver) -> None:
+    minute = tallies.whole_minute(minutes_ago(5))
+    tasks.succeeds.using(expires=minute).enqueue()
+    driver.run_due()
+    assert Task.objects.update(finished_at=minute) == 1
+
+    tallies.take()
+
+    assert told() == {minute: (0, 0, 0, 1)}
 
 
 def test_the_minutes_not_over_for_long_are_counted_later(driver: Driver) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from io import StringIO
 
@@ -9,9 +11,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_retrytasks import retry_task
+from django_retrytasks.lifecycle.periodic import switch_off
+from django_retrytasks.management.terminal import moment
 from django_retrytasks.models import Status
 from tests.support import tasks
+from tests.support.declarations import RARE, come, declared, pass_time, row_of
 from tests.support.driver import Driver, wake_ups
+from tests.support.unique import ships_once
 
 
 def wait_a_day(exception: BaseException, task_result: object) -> float:
@@ -119,6 +125,18 @@ class TestRedriveAndDiscard:
         assert driver.row(failed).status == Status.PENDING
         assert driver.row(done).status == Status.SUCCEEDED
 
+    def test_names_the_task_that_holds_the_unique_key_of_another(self, driver: Driver) -> None:
+        failed = [ships_once.enqueue(order, fails=True) for order in (1, 2)]
+        driver.run_due()
+        holder = ships_once.enqueue(1)
+        refused = f"{failed[0].id} is not re-driven: Task {holder.id} holds its unique key"
+
+        done, *lines = run("redrive", *[result.id for result in failed]).splitlines()
+        assert done == "1 re-driven, 1 skipped (not FAILED, or no such Task)"
+        assert lines == [refused]
+        with pytest.raises(CommandError, match=refused):
+            run("redrive", failed[0].id)
+
     def test_discards_tasks_that_wait_or_have_failed(self, driver: Driver) -> None:
         dropped = [driver.task_in(Status.PENDING), driver.task_in(Status.FAILED)]
 
@@ -181,3 +199,31 @@ class TestUsage:
         printed = capsys.readouterr().out
         for name in ("schedule", "sweep", "redrive", "discard"):
             assert f"\n    {name} " in printed
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("no_declarations")
+class TestPeriodic:
+    def test_each_is_listed_with_its_calendar_and_its_runs(self, driver: Driver) -> None:
+        declared("report", args=[1])
+        pass_time()
+        come(driver)
+        switch_off(declared("weekdays", cron="0 3 * * 1-5", args=[1]).pk, by="ada")
+        latest = row_of().last_run_at
+        assert latest is not None
+
+        heading, first, second = run("periodic").splitlines()
+
+        assert " ".join(heading.split()) == "state name calendar next run last run last Task task"
+        times = [moment(at) for at in (latest + RARE, latest)]
+        shown = ["on", "report", "every 300 d", *times, "SUCCEEDED", "tests.support.tasks.echoes"]
+        assert re.split(r" {2,}", first) == shown
+        assert re.split(r" {2,}", second)[:6] == ["off", "weekdays", "0 3 * * 1-5", "-", "-", "-"]
+        found = json.loads(run("periodic", "--json"))
+        assert [(row["name"], row["state"]) for row in found] == [
+            ("report", "on"), ("weekdays", "off")
+        ]  # fmt: skip
+        assert found[1]["switched_off_by"] == "ada"
+
+    def test_without_any_it_says_so(self) -> None:
+        assert run("periodic") == "no periodic Task\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Callable
 from io import StringIO
@@ -19,6 +20,7 @@ from django_retrytasks.database import writing
 from django_retrytasks.database.schema import UNMIGRATED
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.management.commands.retrytasks import Command
+from django_retrytasks.management.subcommands import SUBCOMMANDS
 from django_retrytasks.models import Pause, Status, Task
 from django_retrytasks.operators import operations
 from tests.checks.sites import bare_site
@@ -26,20 +28,7 @@ from tests.support import tasks
 from tests.support.driver import Driver
 
 ECHOES = "tests.support.tasks.echoes"
-SUBCOMMANDS = [
-    ("schedule", ECHOES),
-    ("sweep",),
-    *[(verb, str(uuid.UUID(int=1))) for verb in ("redrive", "discard", "run-now", "cancel")],
-    ("snooze", "--queue", "default", "--for", "60"),
-    *[(verb, str(uuid.UUID(int=1))) for verb in ("mute", "resolve", "reopen", "stop")],
-    ("operations",),
-    ("pause", "--queue", "default"),
-    ("resume", "--task", ECHOES),
-    ("pauses",),
-    ("failures", "--all"),
-    ("health",),
-    ("cluster", "--grace", "5"),
-]
+EXAMPLES = [shlex.split(subcommand.examples[0]) for subcommand in SUBCOMMANDS]
 
 
 def run(*words: str) -> str:
@@ -211,8 +200,8 @@ class TestMissingTables:
 
 
 class TestDjangosOptions:
-    @pytest.mark.parametrize("words", SUBCOMMANDS, ids=lambda words: words[0])
-    def test_are_taken_after_every_subcommand(self, words: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("words", EXAMPLES, ids=lambda words: words[0])
+    def test_are_taken_after_every_subcommand(self, words: list[str]) -> None:
         parser = Command().create_parser("manage.py", "retrytasks")
 
         options = parser.parse_args([*words, "--settings", "bare", "--traceback", "-v", "0"])

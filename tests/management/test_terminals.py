@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_retrytasks.lifecycle import pauses
-from django_retrytasks.management.listings import printable
+from django_retrytasks.management.terminal import printable
 from django_retrytasks.models import FailureGroup, Operation, Pause
 from django_retrytasks.operators import operations
 from tests.support import tasks

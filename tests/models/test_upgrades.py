@@ -39,6 +39,9 @@ INTERNAL: dict[str, list[Any]] = {
     "django_retrytasks.alerts.announcements.announce_failures": [[[str(uuid.UUID(int=1)), 1]]],
     "django_retrytasks.alerts.announcements.call_receiver": ["a.b", str(uuid.UUID(int=1)), 1],
     "django_retrytasks.alerts.announcements.call_on_failure": [str(uuid.UUID(int=1)), 1],
+    "django_retrytasks.alerts.breakers.announce_breaker": [
+        *("opened", "a.b", "", timezone.now(), "3 failures in a row", ""),
+    ],
     "django_retrytasks.alerts.sending.send_alert": ["log", {}],
     "django_retrytasks.operators.operations.run_operation": [str(uuid.UUID(int=1))],
 }
@@ -75,7 +78,7 @@ def value_of(field: Any, others: dict[str, Any]) -> Any:
         return timezone.now()
     if isinstance(field, models.UUIDField):
         return uuid.UUID(int=1)
-    if isinstance(field, models.IntegerField):
+    if isinstance(field, models.IntegerField | models.FloatField):
         return 1
     return field.choices[0][0] if field.choices else "x"
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from django_retrytasks import Snooze, lifecycle, retry_task, worker
 from django_retrytasks.models import FailureGroup, Operation, Status, Task
 from django_retrytasks.operators import operations
 from tests.support import tasks
 from tests.support.driver import KEY, Driver
+from tests.support.unique import ships_once
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +115,15 @@ class TestStart:
 
         assert driver.row(task).status == becomes
 
+    def test_a_cancel_is_signed(self, driver: Driver) -> None:
+        task = driver.task_in(Status.PENDING)
+
+        operations.start(VERB.CANCEL, {"name": task.name}, by="anna", reason="wrong file")
+        for _ in range(3):
+            driver.run_due()
+
+        assert driver.row(task).stop_note == "cancelled by anna: wrong file"
+
     def test_snooze(self, driver: Driver) -> None:
         task = driver.task_in(Status.PENDING)
 
@@ -168,6 +180,22 @@ class TestCanary:
         assert row.stopped_because == "canary: 3 of 3 did not succeed"
         counts = [task.attempt_count for task in Task.objects.filter(name=f"{HERE}.sends")]
         assert sorted(counts) == [1] * 9 + [2] * 3
+
+    def test_one_whose_unique_key_another_task_holds_is_skipped(self, driver: Driver) -> None:
+        ships_once.enqueue_many([{"order": n, "fails": True} for n in range(6)])
+        driver.drain()
+        Task.objects.filter(name=ships_once.module_path).update(kwargs={"order": 0})
+        later = timezone.now() + timedelta(days=1)
+        ships_once.using(run_after=later).enqueue_many([(order,) for order in (0, 1, 4)])
+        operation = operations.start(VERB.REDRIVE, {"name": ships_once.module_path}, canary=2)
+
+        for _ in range(10):
+            driver.make_due(*Task.objects.unfinished().filter(internal=True))
+            driver.run_due()
+
+        row = fresh(operation)
+        assert (row.status, row.done_count, row.skipped_count) == (STATUS.DONE, 3, 3)
+        assert statuses(ships_once.module_path) == {"SUCCEEDED": 3, "FAILED": 3, "PENDING": 3}
 
     def test_it_waits_while_the_canary_is_unfinished(self, driver: Driver) -> None:
         fail(driver, 5)

@@ -127,7 +127,8 @@ class TestOtherExceptions:
             ),
             (
                 NotImportable("app.tasks.gone"),
-                "app.tasks.gone cannot be imported: is its module deployed where the cluster runs?",
+                "app.tasks.gone cannot be imported here: is the path right, and is its module "
+                "deployed?",
             ),
             (
                 NotATask("app.tasks.plain", "a string"),

@@ -14,12 +14,18 @@ from django_q.models import OrmQ
 from django_retrytasks import Discard, RetryTaskContext, Snooze, lifecycle, retry_task
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.exceptions import AttemptTimedOut
-from django_retrytasks.models import Attempt, FailureGroup, Status, Task
+from django_retrytasks.models import (
+    Attempt,
+    FailureGroup,
+    OpenBreaker,
+    Status,
+    Task,
+)
+from django_retrytasks.values.moments import parked_moment
 from django_retrytasks.worker import run
 from tests.support.driver import KEY
 
 MOMENTS = (
-    "run_after",
     "queued_at",
     "enqueued_at",
     "started_at",
@@ -60,6 +66,7 @@ def delete_everything() -> None:
     Attempt.objects.all().delete()
     Task.objects.all().delete()
     FailureGroup.objects.all().delete()
+    OpenBreaker.objects.all().delete()
     OrmQ.objects.all().delete()
 
 
@@ -69,7 +76,12 @@ def move_time(seconds: float, *, of_hosts: bool = True) -> None:
     Without ``of_hosts`` the database's clock alone steps.
     """
     moved = timedelta(seconds=seconds)
+    parked = Task.objects.filter(run_after__gte=parked_moment())
+    Task.objects.exclude(pk__in=list(parked.values_list("pk", flat=True))).update(
+        run_after=F("run_after") - moved
+    )
     Task.objects.update(**{name: F(name) - moved for name in MOMENTS})
+    OpenBreaker.objects.update(**{name: F(name) - moved for name in ("opened_at", "next_probe_at")})
     if of_hosts:
         OrmQ.objects.update(lock=F("lock") - moved)
 

@@ -64,17 +64,22 @@ def _wrong_numbers(task: Task, attempts: Sequence[Attempt]) -> Iterator[str]:
 
 def _wrong_counts(task: Task, attempts: Sequence[Attempt]) -> Iterator[str]:
     for drive in _drives(attempts):
-        charged = [attempt for attempt in drive if attempt.outcome != Outcome.SNOOZED]
+        charged = [attempt for attempt in drive if _is_charged(attempt)]
         if task.max_retries is not None and len(charged) > task.max_retries + 1:
             yield f"{len(charged)} attempts in a drive, max_retries is {task.max_retries}"
     last = _drives(attempts)[-1]
     failed = [attempt for attempt in last if attempt.outcome in FAILURES]
-    retried = sum(attempt.next_run_after is not None for attempt in failed)
+    retried = sum(a.next_run_after is not None for a in failed if _is_charged(a))
     lost = sum(attempt.outcome == Outcome.LOST for attempt in failed)
     is_redriven = task.status in UNFINISHED and last and last[-1].next_run_after is None
     expected = (0, 0) if is_redriven else (retried, lost)
     if (task.retry_count, task.crash_count) != expected:
         yield f"retry_count, crash_count are {task.retry_count, task.crash_count}, not {expected}"
+
+
+def _is_charged(attempt: Attempt) -> bool:
+    is_probe = attempt.decision.startswith("probe of an open breaker")
+    return attempt.outcome != Outcome.SNOOZED and not is_probe
 
 
 def _drives(attempts: Sequence[Attempt]) -> list[list[Attempt]]:

@@ -45,7 +45,24 @@ class TestArguments:
             ((), {}, "missing a required argument: 'order_id'"),
             ((1, 2), {}, "too many positional arguments"),
             ((1,), {"order_id": 1}, "multiple values for argument 'order_id'"),
-            ((1,), {"odrer": 1}, "got an unexpected keyword argument 'odrer'"),
+            (
+                (1,),
+                {"odrer": 1},
+                "got an unexpected keyword argument 'odrer'. No parameter is named 'odrer'. "
+                'Did you mean "order_id"?',
+            ),
+            (
+                (),
+                {"odrer_id": 1},
+                "missing a required argument: 'order_id'. No parameter is named 'odrer_id'. "
+                'Did you mean "order_id"?',
+            ),
+            (
+                (1,),
+                {"countdown": 5},
+                "got an unexpected keyword argument 'countdown'. countdown is an option: "
+                "using(countdown=…).enqueue(…)",
+            ),
         ],
     )
     def test_a_wrong_call_fails_with_the_functions_name(
@@ -56,6 +73,16 @@ class TestArguments:
         message = refusal(lambda: bind(signature(send_receipt), args, kwargs, owner="send_receipt"))
 
         assert message == f"send_receipt(): {problem}"
+
+    def test_a_forgotten_bind_is_named(self) -> None:
+        def send_receipt(self: object, order_id: int) -> None: ...
+
+        message = refusal(lambda: bind(signature(send_receipt), (1,), {}, owner="send_receipt"))
+
+        assert message == (
+            "send_receipt(): missing a required argument: 'order_id'. To get the context as self, "
+            "decorate with bind=True"
+        )
 
     @pytest.mark.parametrize(
         ("args", "kwargs", "problem"),

@@ -102,6 +102,15 @@ class TestRetry:
         row = driver.row(result)
         assert (row.status, row.queue_name) == (Status.RETRYING, "default")
 
+    def test_a_misspelled_option_is_noted_with_the_nearest(self, driver: Driver) -> None:
+        result = retries_as_told.enqueue({"countdwn": 1}, note="x")
+
+        driver.run_due()
+
+        assert driver.attempts(result)[0].decision.endswith(
+            """self.retry() has no option 'countdwn'. Did you mean "countdown"?"""
+        )
+
     def test_exception_given_by_position_is_noted_and_recorded(self, driver: Driver) -> None:
         result = retries_by_position.enqueue()
 
@@ -171,5 +180,5 @@ class TestApplyAsync:
 
         assert str(refused.value) == (
             f"echoes: unknown option '{option}'. {said}"
-            "Options: args, kwargs, countdown, eta, queue, priority"
+            "Options: args, kwargs, countdown, eta, expires, queue, priority"
         )

@@ -280,3 +280,17 @@ class TestDefinitionOptions:
         ours = as_retry_task(tasks.plain_task(transfer))
 
         assert (ours.sensitive, ours.on_failure, ours.failure_receiver) == ((), None, None)
+
+
+class TestInterruptible:
+    def test_it_is_unless_told_otherwise_and_survives_what_makes_copies(self) -> None:
+        task = retry_task(interruptible=False)(transfer)
+
+        assert tasks.waits_and_returns.interruptible is True
+        copies = [task.using(priority=1), task.as_stored(queue_name="mail"), as_retry_task(task)]
+        assert [copy.interruptible for copy in copies] == [False] * 3
+
+    @pytest.mark.parametrize("value", [None, 0, "no"])
+    def test_another_value_is_refused(self, value: Any) -> None:
+        with pytest.raises(TypeError, match="interruptible must be True or False, not"):
+            retry_task(interruptible=value)(transfer)

@@ -21,7 +21,7 @@ POLICY_OPTIONS = (
 )
 OPTIONS = (
     f"{POLICY_OPTIONS}, bind, takes_context, priority, queue_name, backend, sensitive, search_key, "
-    "on_failure, concurrency"
+    "unique, unique_for, on_failure, concurrency, expires, interruptible, breaker"
 )
 decorate: Any = retry_task
 
@@ -67,7 +67,7 @@ class TestCelerysWords:
 
         assert str(of_call.value) == (
             "echoes: unknown option 'queue'. It is Celery's: use 'queue_name'. Options: "
-            f"{POLICY_OPTIONS}, priority, queue_name, run_after, backend"
+            f"{POLICY_OPTIONS}, priority, queue_name, run_after, expires, backend"
         )
         assert str(of_policy.value) == (
             "RetryPolicy: unknown option 'soft_time_limit'. It is Celery's: use 'timeout'. "

@@ -237,6 +237,22 @@ class TestText:
         with pytest.raises(ValueError, match="Expecting"):
             loads("{")
 
+    @pytest.mark.parametrize("levels", [103, 960, 5000])
+    def test_what_has_more_levels_than_can_be_stored_is_an_error(self, levels: int) -> None:
+        with pytest.raises((ValueError, RecursionError)):
+            loads("[" * levels + "]" * levels)
+
+    @pytest.mark.parametrize("levels", [1, 99, 101])
+    def test_what_it_returns_can_be_stored_again(self, levels: int) -> None:
+        text = "[" * levels + "]" * levels
+
+        assert dumps(loads(text), root=()) == text
+        assert dumps(loads("[" + ",".join(["[]"] * 500) + "]"), root=()).count("[]") == 500
+
+    def test_a_key_that_is_no_text_is_a_value_error(self) -> None:
+        with pytest.raises(ValueError, match="a key is no text"):
+            loads('{"__type__":"dict","value":[[1,2]]}')
+
 
 async def yields() -> AsyncGenerator[int]:
     yield 1

@@ -20,7 +20,7 @@ BACKPORT = {
     ),
     "backends/__init__": "",
     "backends/base": "class BaseTaskBackend: ...\n",
-    "base": "class Task: ...\nclass TaskError: ...\n",
+    "base": "TASK_REFRESH_ATTRS = set()\nclass Task: ...\nclass TaskError: ...\n",
     "exceptions": "class TaskResultDoesNotExist(Exception): ...\nTaskResultMismatch = Exception\n",
     "signals": "task_enqueued = task_finished = task_started = None\n"
     "log_task_enqueued = log_task_finished = log_task_started = logger = None\n",

@@ -1,6 +1,7 @@
 """What a worker does with one claim, with lost attempts, and with a database in trouble."""
 
 import logging
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -106,6 +107,16 @@ class TestPace:
 
         pace.note_claim(leaves_due=False)
         assert pace.limit == 2
+
+    @pytest.mark.parametrize(("seconds", "limit"), [(0.0505, 4), (0.101, 2), (0.12, 1)])
+    def test_a_claim_may_exceed_it_by_a_part_of_one_task(self, seconds: float, limit: int) -> None:
+        pace = Pace()
+        pace.note(seconds)
+
+        for _ in range(4):
+            pace.note_claim(leaves_due=True)
+
+        assert pace.limit == limit
 
     def test_slow_tasks_of_a_backlog_are_claimed_together(self, driver: Driver) -> None:
         results = tasks.naps.enqueue_many([(0.04,)] * 12)
@@ -221,6 +232,26 @@ class TestLongTasks:
         assert driver.row(before).status == Status.SUCCEEDED
         driver.drain()
         assert driver.row(after).status == Status.SUCCEEDED
+
+    def test_one_that_must_wait_is_given_back_though_the_heart_gives_back_others(
+        self, driver: Driver
+    ) -> None:
+        results = tasks.echoes.enqueue_many([(n,) for n in range(3)])
+        batch = Batch(driver.claim())
+        taken = batch._next()
+        assert taken
+
+        def leave_once(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+            if OrmQ._meta.db_table in sql and taken.pk in batch._running:
+                batch._leave(taken)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(leave_once):
+            batch._give_back(time.monotonic() + 5)
+        batch.run()
+
+        rows = [driver.row(result) for result in results]
+        assert [(row.status, row.attempt_count) for row in rows] == [(Status.PENDING, 0)] * 3
 
 
 def quicken(driver: Driver) -> None:

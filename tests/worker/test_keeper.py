@@ -1,28 +1,33 @@
-"""The sweep goes on where django-q2's scheduler does not."""
+"""A worker is noted while it lives, and the sweep goes on where django-q2's scheduler does not."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from django_retrytasks import health
-from django_retrytasks.broker import sweep_schedule, wakeups
-from django_retrytasks.models import Status, Task
+from django_retrytasks.broker import clusters, sweep_schedule, wakeups
+from django_retrytasks.lifecycle import workers
+from django_retrytasks.models import Status, Task, Worker
 from django_retrytasks.worker import keeper
 from tests.support import tasks
 from tests.support.cluster import running_cluster, wait_for
 from tests.support.driver import Driver, in_another_session, wake_ups
 
 pytestmark = pytest.mark.django_db
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +117,61 @@ def test_a_function_that_django_q2_runs_in_the_callers_process_starts_no_thread(
     async_task("math.floor", 1.5, sync=True, save=False)
 
     assert "retrytasks-keeper" not in {thread.name for thread in threading.enumerate()}
+
+
+class TestNote:
+    def test_worker_is_noted_with_the_last_time_it_looked_for_work(self, driver: Driver) -> None:
+        driver.run_due()
+
+        keeper.note_worker(time.monotonic() - 60)
+
+        row = Worker.objects.get()
+        assert (row.name, row.cluster) == (clusters.worker_name(), clusters.own_key())
+        assert row.seen_at - row.started_at == pytest.approx(MINUTE, abs=SECOND)
+        assert row.served_at is not None
+        assert row.seen_at - row.served_at < 5 * SECOND
+
+    def test_no_task_costs_a_statement(self, driver: Driver) -> None:
+        tasks.succeeds.enqueue_many([()] * 3)
+
+        with CaptureQueriesContext(connection) as queries:
+            driver.run_due()
+
+        assert len(queries) > 3
+        assert [query for query in queries if "retrytasks_worker" in query["sql"]] == []
+
+
+@pytest.mark.cluster
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL tells what ran last")
+def test_each_worker_has_its_connection_before_the_first_task(tmp_path: Path) -> None:
+    def connections_that_have_looked() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND query LIKE 'WITH RECURSIVE found%retrytasks_task%'"
+            )
+            return int(cursor.fetchone()[0])
+
+    with running_cluster(tmp_path / "cluster.log"):
+        wait_for(lambda: connections_that_have_looked() == 2)
+
+        assert not Task.objects.exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.django_db(transaction=True)
+def test_each_worker_of_a_cluster_is_noted_while_it_lives(tmp_path: Path, driver: Driver) -> None:
+    with running_cluster(tmp_path / "cluster.log") as cluster:
+        wait_for(lambda: workers.alive().count() == 2)
+        rows = list(Worker.objects.order_by("name"))
+        result = tasks.succeeds.enqueue()
+        wait_for(lambda: driver.row(result).status == Status.SUCCEEDED)
+        pids = {int(row.name.split(":")[1]) for row in rows}
+
+        assert pids == set(cluster.having("worker"))
+        assert {row.cluster for row in rows} == {clusters.own_key()}
+        assert driver.row(result).worker in {row.name for row in rows}
 
 
 @pytest.mark.cluster

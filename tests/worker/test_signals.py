@@ -13,8 +13,6 @@ from django_retrytasks.models import Status, Task
 from django_retrytasks.signals import attempt_failed, task_retrying, task_succeeded
 from django_retrytasks.values.contract import (
     TaskResultStatus,
-    log_task_finished,
-    signals_logger,
     task_enqueued,
     task_finished,
     task_started,
@@ -24,8 +22,6 @@ from tests.support import tasks
 from tests.support.driver import Driver, received
 
 pytestmark = pytest.mark.django_db
-
-DJANGOS_LOG = signals_logger.name
 
 
 class TestOurSignals:
@@ -152,59 +148,6 @@ class TestSignalsOfDjangoTasks:
 
         assert result.id not in [call["task_result"].id for call in finished]
         assert driver.row(result).status == Status.FAILED
-
-
-class TestDjangosLog:
-    """Django's own receivers of these signals: one line each."""
-
-    @pytest.mark.parametrize("task", [tasks.succeeds, tasks.fails_once_for_all])
-    def test_says_the_same_alone_as_beside_other_receivers(
-        self, driver: Driver, caplog: pytest.LogCaptureFixture, task: Any
-    ) -> None:
-        caplog.set_level(logging.INFO, logger=DJANGOS_LOG)
-        task.using(max_retries=0).enqueue()
-        driver.run_due()
-        alone = lines(caplog)
-        caplog.clear()
-        task.using(max_retries=0).enqueue()
-
-        with received(task_started), received(task_finished):
-            driver.run_due()
-
-        assert len(alone) == 2
-        assert lines(caplog) == alone
-
-    def test_may_be_replaced(self, driver: Driver) -> None:
-        result = tasks.succeeds.enqueue()
-        assert task_finished.disconnect(log_task_finished)
-        try:
-            with received(task_finished) as finished:
-                driver.run_due()
-        finally:
-            task_finished.connect(log_task_finished)
-
-        assert [call["task_result"].id for call in finished] == [result.id]
-
-    def test_if_switched_off_hears_nothing(
-        self, driver: Driver, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.WARNING, logger=DJANGOS_LOG)
-        tasks.succeeds.enqueue()
-
-        with received(task_finished) as finished:
-            driver.run_due()
-
-        assert lines(caplog) == []
-        assert len(finished) == 1
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
-    """Return level, words without the id, and whether there is a traceback, of Django's lines."""
-    return [
-        (one.levelname, one.getMessage().split(" path=")[1], one.exc_info is not None)
-        for one in caplog.records
-        if one.name == DJANGOS_LOG
-    ]
 
 
 class TestLog:

@@ -1,5 +1,6 @@
 """Attempts that take too long are interrupted."""
 
+import multiprocessing
 import signal
 import time
 from contextlib import suppress
@@ -7,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from django_retrytasks.broker import clusters
 from django_retrytasks.exceptions import AttemptTimedOut
 from django_retrytasks.models import Status
 from django_retrytasks.policy import StopReason
+from django_retrytasks.worker.pace import pace
+from django_retrytasks.worker.stopping import Stop
 from django_retrytasks.worker.timeouts import call_within
-from tests.support import tasks
+from tests.support import tasks, together
 from tests.support.driver import Driver, Outcome
 
 pytestmark = pytest.mark.django_db
@@ -83,7 +87,7 @@ class TestTimeouts:
 
         for step in range(1000):
             with suppress(AttemptTimedOut):
-                call_within(0.0005, keep_busy, 0.00048 + step % 50 * 0.0000005)
+                call_within(0.0005, Stop(), keep_busy, 0.00048 + step % 50 * 0.0000005)
 
             assert signal.getsignal(signal.SIGALRM) is before
             left, interval = signal.getitimer(signal.ITIMER_REAL)
@@ -96,6 +100,46 @@ class TestTimeouts:
         driver.run_due()
 
         assert driver.row(result).status == Status.SUCCEEDED
+
+
+class TestGuard:
+    @pytest.mark.django_db(transaction=True)
+    def test_it_counts_on_while_all_of_them_go_on_beyond_their_time(
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timer = Timer()
+        monkeypatch.setattr(multiprocessing.current_process(), "timer", timer, raising=False)
+        for _ in range(60):
+            pace.note(0.0001)
+        together.swallows.enqueue_many([(2,), (4,), (5,)])
+
+        driver.run_due()
+
+        last = [value for value in timer.values if 0 <= value <= clusters.GRACE]
+        assert last == sorted(last, reverse=True)
+        assert last[0] == clusters.GRACE > clusters.GRACE - 1 >= last[-1]
+
+    def test_it_ends_a_worker_whose_time_is_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        timer = Timer()
+        monkeypatch.setattr(multiprocessing.current_process(), "timer", timer, raising=False)
+
+        clusters.set_guard(-0.5)
+        clusters.set_guard(-3)
+
+        assert timer.values == [0, 0]
+
+
+class Timer:
+    """The timer that django-q2's guard of a worker counts down; it keeps what it was set to."""
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "value":
+            self.values.append(value)
+        else:
+            super().__setattr__(name, value)
 
 
 def keep_busy(seconds: float) -> None:

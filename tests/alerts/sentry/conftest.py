@@ -11,6 +11,7 @@ import sentry_sdk
 
 from django_retrytasks.alerts.sentry import capture_attempt, capture_failure, connect
 from django_retrytasks.signals import attempt_failed, task_failed
+from django_retrytasks.tasks import tracing
 from tests.alerts.sentry.stage import Sent, initialised, refuses
 
 
@@ -36,6 +37,7 @@ def _no_sentry(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]
     attempt_failed.disconnect(capture_failure)
     attempt_failed.disconnect(capture_attempt)
     task_failed.disconnect(refuses)
+    tracing.connect("sentry", None)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What the shop knows of its suppliers."""
 
-from django_retrytasks import Discard, retry_task
+from datetime import timedelta
+
+from django_retrytasks import Discard, periodic, retry_task
 
 from . import outage
 
@@ -18,3 +20,7 @@ def price_list(supplier: str) -> list[int]:
         prices = {"desk": 24_900, "chair": None}
         raise ValueError(f"{supplier}: the price of 'chair' is {prices['chair']}")
     return [24_900, 8_900]
+
+
+periodic(import_prices, cron="0 3 * * 1-5", args=["Oak & Daughters"], name="weekday prices")
+periodic(import_prices, every=timedelta(minutes=10), args=["Lamps & Son"], name="lamp prices")

@@ -33,6 +33,7 @@ from django_retrytasks.values.contract import (
 from tests.support import tasks
 from tests.support.driver import Driver, received
 from tests.support.third_party import tasks as plain
+from tests.support.unique import reminds, ships_once
 
 pytestmark = pytest.mark.django_db
 
@@ -196,6 +197,18 @@ class TestImmediateBackend:
 
         assert not Row.objects.exists()
 
+    def test_a_unique_task_is_over_before_the_next_is_enqueued(self) -> None:
+        results = [ships_once.enqueue(1), ships_once.enqueue(1)]
+
+        assert [result.created for result in results] == [True, True]
+        assert [result.is_finished for result in results] == [True, True]
+
+    def test_within_its_period_the_first_is_returned(self) -> None:
+        first, second = reminds.enqueue(1), reminds.enqueue_many([(1,)])[0]
+
+        assert (first.created, second.created) == (True, False)
+        assert second == first
+
     def test_it_takes_the_options_of_the_real_one(self, settings: Settings) -> None:
         use(settings, "ImmediateBackend", OPTIONS={"max_retries": 1})
 
@@ -234,6 +247,17 @@ class TestDummyBackend:
             tasks.echoes.enqueue_many([(1,), (2,)])
 
         assert [result.args for result in self.backend.results] == [[1], [2]]
+
+    def test_a_unique_task_holds_its_key_until_all_is_cleared(self) -> None:
+        first = ships_once.enqueue(1)
+        again, other, twice = ships_once.enqueue_many([(1,), (2,), (2,)])
+
+        assert (first.created, again.created, again.id) == (True, False, first.id)
+        assert (other.created, twice.created, twice.id) == (True, False, other.id)
+        assert [result.args for result in self.backend.results] == [[1], [2]]
+
+        self.backend.clear()
+        assert ships_once.enqueue(1).created
 
     def test_what_was_enqueued_is_fetched_and_refreshed(self) -> None:
         result = tasks.echoes.enqueue(1)

@@ -154,7 +154,7 @@ class TestCommand:
 
         assert read.keys() == {
             *("ok", "lag", "queues", "paused_names", "running_count", "last_claim_at", "swept_at"),
-            "broken_schedules",
+            *("breakers", "broken_schedules"),
         }
         assert read["ok"] is True
         [queue] = read["queues"]
