@@ -2,11 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.mail import EmailMessage
-from pytest_django import Settings
 
-from django_retrytasks.testing import ImmediateBackend
 from orders.models import Order, Product
-from orders.tasks import send_email
 
 
 @pytest.fixture
@@ -17,15 +14,6 @@ def teapot(db: None) -> Product:
 @pytest.fixture
 def order(teapot: Product) -> Order:
     return Order.objects.create(product=teapot, email="ann@example.com")
-
-
-@pytest.fixture
-def backend(settings: Settings) -> ImmediateBackend:
-    """Have each Task run, with its retries, before `enqueue` returns; waits are skipped."""
-    settings.TASKS = {"default": {"BACKEND": "django_retrytasks.testing.ImmediateBackend"}}
-    backend = send_email.get_backend()
-    assert isinstance(backend, ImmediateBackend)
-    return backend
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from django.test import Client
 
-from django_retrytasks.models import Task
+from django_retrytasks.testing import assert_enqueued
 from orders.models import Order, Product
+from orders.tasks import send_email
 
 
 def test_checkout_stores_the_order_and_the_task_to_confirm_it(
@@ -12,9 +13,9 @@ def test_checkout_stores_the_order_and_the_task_to_confirm_it(
     response = client.post("/", form_of(teapot, quantity=2))
 
     order = Order.objects.get()
-    task = Task.objects.get(name="orders.tasks.send_email")
+    [task] = assert_enqueued(send_email, [order.pk])
     assert response["Location"] == f"/orders/{order.pk}/"
-    assert (task.status, task.args) == ("PENDING", [order.pk])
+    assert task.status == "PENDING"
     assert Product.objects.get().stock == 0
 
 
@@ -23,7 +24,7 @@ def test_checkout_that_is_rolled_back_leaves_no_task(client: Client, teapot: Pro
 
     assert "We do not have so many in stock." in response.content.decode()
     assert not Order.objects.exists()
-    assert not Task.objects.exists()
+    assert_enqueued(send_email, count=0)
     assert Product.objects.get().stock == 2
 
 
