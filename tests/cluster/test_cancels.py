@@ -48,6 +48,7 @@ def cancel_once_begun(result: Any, noted_in: str) -> float:
     return time.monotonic()
 
 
+@pytest.mark.timed
 @pytest.mark.usefixtures("cluster")
 def test_it_arrives_in_time_and_the_same_worker_runs_the_next_task(noted_in: str) -> None:
     result = cancels.sleeps_in_a_process.enqueue(noted_in)

@@ -206,6 +206,17 @@ def sleeps_noting(directory: str, seconds: float) -> None:
     note(directory, "end")
 
 
+@retry_task(max_retries=3, countdown=0)
+def runs_until_told(directory: str) -> None:
+    """Note the start, wait until somebody notes "go on", and note the end."""
+    note(directory, "start")
+    until = time.monotonic() + 60
+    while "go on" not in noted(directory):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    note(directory, "end")
+
+
 @retry_task(bind=True, max_retries=1, countdown=0.7, backoff=1, jitter=False)
 def fails_at_first(self: RetryTaskContext) -> None:
     if self.attempt == 1:
