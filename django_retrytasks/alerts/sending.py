@@ -13,7 +13,7 @@ from django_retrytasks.backend import backend_of
 from django_retrytasks.database import writing
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.lifecycle.internal import POLICY, internal_task
-from django_retrytasks.models import Task
+from django_retrytasks.models import FailureGroup, Task
 from django_retrytasks.tasks import retry_task
 from django_retrytasks.tasks.context import RetryTaskContext
 
@@ -33,6 +33,8 @@ def review() -> None:
         breaches = list(rules.breached())
     for group in breaches:
         groups.count_breach(group)
+    if not FailureGroup.objects.failing().exists():
+        return
     for take in (notices.take_overdue, notices.take_recovered):
         with writing(), in_the_sites_words():
             enqueue_alerts(take())

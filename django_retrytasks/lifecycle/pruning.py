@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from django_retrytasks import conf
-from django_retrytasks.database import writing
+from django.db import connections
+
+from django_retrytasks import conf, database
+from django_retrytasks.database import DatabaseNow, writing
 from django_retrytasks.models import FINAL, Attempt, Status, Task, TaskQuerySet
 
 from . import groups
@@ -27,20 +29,27 @@ class Old(NamedTuple):
     status: Status
     internal: bool
     kept: timedelta
-    tasks: TaskQuerySet
+
+    @property
+    def tasks(self) -> TaskQuerySet:
+        """Return the Tasks."""
+        return Task.objects.all().finished_before(self.status, self.kept, internal=self.internal)
+
+    def sql(self) -> str:
+        """Return SQL for 1 if there may be such a Task, by a seek in an index; else no row."""
+        before = DatabaseNow(-self.kept).sql_on(connections[database.alias()])
+        return (
+            f"SELECT 1 FROM {Task._meta.db_table} WHERE internal = {str(self.internal).upper()}"  # noqa: S608
+            f" AND status = '{self.status}' AND finished_at < {before} LIMIT 1"
+        )
 
 
 def old() -> list[Old]:
     """Return the Tasks past their retention: the internal ones, then the site's, by status."""
-    rows, kept = Task.objects.all(), INTERNAL_RETENTION
-    found = [
-        Old(status, True, kept, rows.finished_before(status, kept, internal=True))
-        for status in FINAL
-    ]
+    found = [Old(status, True, INTERNAL_RETENTION) for status in FINAL]
     for status in FINAL:
         if (seconds := conf.get().retention(status)) is not None:
-            kept = timedelta(seconds=seconds)
-            found.append(Old(status, False, kept, rows.finished_before(status, kept)))
+            found.append(Old(status, False, timedelta(seconds=seconds)))
     return found
 
 
@@ -52,7 +61,15 @@ def prune() -> int:
     until = time.monotonic() + PRUNE_SECONDS
     if (kept := group_retention()) is not None:
         groups.prune(kept)
-    return sum(sum(deleting(each.tasks, until)) for each in old())
+    return sum(sum(deleting(each.tasks, until)) for each in _not_empty(old()))
+
+
+def _not_empty(found: Sequence[Old]) -> list[Old]:
+    """Return the ones that may have Tasks; one query tells, and mostly there are none."""
+    some = (f"SELECT {n} FROM ({each.sql()}) old{n}" for n, each in enumerate(found))  # noqa: S608
+    with connections[database.alias()].cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(some), [])
+        return [found[n] for (n,) in cursor.fetchall()]
 
 
 def group_retention() -> timedelta | None:

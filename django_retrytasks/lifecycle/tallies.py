@@ -29,14 +29,18 @@ STEP = timedelta(hours=1)
 
 def take() -> None:
     """Count the minutes that are over and not counted yet; delete the oldest tallies."""
-    now = _now()
+    now, oldest = _now_and_oldest()
     if now is None:
         return
     until = whole_minute(now - GRACE)
-    with writing():
-        # Tallies of the future date from before the clock was set back.
-        Tally.objects.filter(Q(minute__lt=until - KEPT) | Q(minute__gte=until)).delete()
-    start = _first_ended(counted_until(until - KEPT), until)
+    first_kept = until - KEPT
+    since = counted_until(first_kept)
+    if since > until or (oldest and oldest < first_kept):
+        with writing():
+            # Tallies of the future date from before the clock was set back.
+            Tally.objects.filter(Q(minute__lt=first_kept) | Q(minute__gte=until)).delete()
+        since = counted_until(first_kept)
+    start = _first_ended(since, until)
     while start is not None:
         end = min(start + STEP, until)
         tallies = ended(start, end)
@@ -130,6 +134,8 @@ def zone_of(at: datetime) -> tzinfo | None:
     return UTC if timezone.is_aware(at) else None
 
 
-def _now() -> datetime | None:
-    """Return the database's time; None if there is no Task yet."""
-    return evaluate(Task.objects.all(), {"now": DatabaseNow()}).get("now")
+def _now_and_oldest() -> tuple[datetime | None, datetime | None]:
+    """Return the database's time, None if there is no Task yet, and the first counted minute."""
+    oldest = first(Tally.objects.order_by("minute"), "minute")
+    found = evaluate(Task.objects.all(), {"now": DatabaseNow(), "oldest": oldest})
+    return found.get("now"), found.get("oldest")
