@@ -27,6 +27,7 @@ from .tasks.result import RetryTaskResult
 from .tasks.results import enqueued_result, result_of, results_of
 from .tasks.storing import Call, StoringBackend
 from .values import moments
+from .values.checked import as_datetime
 from .values.contract import (
     BaseTaskBackend,
     InvalidTask,
@@ -84,7 +85,9 @@ class RetryTasksBackend(StoringBackend):
             raise InvalidTask(f"{owner}: queue_name is {longest}: {task.queue_name!r}")
         try:
             super().validate_task(task)
-        except InvalidTask as error:
+            if task.run_after:
+                as_datetime("run_after", task.run_after)
+        except (InvalidTask, ValueError) as error:
             raise InvalidTask(f"{owner}: {error}") from None
 
     def enqueue(

@@ -8,7 +8,6 @@ from typing import Any
 from django.core.checks import Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS
 
-from django_retrytasks.lifecycle.periodic import readable
 from django_retrytasks.models import PeriodicTask
 from django_retrytasks.tasks import discovery, periodic
 from django_retrytasks.values.calendars import has_croniter
@@ -45,7 +44,7 @@ def check_periodic_rows(databases: Sequence[str] | None = None, **kwargs: Any) -
         return
     digests = {each.name: each.digest for each in periodic.declarations()}
     rows = PeriodicTask.objects.declared().exclude(name__in=periodic.clashes())
-    for row in readable(rows):
+    for row in rows:
         here = digests.get(row.name)
         if row.digest != here and (not here or here in row.earlier_digests):
             how = "declared otherwise" if here else "not declared"

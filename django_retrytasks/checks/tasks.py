@@ -14,7 +14,7 @@ from django.urls import get_resolver
 
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import RetryTask, discovery, redaction, site_options, site_policy
-from django_retrytasks.tasks.definition import shown_names
+from django_retrytasks.tasks.definition import names_of_unique, shown_names
 from django_retrytasks.values.contract import DEFAULT_TASK_QUEUE_NAME
 
 from .common import Found, alternatives, backend_policy, backends, problem_of, registered
@@ -105,14 +105,21 @@ def _receivers_of_tasks() -> Found:
 def _keys_of_tasks() -> Found:
     for task in discovery.defined_tasks():
         for option, name in shown_names(task).items():
-            if not redaction.hides(name):
-                continue
-            yield Error(
-                f"{task.module_path}: {option} names {name!r}, which is hidden: "
-                "its values would be stored and shown.",
-                hint='Choose another argument, or narrow RETRYTASKS["REDACT"].',
-                id="retrytasks.E014",
-            )
+            if redaction.hides(name):
+                what = f"{option} names {name!r}, which is hidden: its values would be stored"
+                yield _hidden_key(task, f"{what} and shown")
+        for name in names_of_unique(task):
+            if redaction.hides(name):
+                what = f"unique uses {name!r}, which is hidden: its values could be guessed from"
+                yield _hidden_key(task, f"{what} the stored key")
+
+
+def _hidden_key(task: RetryTask[..., Any], what: str) -> Error:
+    return Error(
+        f"{task.module_path}: {what}.",
+        hint='Choose another argument, or narrow RETRYTASKS["REDACT"].',
+        id="retrytasks.E014",
+    )
 
 
 def _refuse_on_failure(task: RetryTask[..., Any]) -> None:

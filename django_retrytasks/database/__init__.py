@@ -2,12 +2,14 @@
 
 from .clock import DATABASE_NOW, DatabaseNow
 from .connection import alias, writing
+from .readable import ReadableRows
 from .rows import QuickRow, RowManager
 
 __all__ = [
     "DATABASE_NOW",
     "DatabaseNow",
     "QuickRow",
+    "ReadableRows",
     "RowManager",
     "alias",
     "writing",

@@ -235,13 +235,33 @@ def _wake_for(tasks: Sequence[Task]) -> None:
         wake_cluster(key, least=0)
 
 
+def stop_clocks(tasks: Iterable[Task]) -> None:
+    """Add the time behind a breaker to the clocks of locked Tasks that an operator takes away."""
+    behind = [task for task in tasks if task.is_behind_breaker]
+    if not behind:
+        return
+    rows = OpenBreaker.objects.annotate(**{DATABASE_NOW: DatabaseNow()})
+    by_moment: dict[datetime | None, OpenBreaker] = {row.parked_until: row for row in rows}
+    pairs = [(task, by_moment.get(task.run_after)) for task in behind]
+    updates = [(task.pk, _shifted(task, _held(task, row))) for task, row in pairs if row]
+    writes.update_each(Task, updates)
+
+
 def _let(task: Task, row: OpenBreaker) -> dict[str, Any]:
     """Return the values of a Task that is let through: its clocks have stood still meanwhile."""
-    held = max(moments.between(max(task.queued_at, row.opened_at), _now(row)), moments.ZERO)
+    return {"run_after": min(task.queued_at, _now(row)), **_shifted(task, _held(task, row))}
+
+
+def _held(task: Task, row: OpenBreaker) -> timedelta:
+    """Return how long a Task has waited behind a breaker."""
+    return max(moments.between(max(task.queued_at, row.opened_at), _now(row)), moments.ZERO)
+
+
+def _shifted(task: Task, held: timedelta) -> dict[str, Any]:
+    """Return the new values of the clocks of a Task that stood still for so long."""
     return {
-        "run_after": min(task.queued_at, _now(row)),
-        "started_at": task.started_at and moments.after(task.started_at, held),
-        "expires_at": task.expires_at and moments.after(task.expires_at, held),
+        "started_at": moments.later(task.started_at, held),
+        "expires_at": moments.later(task.expires_at, held),
     }
 
 

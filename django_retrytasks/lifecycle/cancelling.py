@@ -24,7 +24,8 @@ NOT_ENDED = "; its end is not known yet"
 def note(by: str, reason: str) -> str:
     """Return who cancelled and why, such as "cancelled by anna: wrong file", in one line."""
     who, why = (f"{lead}{text}" if text else "" for lead, text in ((" by ", by), (": ", reason)))
-    return storable(" ".join(f"cancelled{who}{why}".split()), DECISION_LIMIT - len(NOT_ENDED))
+    text = storable(" ".join(f"cancelled{who}{why}".split()), DECISION_LIMIT - len(NOT_ENDED))
+    return " ".join(text.split())  # without the line ends around the mark of a cut
 
 
 def record(running: Sequence[Task], values: Mapping[str, Any]) -> None:

@@ -54,6 +54,8 @@ class Ending:
     """How one attempt ended, and the decision that follows; not written yet.
 
     ``definition`` is the function's task, for the signals; None where this worker lacks the code.
+    ``exception`` is for receivers. ``raised`` is the exception itself, whose message may be
+    unavailable.
     ``sign`` is what it means for the breaker of its Task; None: nothing.
     """
 
@@ -66,6 +68,7 @@ class Ending:
     definition: ContractTask[..., Any] | None = None
     error: ErrorReport | None = None
     exception: BaseException | None = None
+    raised: BaseException | None = None
     return_value: Encoded | None = None
     sign: Sign | None = None
 

@@ -19,7 +19,7 @@ from django_retrytasks.values import moments
 from django_retrytasks.values.checked import Duration, as_seconds
 from django_retrytasks.values.ids import as_ids
 
-from . import cancelling, unique
+from . import breakers, cancelling, unique
 from .log import log_all
 from .rows import by_pk
 from .waking import wake_for
@@ -67,6 +67,8 @@ class Act(Generic[Options]):
             if values.get("status") in UNFINISHED:
                 tasks = unique.take_keys_again(tasks)
             cancelling.record([task for task in tasks if task.was_started], values)
+            if values.get("queued_at"):
+                breakers.stop_clocks(tasks)
             by_pk(tasks).update(**values)
             if wake:
                 wake_for([(task, wake) for task in tasks])

@@ -83,9 +83,9 @@ def park(tasks: Sequence[Task]) -> Paused:
 def _unpark() -> int:
     """Make a chunk of parked Tasks due again, except of paused functions; return how many."""
     rows, lanes = Task.objects.all(), survey(paused=NOTHING_PAUSED).oldest
-    parked = (
-        rows.of_lanes(lanes).filter(run_after=parked_moment()).exclude(name__in=paused_now().names)
-    )
+    # A row written by hand may have been queued for that very moment, and would be found again.
+    parked = rows.of_lanes(lanes).filter(run_after=parked_moment(), queued_at__lt=parked_moment())
+    parked = parked.exclude(name__in=paused_now().names)
     with writing():
         pks: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
         return int(rows.filter(pk__in=pks).update(run_after=F("queued_at")))

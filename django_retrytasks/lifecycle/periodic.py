@@ -76,7 +76,7 @@ def declare(
         is_deploy: whether this code is the latest, so that such a declaration returns.
         retires_others: whether to retire the rows that are not declared.
     """
-    rows = {row.pk: row for row in readable(PeriodicTask.objects.all())}
+    rows = {row.pk: row for row in PeriodicTask.objects.all()}
     for declaration in declared:
         row = rows.pop(periodic_id(declaration.name), None)
         if row is None:
@@ -89,24 +89,6 @@ def declare(
         for row in rows.values():
             _retire(row)
         PeriodicTask.objects.filter(retired_at__lt=DatabaseNow() - RETIRED_KEPT).delete()
-
-
-def readable(rows: QuerySet[PeriodicTask]) -> list[PeriodicTask]:
-    """Read rows, and leave out what cannot be read, such as a wrong moment written by hand.
-
-    A row that is left out is logged.
-    """
-    try:
-        return list(rows)
-    except Exception:
-        pks = list(rows.values_list("pk", flat=True))
-    found: list[PeriodicTask] = []
-    for pk in pks:
-        try:
-            found += rows.filter(pk=pk)
-        except Exception:
-            logger.exception("The row %s of a periodic task cannot be read", pk)
-    return found
 
 
 def _add(declaration: Declaration) -> None:
@@ -151,7 +133,7 @@ def plan() -> None:
     Of the moments that have passed unplanned, only the latest gets one. A row that cannot be
     planned is logged; the others are planned.
     """
-    for row in readable(_timed(PeriodicTask.objects.in_force())):
+    for row in _timed(PeriodicTask.objects.in_force()):
         try:
             _plan(row, moments.as_instant(getattr(row, DATABASE_NOW)))
         except Exception:

@@ -21,7 +21,7 @@ from django_retrytasks.values import moments
 from django_retrytasks.values.entries import ANNOUNCE_ENTRY
 
 from . import breakers, cancelling, groups, unique
-from .endings import Ending, Settled
+from .endings import Ending, Meaning, Settled
 from .enqueueing import enqueue
 from .groups import Failed
 from .internal import internal_task
@@ -146,7 +146,7 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
         "crash_count": task.crash_count + lost,
         "run_after": run_after,
         "queued_at": run_after or task.queued_at,
-        "started_at": task.started_at or ending.started_at,
+        "started_at": _started_at(ending, wait),
         "last_attempted_at": ending.started_at,
         "finished_at": _finished_at(ending, at) if final else None,
         "claim_token": None,
@@ -158,6 +158,13 @@ def _decide_values(ending: Ending, at: datetime) -> Settled:
         values["failure_group_id"] = failed.fingerprint
     row = _attempt(ending, run_after)
     return Settled(ending=ending, values=values, row=row, failed=failed)
+
+
+def _started_at(ending: Ending, wait: timedelta) -> datetime | None:
+    """Return when its first attempt started, later by the time that a probe waits for the next."""
+    started_at = ending.task.started_at or ending.started_at
+    is_probe = ending.sign is not None and ending.sign.meaning is Meaning.FAILS
+    return moments.later(started_at, wait) if is_probe and ending.is_uncharged else started_at
 
 
 def _finished_at(ending: Ending, at: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,15 +28,14 @@ def sweep() -> None:
 
     A cluster gets wake-ups for due Tasks (lapsed claims are due), up to one for each worker, and
     for Tasks that become due before the next sweep. Extra wake-ups are harmless, and so are two
-    sweeps at once.
+    sweeps at once. Each step is done even if another one fails.
     """
-    try:
-        periodic.plan()
-    finally:
-        _sweep()
+    with ExitStack() as after:
+        for step in reversed(STEPS):
+            after.callback(step)
 
 
-def _sweep() -> None:
+def _write_wake_ups() -> None:
     surveyed, now, keys = lanes.survey(), timezone.now(), clusters.keys()
     for key in keys:
         served = surveyed.for_cluster(key)
@@ -43,11 +43,6 @@ def _sweep() -> None:
             wake_cluster(key, least=0)
         if coming := _coming(served, now, _covered_by_one(key)):
             wakeups.write(key, coming)
-    breakers.let_due_probes_through()
-    breakers.free_stranded()
-    prune()
-    tallies.take()
-    workers.forget()
 
 
 def _covered_by_one(key: str) -> timedelta:
@@ -78,3 +73,14 @@ def _coming_moments(served: Survey, start: datetime) -> list[datetime]:
     coming = rows.filter(wakeup_id=None, run_after__gt=start, run_after__lte=end)
     due_at = coming.order_by("run_after").values_list("run_after", flat=True).distinct()
     return list(due_at[:COMING_READ])
+
+
+STEPS = (
+    periodic.plan,
+    _write_wake_ups,
+    breakers.let_due_probes_through,
+    breakers.free_stranded,
+    prune,
+    tallies.take,
+    workers.forget,
+)

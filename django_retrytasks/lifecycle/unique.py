@@ -18,6 +18,7 @@ from django_retrytasks.models import Status, Task
 from django_retrytasks.values import moments
 
 from .endings import Settled
+from .lanes import paused_now
 from .log import log_all
 from .rows import by_pk
 
@@ -137,7 +138,10 @@ def _holders(keys: Sequence[uuid.UUID], *, is_beaten: bool) -> Holders:
 
 def _is_over(task: Task, now: datetime) -> bool:
     """Whether a Task will not run any more, and its period is over."""
-    return (task.is_finished and not _is_in_period(task, now)) or task.is_expired(now)
+    if task.is_finished:
+        return not _is_in_period(task, now)
+    # The time behind a breaker does not count.
+    return task.is_expired(now) and paused_now().breaker_before(task) is None
 
 
 def _is_in_period(task: Task, at: datetime) -> bool:

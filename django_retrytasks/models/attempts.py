@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import QuickRow, RowManager
+from django_retrytasks.database import QuickRow, ReadableRows, RowManager
 
 from .fields import MomentField
 from .tasks import Task
@@ -102,6 +102,7 @@ class Attempt(QuickRow, models.Model):
         ordering = ("number",)
         constraints = (
             models.UniqueConstraint(fields=("task", "number"), name="retrytasks_attempt_number"),
+            ReadableRows(name="retrytasks_attempt_readable"),
         )
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from django_retrytasks.database import DATABASE_NOW, RowManager
+from django_retrytasks.database import DATABASE_NOW, ReadableRows, RowManager
 from django_retrytasks.values.moments import parked_moment
 from django_retrytasks.values.texts import translated
 
@@ -97,6 +97,7 @@ class OpenBreaker(models.Model):
     class Meta:
         verbose_name = _("open breaker")
         verbose_name_plural = _("open breakers")
+        constraints = (ReadableRows(name="retrytasks_openbreaker_readable"),)
         default_permissions = ("view",)
         permissions = (("work_breaker", _("Can open and close breakers")),)
 

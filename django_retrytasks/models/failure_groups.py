@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import DatabaseNow, RowManager
+from django_retrytasks.database import DatabaseNow, ReadableRows, RowManager
 
 from .tasks import Task
 
@@ -172,6 +172,7 @@ class FailureGroup(models.Model):
     class Meta:
         verbose_name = _("failure group")
         verbose_name_plural = _("failure groups")
+        constraints = (ReadableRows(name="retrytasks_failuregroup_readable"),)
 
     def __str__(self) -> str:
         if self.kind == self.Kind.RULE:

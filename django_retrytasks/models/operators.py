@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from django_retrytasks.database import RowManager
+from django_retrytasks.database import ReadableRows, RowManager
 from django_retrytasks.values.ids import uuid7
 
 
@@ -37,6 +37,7 @@ class Tally(models.Model):
     class Meta:
         verbose_name = _("tally")
         verbose_name_plural = _("tallies")
+        constraints = (ReadableRows(name="retrytasks_tally_readable"),)
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M}"
@@ -72,6 +73,7 @@ class Pause(models.Model):
         verbose_name_plural = _("pauses")
         constraints = (
             models.UniqueConstraint(fields=("queue_name", "name"), name="retrytasks_paused_once"),
+            ReadableRows(name="retrytasks_pause_readable"),
             models.CheckConstraint(
                 condition=Q(queue_name="") ^ Q(name=""), name="retrytasks_pauses_one_thing"
             ),
@@ -178,6 +180,7 @@ class Operation(models.Model):
     class Meta:
         verbose_name = _("operation")
         verbose_name_plural = _("operations")
+        constraints = (ReadableRows(name="retrytasks_operation_readable"),)
 
     def __str__(self) -> str:
         return f"{self.get_verb_display()} {self.pk}"

@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import RowManager
+from django_retrytasks.database import ReadableRows, RowManager
 from django_retrytasks.values.calendars import CRON_LENGTH, Calendar
 
 from .fields import CodecField, MomentField
@@ -115,6 +115,7 @@ class PeriodicTask(models.Model):
     class Meta:
         verbose_name = _("periodic task")
         verbose_name_plural = _("periodic tasks")
+        constraints = (ReadableRows(name="retrytasks_periodictask_readable"),)
         permissions = (
             ("run_periodictask", _("Can run periodic tasks now")),
             ("switch_periodictask", _("Can switch periodic tasks off and on")),

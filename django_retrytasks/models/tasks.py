@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import DatabaseNow, QuickRow, RowManager
+from django_retrytasks.database import DatabaseNow, QuickRow, ReadableRows, RowManager
 from django_retrytasks.policy import StopReason
 from django_retrytasks.values import contract
 from django_retrytasks.values.ids import uuid7
@@ -327,9 +327,8 @@ class Task(QuickRow, models.Model):
                 name="retrytasks_succeeded",
                 condition=Q(status=Status.SUCCEEDED),
             ),
-            # The Tasks of a function, the latest last; and all functions, by seeks.
+            # The Tasks of a function, or of a queue, the latest last; and all functions, by seeks.
             models.Index(fields=("name", "id"), name="retrytasks_named"),
-            # The Tasks of a queue, the latest last.
             models.Index(fields=("queue_name", "id"), name="retrytasks_queued"),
             # The Tasks of a cause, the latest last.
             models.Index(
@@ -337,8 +336,7 @@ class Task(QuickRow, models.Model):
                 name="retrytasks_failed",
                 condition=Q(failure_group__isnull=False),
             ),
-            # The recent failures of a cause.
-            models.Index(
+            models.Index(  # the recent failures of a cause
                 fields=("failure_group", "finished_at"),
                 name="retrytasks_failed_at",
                 condition=Q(status=Status.FAILED),
@@ -351,6 +349,7 @@ class Task(QuickRow, models.Model):
         constraints = (
             # Without a condition, which MariaDB lacks: any number of rows may have no held key.
             models.UniqueConstraint(fields=("held_key",), name="retrytasks_held_key"),
+            ReadableRows(name="retrytasks_task_readable"),
             models.CheckConstraint(
                 condition=Q(status__in=UNFINISHED, run_after__isnull=False, finished_at=None)
                 | Q(status__in=FINAL, run_after__isnull=True, finished_at__isnull=False),
@@ -380,8 +379,9 @@ class Task(QuickRow, models.Model):
         """Whether its ``expires_at`` has come, and no attempt can have started before."""
         if self.expires_at is None or self.expires_at > now:
             return False
-        # A worker that died holding a suspect Task may have started it.
-        return self.status == Status.PENDING and not self.attempt_count and not self.suspect
+        if self.suspect and self.claimed_at:  # a worker that died holding it may have started it
+            return False
+        return self.status == Status.PENDING and not self.attempt_count
 
     @property
     def is_behind_breaker(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_retrytasks.database import RowManager
+from django_retrytasks.database import ReadableRows, RowManager
 
 from .fields import MomentField
 
@@ -37,6 +37,7 @@ class Worker(models.Model):
     class Meta:
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
+        constraints = (ReadableRows(name="retrytasks_worker_readable"),)
 
     def __str__(self) -> str:
         return self.name

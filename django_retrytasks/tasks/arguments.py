@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import BoundArguments, Parameter, Signature
 from itertools import count, islice
+from reprlib import repr as short_repr
 from typing import Any
 from uuid import UUID
 
@@ -74,9 +75,11 @@ def bind(
         raise TypeError(f"{owner}(): {error}{_hint(signature, kwargs)}") from None
 
 
-def _hint(signature: Signature, kwargs: Mapping[str, Any]) -> str:
+def _hint(signature: Signature, kwargs: Mapping[Any, Any]) -> str:
     """Return what a call that does not fit may have meant; "" if that is not known."""
     names, first = signature.parameters, next(iter(signature.parameters), "")
+    if other := next((name for name in kwargs if not isinstance(name, str)), None):
+        return f". A keyword argument is named by a text, not by {short_repr(other)}"
     if unknown := next((name for name in kwargs if name not in names), ""):
         if unknown in OPTIONS:
             return f". {unknown} is an option: using({unknown}=…).enqueue(…)"
@@ -152,9 +155,15 @@ def _canonical(value: Any) -> str:
     Only a default cannot: no call can pass it.
     """
     try:
-        return json.dumps(json.loads(codec.dumps(value)), sort_keys=True)
+        plain = json.loads(codec.dumps(value), object_hook=_in_order)
+        return json.dumps(plain, sort_keys=True)
     except codec.NotStorable:
         return ""
+
+
+def _in_order(plain: dict[str, Any]) -> dict[str, Any]:
+    """Sort the pairs of a mapping that the codec stores as a list."""
+    return {**plain, "value": sorted(plain["value"])} if plain.get(codec.TAG) == "dict" else plain
 
 
 def as_search_key(value: Any) -> str:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Parameters that collect any number of arguments.
+COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # Stored or pickled with a task; the rest is read from its definition.
 STORED = ("priority", "backend", "queue_name", "run_after", "expires", "call_options")
 # Arguments of the constructor besides the policy's options.
@@ -121,19 +123,29 @@ class RetryTask(Calls[P, R], Generic[P, R]):
         if self.concurrency > 1:
             functions.refuse_blocking(self.func)
         self._refuse_period_alone()
+        self._refuse_shown_names()
         self._refuse_unknown_names()
         self._refuse_secret_unique()
         self._refuse_policy()
         functions.note(self.func)
 
-    def _refuse_unknown_names(self) -> None:
-        """Refuse names that are no parameter of the function."""
+    def _refuse_shown_names(self) -> None:
+        """Refuse parameters that an option cannot show."""
         for where, name in shown_names(self).items():
             if name in self.sensitive:
                 raise TypeError(
                     f"{self.func.__qualname__}: {where} names {name!r}, which is "
                     "sensitive: its values would be stored for everybody to see"
                 )
+            parameter = self.signature.parameters.get(name)
+            if parameter and parameter.kind in COLLECTING:
+                raise TypeError(
+                    f"{self.func.__qualname__}: {where} names {name!r}, which collects any number "
+                    "of arguments: name a parameter of one value"
+                )
+
+    def _refuse_unknown_names(self) -> None:
+        """Refuse names that are no parameter of the function."""
         named = [*(("sensitive", name) for name in self.sensitive), *shown_names(self).items()]
         if isinstance(self.unique, str):
             named.append(("unique", self.unique))
@@ -329,6 +341,13 @@ def shown_names(task: RetryTask[..., Any]) -> dict[str, str]:
     """Return the parameters whose values are stored to be seen, by the option that names them."""
     named = {"search_key": task.search_key, "breaker": task.breaker.by if task.breaker else ""}
     return {option: name for option, name in named.items() if name}
+
+
+def names_of_unique(task: RetryTask[..., Any]) -> list[str]:
+    """Return the parameters whose values make the unique key; none for a callable."""
+    if isinstance(task.unique, str):
+        return [task.unique]
+    return list(task.signature.parameters) if task.unique is True else []
 
 
 def site_options() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.values import moments
-from django_retrytasks.values.checked import as_positive_seconds
+from django_retrytasks.values.checked import as_datetime, as_positive_seconds
 
 
 def as_expiry(name: str, value: Any) -> float | datetime | None:
@@ -18,7 +18,8 @@ def as_expiry(name: str, value: Any) -> float | datetime | None:
 
     Raises:
         TypeError: another type.
-        ValueError: seconds out of their range, or a naive datetime although ``USE_TZ`` is on.
+        ValueError: seconds or a datetime out of their range, or a naive datetime although
+            ``USE_TZ`` is on.
     """
     if isinstance(value, datetime):
         if settings.USE_TZ and timezone.is_naive(value):
@@ -26,7 +27,7 @@ def as_expiry(name: str, value: Any) -> float | datetime | None:
                 f"{name} must be an aware datetime, not {value!r}: "
                 "use django.utils.timezone.make_aware"
             )
-        return value
+        return as_datetime(name, value)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from django_retrytasks.values import moments
 from django_retrytasks.values.checked import (
     Duration,
     as_count,
+    as_datetime,
     as_positive_seconds,
     as_texts,
     or_none,
@@ -102,11 +104,17 @@ def moment(run_after: datetime | timedelta | None, *, owner: str) -> datetime | 
 
     Raises:
         TypeError: another type.
+        ValueError: a moment out of its range.
     """
-    if run_after is None or isinstance(run_after, datetime):
-        return run_after
+    if run_after is None:
+        return None
     if isinstance(run_after, timedelta):
-        return moments.after(timezone.now(), run_after)
+        with suppress(OverflowError):
+            run_after = moments.after(timezone.now(), run_after)
+    if isinstance(run_after, datetime):
+        return as_datetime(f"{owner}: run_after", run_after)
+    if isinstance(run_after, timedelta):
+        raise ValueError(f"{owner}: run_after leads past the year 9997: {run_after!r}")
     raise TypeError(
         f"{owner}: run_after must be an aware datetime or a timedelta, not {run_after!r}"
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from enum import Enum
 from functools import partial
@@ -24,6 +24,8 @@ Check = Callable[[str, Any], Any]
 LONGEST_WAIT: Final = 366 * 86_400.0
 LARGEST_NUMBER: Final = 2**53  # up to here, JSON's readers keep whole numbers exact
 LARGEST_COUNT: Final = 2**31 - 1  # what an integer column holds on every database
+# What every database stores, before the moments of parked Tasks, with room for a wait added later.
+YEARS: Final = range(1000, 9998)
 
 
 class Unset(Enum):
@@ -67,6 +69,17 @@ def as_seconds(
 
 
 as_positive_seconds = partial(as_seconds, above_zero=True)
+
+
+def as_datetime(name: str, value: datetime) -> datetime:
+    """Return a datetime of a year from 1000 to 9997.
+
+    Raises:
+        ValueError: it is of another year.
+    """
+    if value.year not in YEARS:
+        raise ValueError(f"{name} must be of a year from 1000 to 9997, not {value.isoformat()}")
+    return value
 
 
 def as_count(name: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> int:

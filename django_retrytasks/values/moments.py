@@ -45,6 +45,13 @@ def after(moment: datetime, wait: timedelta) -> datetime:
     return as_moment(as_instant(moment) + wait)
 
 
+def later(moment: datetime | None, wait: timedelta) -> datetime | None:
+    """Return the datetime ``wait`` later; None, or one about the end of time, as it is."""
+    if moment is None or moment.year >= PARKED.year - 1:
+        return moment
+    return after(moment, wait)
+
+
 def between(earlier: datetime, later: datetime) -> timedelta:
     """Return the time from ``earlier`` to ``later``; negative if ``later`` comes first."""
     return as_instant(later) - as_instant(earlier)

@@ -121,7 +121,7 @@ class Breaking:
 
 def _judged(ending: Ending, breaker: Breaker) -> tuple[bool, float | None]:
     """Return whether a failure counts, and for how many seconds the service asks to be let be."""
-    error, now = ending.exception, moments.as_instant(ending.finished_at)
+    error, now = ending.raised, moments.as_instant(ending.finished_at)
     if error is None:
         return False, None
     # Foreign code: a class decides on its subclasses, and an exception on its attributes.

@@ -148,7 +148,7 @@ class Decider:
         decision = self._decide(failure, reported)
         decision = replace(decision, reason=without(decision.reason, self.secrets))
         live = MessageUnavailable(reported.class_path) if reported.is_bare else error
-        return self._ending(outcome, decision, error=reported, exception=live)
+        return self._ending(outcome, decision, error=reported, exception=live, raised=error)
 
     @cached_property
     def secrets(self) -> list[str]:

@@ -24,20 +24,22 @@ def sweep() -> None:
         periodic.sync()
 
 
-def enqueue(path: str, /, *args: Any, **kwargs: Any) -> str:
+def enqueue(path: str | None = None, /, *args: Any, **kwargs: Any) -> str:
     """Enqueue the task at a dotted path; for Schedules made by hand in django-q2's admin.
 
     A call that cannot be enqueued is logged as an error and not raised, since django-q2 would
     repeat it for ever. An error of the database is raised, so that django-q2 repeats the call.
 
     Args:
-        path: the dotted path of a task, such as "shop.tasks.send_report".
+        path: the dotted path of a task, such as "shop.tasks.send_report"; None is an error.
         args: the task's positional arguments.
         kwargs: the task's keyword arguments.
 
     Returns the id of the Task, or the error in words.
     """
     try:
+        if path is None:
+            raise TypeError("its Arguments do not begin with the dotted path of a task")
         return str(resolve(path).enqueue(*args, **kwargs).id)
     except Error:
         raise

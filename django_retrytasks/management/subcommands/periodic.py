@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django_retrytasks.database import DATABASE_NOW, DatabaseNow
-from django_retrytasks.lifecycle.periodic import readable
 from django_retrytasks.management.frame import Report, Subcommand, table
 from django_retrytasks.models import PeriodicTask
 from django_retrytasks.operators.wording import calendar_text, next_run_at
@@ -24,7 +23,7 @@ HEADINGS = {
 def _periodic(**options: Any) -> Report:
     rows = PeriodicTask.objects.select_related("last_task").order_by("name")
     timed = rows.annotate(**{DATABASE_NOW: DatabaseNow()})
-    return table(HEADINGS, list(map(_row, readable(timed))), none="no periodic Task")
+    return table(HEADINGS, list(map(_row, timed)), none="no periodic Task")
 
 
 def _row(row: PeriodicTask) -> dict[str, Any]:
