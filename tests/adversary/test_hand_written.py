@@ -62,7 +62,7 @@ def rows(driver: Driver) -> None:
     now = timezone.now()
     tally = {"succeeded_count": 1, "retried_count": 0, "failed_count": 0}
     TABLES["Tally"].objects.create(minute=now.replace(second=0, microsecond=0), **tally)
-    about = {"newest": uuid.uuid4(), "cursor": uuid.uuid4(), "started_by": "anna"}
+    about = {"newest": uuid.uuid4(), "cursor": uuid.uuid4(), "matched_count": 0}
     Operation.objects.create(verb="REDRIVE", selection=[], started_at=now, **about)
     assert all(model.objects.exists() for model in TABLES.values())
 
