@@ -14,16 +14,20 @@ from django.db.models import BaseConstraint
 
 # A zone of the site may add a day to a stored moment, or take one away.
 MOMENTS = "{0} >= '1000-01-01 00:00:00{1}' AND {0} < '9999-12-31 00:00:00{1}'"
+TEXT = "typeof({0}) IN ('text', 'null')"
+INTEGER = "typeof({0}) IN ('integer', 'null')"
+BOOLEAN = "{0} IN (0, 1)"
 # What SQLite is asked about a column, by the first word of its type. Each is true of NULL.
 ON_SQLITE = {
-    "datetime": f"date({{0}}) IS substr({{0}}, 1, 10) AND {MOMENTS}",
+    # Without a modifier, date() takes February 30.
+    "datetime": f"date({{0}}, '+0 days') IS substr({{0}}, 1, 10) AND {MOMENTS}",
     "char(32)": "length({0}) = 32 AND {0} NOT GLOB '*[^0-9a-f]*'",
-    "varchar": "typeof({0}) IN ('text', 'null')",
-    "text": "typeof({0}) IN ('text', 'null')",
-    "bool": "typeof({0}) IN ('integer', 'null')",
-    "integer": "typeof({0}) IN ('integer', 'null')",
-    "smallint": "typeof({0}) IN ('integer', 'null')",
-    "bigint": "typeof({0}) IN ('integer', 'null')",
+    "varchar": TEXT,
+    "text": TEXT,
+    "bool": BOOLEAN,
+    "integer": f"{INTEGER} AND {{0}} BETWEEN -2147483648 AND 2147483647",
+    "smallint": f"{INTEGER} AND {{0}} BETWEEN -32768 AND 32767",
+    "bigint": INTEGER,
     "real": "typeof({0}) IN ('real', 'integer', 'null')",
 }
 
@@ -64,22 +68,31 @@ class ReadableRows(BaseConstraint):
         """Do nothing: the fields validate their values."""
 
     def _checks(self, model: Any, schema_editor: Any) -> Iterator[tuple[str, str]]:
-        """Yield names and conditions: one for each column of SQLite, or one for all moments.
+        """Yield names and conditions: one for each column of SQLite, or one for all columns.
 
         SQLite checks an updated row only by the conditions that name an updated column.
         """
         quote, connection = schema_editor.quote_name, schema_editor.connection
-        zone = "+00" if connection.features.supports_timezones else ""
         fields = model._meta.local_concrete_fields
         if connection.vendor == "sqlite":
             for field in fields:
                 yield f"{self.name}_{field.column}", _on_sqlite(field, connection, quote)
-            return
-        moments = (f.column for f in fields if isinstance(f, models.DateTimeField))
-        yield self.name, " AND ".join(MOMENTS.format(quote(name), zone) for name in moments)
+        else:
+            conditions = (_elsewhere(field, connection, quote) for field in fields)
+            yield self.name, " AND ".join(filter(None, conditions))
 
 
 def _on_sqlite(field: Any, connection: Any, quote: Any) -> str:
     kind = str(field.db_type(connection))
     word = kind if kind in ON_SQLITE else kind.partition(" ")[0].partition("(")[0]
     return ON_SQLITE[word].format(quote(field.column), "")
+
+
+def _elsewhere(field: Any, connection: Any, quote: Any) -> str:
+    if isinstance(field, models.DateTimeField):
+        return MOMENTS.format(
+            quote(field.column), "+00" if connection.features.supports_timezones else ""
+        )
+    # MariaDB and MySQL store a boolean as a small number.
+    is_number = isinstance(field, models.BooleanField) and connection.vendor == "mysql"
+    return BOOLEAN.format(quote(field.column)) if is_number else ""
