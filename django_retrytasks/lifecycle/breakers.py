@@ -248,8 +248,13 @@ def stop_clocks(tasks: Iterable[Task]) -> None:
 
 
 def _let(task: Task, row: OpenBreaker) -> dict[str, Any]:
-    """Return the values of a Task that is let through: its clocks have stood still meanwhile."""
-    return {"run_after": min(task.queued_at, _now(row)), **_shifted(task, _held(task, row))}
+    """Return the values of a Task that is let through: its clocks have stood still meanwhile.
+
+    It is queued anew, so that the same wait does not count twice if it must wait again.
+    """
+    now = _now(row)
+    clocks = _shifted(task, _held(task, row))
+    return {"run_after": min(task.queued_at, now), "queued_at": now, **clocks}
 
 
 def _held(task: Task, row: OpenBreaker) -> timedelta:

@@ -205,6 +205,24 @@ class TestSearchKeys:
         ) in told
         assert found("E014") == []
 
+    @pytest.mark.parametrize(
+        ("redact", "named"),
+        [
+            ("^told$", "imports_feed: unique uses 'told'"),
+            ("^order$", "reminds: unique uses 'order'"),
+        ],
+    )
+    def test_nor_unique_by_it(self, redact: str, named: str) -> None:
+        with override_settings(RETRYTASKS={"REDACT": [redact]}):
+            told = [one.msg for one in found("E014")]
+
+        said = "which is hidden: its values could be guessed from the stored key."
+        assert f"tests.support.unique.{named}, {said}" in told
+
+    def test_a_callable_that_makes_the_key_is_trusted(self) -> None:
+        with override_settings(RETRYTASKS={"REDACT": ["^customer$"]}):
+            assert found("E014") == []
+
 
 class TestAlertRules:
     def test_they_must_not_look_further_back_than_rows_are_kept(self) -> None:

@@ -67,7 +67,9 @@ def test_a_long_reason_is_cut(driver: Driver) -> None:
 
     [attempt] = driver.attempts(result)
     assert attempt.decision.endswith("; its end is not known yet")
-    assert driver.row(result).stop_note.startswith("cancelled by anna: éé")
+    note = driver.row(result).stop_note
+    assert note.startswith("cancelled by anna: éé")
+    assert note.splitlines() == [note]
 
 
 def test_one_that_waits_or_may_not_have_begun_leaves_none(driver: Driver) -> None:

@@ -118,6 +118,19 @@ class TestFunction:
         pauses.resume(name="tests.support.tasks.always_fails")
         assert driver.row(result).run_after == retry_at
 
+    def test_a_resume_ends_beside_a_row_written_for_the_moment_of_parked_ones(
+        self, driver: Driver
+    ) -> None:
+        pauses.pause(name=ECHOES)
+        parked, other = tasks.echoes.enqueue(1), tasks.echoes.enqueue(2)
+        driver.run_due()
+        Task.objects.filter(pk=other.id).update(queued_at=F("run_after"))
+
+        assert pauses.resume(name=ECHOES)
+
+        driver.run_due()
+        assert driver.row(parked).status == Status.SUCCEEDED
+
     def test_many_of_them_do_not_hide_others_behind_them(self, driver: Driver) -> None:
         pauses.pause(name=ECHOES)
         tasks.echoes.enqueue_many([(n,) for n in range(300)])

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -226,3 +226,20 @@ class TestPruning:
 def finished(task: Task, ago: timedelta) -> None:
     """Make a finished Task so much older."""
     Task.objects.filter(pk=task.pk).update(finished_at=DatabaseNow() - ago)
+
+
+class TestSteps:
+    @pytest.mark.parametrize("table", ["retrytasks_periodictask", "retrytasks_openbreaker"])
+    def test_each_is_done_even_if_another_fails(self, driver: Driver, table: str) -> None:
+        task = driver.task_in(Status.SUCCEEDED)
+        Task.objects.update(finished_at=timezone.now() - timedelta(days=30))
+
+        def refuse(execute: Any, sql: str, *details: Any) -> Any:
+            if f"FROM {connection.ops.quote_name(table)}" in sql:
+                raise OperationalError("a deadlock")
+            return execute(sql, *details)
+
+        with connection.execute_wrapper(refuse), pytest.raises(OperationalError, match="deadlock"):
+            lifecycle.sweep()
+
+        assert not Task.objects.filter(pk=task.pk).exists()

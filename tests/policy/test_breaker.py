@@ -16,7 +16,7 @@ decorate: Any = retry_task
 class Down(ConnectionError): ...
 
 
-def posts(host: str, token: str = "") -> None: ...
+def posts(host: str, *hosts: str, token: str = "") -> None: ...
 
 
 def test_its_arguments_are_kept_in_plain_types() -> None:
@@ -71,6 +71,10 @@ def test_subclasses_and_leaves_of_groups_count(error: Exception, counts: bool) -
         (
             {"breaker": Breaker(on=OSError, by="token"), "sensitive": ["token"]},
             "breaker names 'token', which is sensitive",
+        ),
+        (
+            {"breaker": Breaker(on=OSError, by="hosts")},
+            "breaker names 'hosts', which collects any number of arguments",
         ),
         ({"breaker": 10}, "breaker must be a Breaker"),
     ],

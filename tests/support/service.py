@@ -101,3 +101,23 @@ def posts(down: str, hang: str = "") -> None:
 @retry_task(max_retries=2, countdown=0.3, backoff=1)
 def posts_without_breaker(down: str) -> None:
     post(down)
+
+
+class Unspeakable(ConnectionError):
+    """An error whose message hangs."""
+
+    def __str__(self) -> str:
+        time.sleep(60)
+        return ""
+
+
+@retry_task(
+    unique="order",
+    max_retries=5,
+    expires=600,
+    retry_for=5,
+    countdown=0,
+    breaker=Breaker(on=ConnectionError, failures=1, probe_every=60),
+)
+def books(order: int) -> str:
+    return service.call()

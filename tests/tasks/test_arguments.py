@@ -63,10 +63,15 @@ class TestArguments:
                 "got an unexpected keyword argument 'countdown'. countdown is an option: "
                 "using(countdown=…).enqueue(…)",
             ),
+            (
+                (1,),
+                {2: 3},
+                "keywords must be strings. A keyword argument is named by a text, not by 2",
+            ),
         ],
     )
     def test_a_wrong_call_fails_with_the_functions_name(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], problem: str
+        self, args: tuple[Any, ...], kwargs: dict[Any, Any], problem: str
     ) -> None:
         def send_receipt(order_id: int) -> None: ...
 

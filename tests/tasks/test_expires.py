@@ -16,6 +16,7 @@ from tests.support import tasks
 from tests.support.driver import Driver
 
 pytestmark = pytest.mark.django_db
+LAST = datetime.max.replace(tzinfo=UTC)
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
 decorate: Any = retry_task
 
@@ -86,6 +87,8 @@ class TestRefused:
             (timedelta(days=367), ValueError, "must be above 0 and at most 31622400 seconds"),
             ("60", TypeError, r"must be seconds \(int, float\), a timedelta or an aware datetime"),
             (True, TypeError, r"must be seconds \(int, float\), a timedelta or an aware datetime"),
+            (LAST, ValueError, "must be of a year from 1000 to 9997, not 9999-12-31T23:59:59"),
+            (datetime(999, 1, 1, tzinfo=UTC), ValueError, "must be of a year from 1000 to 9997"),
             (datetime(2030, 6, 1), ValueError, r"must be an aware datetime, not datetime.* use "),
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ OPTIONS = (
     f"{POLICY_OPTIONS}, bind, takes_context, priority, queue_name, backend, sensitive, search_key, "
     "unique, unique_for, on_failure, concurrency, expires, interruptible, breaker"
 )
+LAST = datetime.max.replace(tzinfo=UTC)
 decorate: Any = retry_task
 
 
@@ -127,13 +128,18 @@ class TestOwner:
             ({"priority": 1.5}, "echoes: priority must be a whole number between -100 and 100"),
             ({"queue_name": "q" * 101}, "echoes: queue_name is longer than 100 characters"),
             ({"run_after": datetime(2030, 1, 1)}, "echoes: run_after must be an aware datetime"),
+            (
+                {"run_after": LAST},
+                "echoes: run_after must be of a year from 1000 to 9997",
+            ),
+            ({"run_after": timedelta.max}, "echoes: run_after leads past the year 9997: datetime"),
             ({"run_after": 60}, "echoes: run_after must be an aware datetime or a timedelta"),
         ],
     )
     def test_function_is_named_by_what_the_contract_checks_too(
         self, options: Any, message: str
     ) -> None:
-        with pytest.raises((InvalidTask, TypeError), match=f"^{message}"):
+        with pytest.raises((InvalidTask, TypeError, ValueError), match=f"^{message}"):
             tasks.echoes.using(**options)
 
     @pytest.mark.parametrize("countdown", [-1, "5"])

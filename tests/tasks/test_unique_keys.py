@@ -54,6 +54,9 @@ class TestKeys:
         assert key({"a": 1, "b": {"c": 2, "d": 3}}, x=1, y=2) == key(
             {"b": {"d": 3, "c": 2}, "a": 1}, y=2, x=1
         )
+        assert key({"__type__": 1, "a": {"b": 2, "__type__": 3}}) == key(
+            {"a": {"__type__": 3, "b": 2}, "__type__": 1}
+        )
         assert key([1, 2]) != key([2, 1])
 
     @pytest.mark.parametrize("called", [unique.ships_once, unique.imports_feed])

@@ -41,6 +41,16 @@ def test_it_enqueues_with_its_arguments() -> None:
     assert (task.args, task.kwargs) == (["a report"], {"other": [1]})
 
 
+@pytest.mark.parametrize("kwargs", ["", "path='tests.support.tasks.echoes'"])
+def test_one_without_a_path_is_logged_and_not_repeated(
+    kwargs: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = scheduled("", kwargs)
+
+    assert answer == "not enqueued: its Arguments do not begin with the dotted path of a task"
+    assert "A Schedule cannot enqueue" in caplog.text
+
+
 def test_any_error_of_the_call_is_logged_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
