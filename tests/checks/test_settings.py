@@ -12,6 +12,7 @@ from django.test import override_settings
 
 from django_retrytasks.conf import MAIL_ADMINS
 from tests.checks.stage import HERE, OPTIONS, alert, found, receive
+from tests.support import unique
 
 KEYS = (
     "POLICY, LEASE, SLICE, AROUND, ON_FAILURE, ALERTS, ALERT_COOLDOWN, ALERT_LIMIT, "
@@ -206,18 +207,14 @@ class TestSearchKeys:
         assert found("E014") == []
 
     @pytest.mark.parametrize(
-        ("redact", "named"),
-        [
-            ("^told$", "imports_feed: unique uses 'told'"),
-            ("^order$", "reminds: unique uses 'order'"),
-        ],
+        ("name", "task"), [("told", unique.imports_feed), ("order", unique.reminds)]
     )
-    def test_nor_unique_by_it(self, redact: str, named: str) -> None:
-        with override_settings(RETRYTASKS={"REDACT": [redact]}):
+    def test_nor_unique_by_it(self, name: str, task: Any) -> None:
+        with override_settings(RETRYTASKS={"REDACT": [f"^{name}$"]}):
             told = [one.msg for one in found("E014")]
 
         said = "which is hidden: its values could be guessed from the stored key."
-        assert f"tests.support.unique.{named}, {said}" in told
+        assert f"{task.module_path}: unique uses {name!r}, {said}" in told
 
     def test_a_callable_that_makes_the_key_is_trusted(self) -> None:
         with override_settings(RETRYTASKS={"REDACT": ["^customer$"]}):
