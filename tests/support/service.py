@@ -115,7 +115,7 @@ class Unspeakable(ConnectionError):
     unique="order",
     max_retries=5,
     expires=600,
-    retry_for=5,
+    retry_for=30,
     countdown=0,
     breaker=Breaker(on=ConnectionError, failures=1, probe_every=60),
 )
