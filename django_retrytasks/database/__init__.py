@@ -2,6 +2,7 @@
 
 from .clock import DATABASE_NOW, DatabaseNow
 from .connection import alias, writing
+from .exact import exactly, exactly_in
 from .readable import ReadableRows
 from .rows import QuickRow, RowManager
 
@@ -12,5 +13,7 @@ __all__ = [
     "ReadableRows",
     "RowManager",
     "alias",
+    "exactly",
+    "exactly_in",
     "writing",
 ]

@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db.models import F
 
 from django_retrytasks.broker import clusters, wakeups
-from django_retrytasks.database import DatabaseNow, writing
+from django_retrytasks.database import DatabaseNow, exactly, exactly_in, writing
 from django_retrytasks.models import Pause, Task
 from django_retrytasks.values.moments import parked_moment
 
@@ -35,11 +35,18 @@ def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "
 
     Raises:
         TypeError: both or none of ``queue_name`` and ``name``.
+        ValueError: a name that the database takes for this one is paused: one of MariaDB or MySQL
+            that differs in letter case, accents or trailing blanks only.
     """
     _refuse_both(queue_name, name)
     about = {"paused_at": DatabaseNow(), "paused_by": by, "reason": reason}
     with writing():
-        _, is_new = Pause.objects.get_or_create(queue_name=queue_name, name=name, defaults=about)
+        row, is_new = Pause.objects.get_or_create(queue_name=queue_name, name=name, defaults=about)
+    if (row.queue_name, row.name) != (queue_name, name):
+        raise ValueError(
+            f"{row} is paused, and this database takes {queue_name or name} for the same name: "
+            f"resume {row} first"
+        )
     return is_new
 
 
@@ -51,7 +58,7 @@ def resume(*, queue_name: str = "", name: str = "") -> bool:
     """
     _refuse_both(queue_name, name)
     with writing():
-        row = Pause.objects.filter(queue_name=queue_name, name=name)
+        row = Pause.objects.filter(exactly("queue_name", queue_name), exactly("name", name))
         deleted, _ = row.delete()
     while _unpark():
         pass
@@ -85,7 +92,7 @@ def _unpark() -> int:
     rows, lanes = Task.objects.all(), survey(paused=NOTHING_PAUSED).oldest
     # A row written by hand may have been queued for that very moment, and would be found again.
     parked = rows.of_lanes(lanes).filter(run_after=parked_moment(), queued_at__lt=parked_moment())
-    parked = parked.exclude(name__in=paused_now().names)
+    parked = parked.exclude(exactly_in("name", paused_now().names))
     with writing():
         pks: list[uuid.UUID] = [task.pk for task in parked.select_for_update()[:CHUNK]]
         return int(rows.filter(pk__in=pks).update(run_after=F("queued_at")))

@@ -17,7 +17,7 @@ from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
 from django_retrytasks import lifecycle
-from django_retrytasks.database import writing
+from django_retrytasks.database import exactly, writing
 from django_retrytasks.lifecycle import groups, pruning
 from django_retrytasks.models import (
     FINAL,
@@ -50,7 +50,7 @@ def tasks_of(key: str) -> TaskQuerySet:
     if not key:
         raise ValueError("the search key is empty")
     # The index requires the second condition.
-    return Task.objects.filter(search_key=key, search_key__gt="")
+    return Task.objects.filter(exactly("search_key", key), search_key__gt="")
 
 
 def running(key: str) -> TaskQuerySet:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.broker import clusters
+from django_retrytasks.database import exactly
 from django_retrytasks.exceptions import RetryTasksError
 from django_retrytasks.lifecycle import lanes
 from django_retrytasks.models import Task
@@ -54,4 +57,4 @@ def has_function(path: str) -> bool:
 
 def has_tasks(**fields: str) -> bool:
     """Whether a Task with this ``queue_name`` or ``name`` is stored."""
-    return bool(Task.objects.filter(**fields).exists())
+    return bool(Task.objects.filter(*starmap(exactly, fields.items())).exists())

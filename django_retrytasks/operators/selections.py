@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django_retrytasks.database import DatabaseNow
+from django.db.models import Q
+
+from django_retrytasks.database import DatabaseNow, exactly, exactly_in
 from django_retrytasks.database.seeks import distinct
 from django_retrytasks.models import FINAL, FailureGroup, Status, Task, TaskQuerySet
 from django_retrytasks.tasks.arguments import as_search_key
@@ -137,7 +139,7 @@ def _by_group(rows: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_error(rows: TaskQuerySet, value: str) -> TaskQuerySet:
     # A query of its own: with a join or a subquery PostgreSQL reads the Tasks of all groups.
-    groups = FailureGroup.objects.filter(exception_class_path=value)
+    groups = FailureGroup.objects.filter(exactly("exception_class_path", value))
     return rows.filter(failure_group__in=list(groups.values_list("pk", flat=True)))
 
 
@@ -209,8 +211,8 @@ def _of_id(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
 
 def _of_search_key(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     # The index requires the second condition.
-    keyed = {"search_key": as_search_key(term), "search_key__gt": ""}
-    return rows.filter(**keyed) if Task.objects.filter(**keyed).exists() else None
+    keyed = exactly("search_key", as_search_key(term)) & Q(search_key__gt="")
+    return rows.filter(keyed) if Task.objects.filter(keyed).exists() else None
 
 
 def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
@@ -220,7 +222,7 @@ def _of_function(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
     """
     functions = distinct(Task.objects.all(), "name", FUNCTIONS)
     names = [name for name in functions if f".{term}" in f".{name}"]
-    return rows.filter(name__in=names) if names else None
+    return rows.filter(exactly_in("name", names)) if names else None
 
 
 def _of_error(rows: TaskQuerySet, term: str) -> TaskQuerySet | None:
@@ -239,8 +241,8 @@ SEARCHES = {"id": _of_id, "key": _of_search_key, "function": _of_function, "erro
 
 NARROWS: dict[str, Callable[[Any, str], Any]] = {
     "status": _by_status,
-    "name": lambda rows, value: rows.filter(name=value),
-    "queue_name": lambda rows, value: rows.filter(queue_name=value),
+    "name": lambda rows, value: rows.filter(exactly("name", value)),
+    "queue_name": lambda rows, value: rows.filter(exactly("queue_name", value)),
     "failure_group": _by_group,
     "error": _by_error,
     "retried": _by_retried,

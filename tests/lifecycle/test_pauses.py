@@ -243,6 +243,27 @@ class TestVerbs:
         assert pauses.resume(queue_name="mail")
         assert not pauses.resume(queue_name="mail")
 
+    @pytest.mark.parametrize("what", ["queue_name", "name"])
+    def test_a_resume_is_of_this_very_name(self, driver: Driver, what: str) -> None:
+        pauses.pause(**{what: "mail"})
+
+        for other in ("Mail", "máil", "mail "):
+            assert not pauses.resume(**{what: other})
+
+        assert Pause.objects.exists()
+        assert pauses.resume(**{what: "mail"})
+
+    def test_a_pause_waits_for_no_other_name(self, driver: Driver) -> None:
+        pauses.pause(name=ECHOES)
+        result = tasks.echoes.enqueue(1)
+        driver.run_due()
+        pauses.pause(queue_name="mail")
+        Pause.objects.filter(name=ECHOES).update(name=ECHOES.title())
+
+        pauses.resume(queue_name="mail")
+
+        assert not driver.row(result).is_parked
+
     def test_a_waiting_task_runs_now(self, driver: Driver) -> None:
         result = tasks.always_fails.enqueue()
         driver.run_due()
@@ -309,6 +330,24 @@ class TestCommand:
         assert told("resume", "--queue", "mail") == "mail is resumed\n"
         with pytest.raises(CommandError, match="mail was not paused"):
             told("resume", "--queue", "mail")
+
+    @pytest.mark.parametrize(("option", "name"), [("--queue", "mail"), ("--task", ECHOES)])
+    def test_a_name_in_another_case_is_paused_or_refused(self, option: str, name: str) -> None:
+        told("pause", option, name.title(), "--force")
+
+        if connection.vendor == "mysql":
+            with pytest.raises(CommandError, match=f"is paused, and this database takes {name}"):
+                told("pause", option, name, "--force")
+        else:
+            assert told("pause", option, name, "--force") == f"{name} is paused\n"
+
+    def test_a_queue_in_another_case_is_unknown(self) -> None:
+        tasks.echoes.using(queue_name="Mail").enqueue(1)
+
+        with pytest.raises(CommandError, match="mail"):
+            told("pause", "--queue", "mail")
+
+        assert not Pause.objects.exists()
 
     def test_health_shows_what_is_paused(self) -> None:
         tasks.echoes.using(queue_name="mail").enqueue(1)

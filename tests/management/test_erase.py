@@ -104,6 +104,17 @@ class TestErase:
         group = FailureGroup.objects.get(name=f"{HERE}.writes_to")
         assert (group.message, str(group.sample_id)) == (f"no mailbox {BOB}", kept[0].id)
 
+    @pytest.mark.parametrize("other", ["Ada@shop.example", "àda@shop.example", "AŠA@shop.example"])
+    def test_leaves_a_key_that_a_database_may_take_for_this_one(self, other: str) -> None:
+        kept = writes_to.enqueue(other)
+        writes_to.enqueue(ADA)
+
+        assert erase(ADA)["tasks"] == 1
+        with pytest.raises(CommandError, match="nothing has the search key"):
+            erase(ADA)
+
+        assert [str(task.pk) for task in Task.objects.all()] == [kept.id]
+
     def test_takes_a_message_from_a_group_that_others_share(self, driver: Driver) -> None:
         FAILING.update({ADA, BOB})
         writes_to.enqueue(ADA)

@@ -96,6 +96,42 @@ class TestSearch:
 
         assert "retrytasks_searched" in plan
 
+    @pytest.mark.parametrize("term", ["key: josé", "josé"])
+    def test_a_key_is_found_with_its_case_and_accents(self, term: str) -> None:
+        one = tasks.ships.enqueue("josé").id
+        tasks.ships.enqueue_many([("jose",), ("JOSÉ",), ("Josè",)])
+
+        assert found(term) == {one}
+        with pytest.raises(ValueError, match="no Task matches 'key: jOSÉ'"):
+            selections.as_of_now({"search": "key: jOSÉ"})
+
+    @pytest.mark.parametrize("column", ["queue_name", "name"])
+    def test_a_name_is_met_with_its_case_accents_and_blanks(self, column: str) -> None:
+        results = tasks.succeeds.enqueue_many([()] * 4)
+        for result, name in zip(results, ("mail", "Mail", "máil", "mail "), strict=True):
+            Task.objects.filter(pk=result.id).update(**{column: name})
+
+        rows = selections.select(Task.objects.all(), {column: "mail"})
+
+        assert [str(row.pk) for row in rows] == [results[0].id]
+
+    def test_a_function_search_meets_no_name_in_another_case(self) -> None:
+        results = tasks.succeeds.enqueue_many([(), ()])
+        for result, name in zip(results, ("mail", "Mail"), strict=True):
+            Task.objects.filter(pk=result.id).update(name=name)
+
+        assert results[1].id not in found("function: mail")
+
+    def test_an_error_is_met_with_its_case(self, driver: Driver) -> None:
+        driver.attempt(tasks.ships.enqueue("A-7", fails=True))
+
+        told = [
+            selections.select(Task.objects.all(), {"error": error}).count()
+            for error in ("builtins.LookupError", "builtins.lookupError")
+        ]
+
+        assert told == [1, 0]
+
     def test_finds_by_id_key_function_or_error(self, driver: Driver) -> None:
         one = tasks.ships.enqueue("A-7").id
         other = tasks.succeeds.enqueue().id

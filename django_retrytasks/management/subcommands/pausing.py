@@ -32,7 +32,10 @@ def _pause_arguments(parser: CommandParser) -> None:
 def _pause(queue: str, task: str, force: bool, reason: str, **options: Any) -> Lines:
     if not force:
         refuse_unknown(queue, task, "Give --force for a {kind} that will exist later.")
-    done = pauses.pause(queue_name=queue, name=task, by=getuser(), reason=reason)
+    try:
+        done = pauses.pause(queue_name=queue, name=task, by=getuser(), reason=reason)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     return [f"{queue or task} is paused" if done else f"{queue or task} was paused already"]
 
 
