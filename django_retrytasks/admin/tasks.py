@@ -123,15 +123,6 @@ class TaskAdmin(TaskActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TaskChangeList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Search by id, search key, function, then error; the first kind that matches wins."""
-        if not search_term.strip():
-            return queryset, False
-        selection = {"internal": "all", "search": search_term}
-        return selections.select(queryset, selection), False  # type: ignore[arg-type]
-
     def get_page(self, request: HttpRequest, task: Task) -> dict[str, Any]:
         page, links = task_page.page_of(task), self.get_links(task)
         return {**super().get_page(request, task), "page": page, "links": links}

@@ -13,6 +13,7 @@ from django_retrytasks.models import FailureGroup, Operation, Status, Task
 from django_retrytasks.operators import operations
 from tests.admin.actions import OPERATIONS, choose, logged, mood, sends, text_of
 from tests.admin.pages import LIST, user_who_may
+from tests.support import tasks
 from tests.support.driver import Driver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("_no_alerts")]
@@ -49,6 +50,51 @@ class TestAllThatMatch:
         assert "Done Re-drive: 3 of 3 done, 0 skipped" in text_of(
             admin_client.get(response["Location"])
         )
+
+    @pytest.mark.parametrize(
+        ("term", "count"),
+        [
+            ("refused", 3),
+            ("error: refused", 3),
+            ("tests.admin.actions.sends", 3),
+            ("fails_once_for_all", 1),
+            ("Connection", 3),
+        ],
+    )
+    def test_of_a_search_it_changes_what_the_list_shows(
+        self, driver: Driver, group: FailureGroup, admin_client: Client, term: str, count: int
+    ) -> None:
+        shown = admin_client.get(f"{LIST}?q={term}").context["cl"].result_list
+        wanted = {task.pk for task in shown}
+
+        self.start(admin_client, "discard", f"?q={term}")
+        driver.drain()
+
+        changed = Task.objects.filter(status=Status.DISCARDED)
+        assert set(changed.values_list("pk", flat=True)) == wanted
+        assert len(wanted) == Operation.objects.get().done_count == count
+
+    def test_of_a_search_by_key_and_a_filter_it_changes_what_both_hold_for(
+        self, driver: Driver, admin_client: Client
+    ) -> None:
+        one, other = (tasks.ships.enqueue("A-7", fails=True) for _ in range(2))
+        tasks.ships.enqueue("B-8", fails=True)
+        driver.run_due()
+        Task.objects.filter(pk=other.id).update(queue_name="mail")
+
+        self.start(admin_client, "discard", "?q=A-7&queue_name=mail")
+        driver.drain()
+
+        [discarded] = Task.objects.filter(status=Status.DISCARDED)
+        assert str(discarded.pk) == other.id
+        assert driver.row(one).status == Status.FAILED
+
+    def test_a_page_that_asks_takes_a_search(
+        self, group: FailureGroup, admin_client: Client
+    ) -> None:
+        page = text_of(admin_client.get(f"{LIST}all/redrive/?search=refused"))
+
+        assert "Tasks 3 Oldest" in page
 
     def test_the_page_that_asks_offers_a_rate_and_a_canary(
         self, group: FailureGroup, admin_client: Client
