@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from django_retrytasks.backend import RetryTasksBackend
 from django_retrytasks.models import Task
 from django_retrytasks.values.contract import AnyTaskResult, TaskResult, task_backends
@@ -49,7 +51,13 @@ def refuse_unstored(task: ContractTask[..., Any]) -> None:
 
 
 def refuse_storeless_site() -> None:
-    """Raise AssertionError if no Task is stored, and no backend of ``TASKS`` would store one."""
+    """Raise AssertionError if no Task is stored, and no backend of ``TASKS`` would store one.
+
+    A site that does not set ``TASKS`` is not refused: ``@retry_task`` stores rows there.
+    """
+    site: Any = settings  # mypy's plugin knows no attribute but the settings
+    if not site.is_overridden("TASKS"):
+        return
     others = [backend for backend in task_backends.all() if not stores_rows(backend)]
     if others and len(others) == len(task_backends.settings) and not Task.objects.exists():
         raise AssertionError(f"no Task is stored: {_why(others[0])}")

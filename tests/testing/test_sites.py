@@ -53,6 +53,21 @@ class ChargeTests(RetryTasksKit, TestCase):
         self.assert_attempts(result, ["SUCCEEDED"])
 """
 
+NOTHING_STORED = """
+from django.test import TestCase
+from django_retrytasks.testing import RetryTasksKit
+from orders.tasks import charge
+
+class NothingTests(RetryTasksKit, TestCase):
+    def test_passes(self):
+        self.assertEqual(self.drain(), [])
+        self.assertIsNone(self.step())
+        with self.assertRaisesMessage(AssertionError, "no Task waits: none becomes due"):
+            self.advance()
+        charge.enqueue("ann")
+        self.assertEqual(len(self.drain()), 1)
+"""
+
 TIMELINE = (
     "the attempts ended ['FAILED'], expected ['SUCCEEDED']",
     "RETRYING, retry 1 of 3, due in ",
@@ -136,3 +151,11 @@ class TestManage:
         assert "FAILED (failures=1)" in ran.stderr, ran.stdout + ran.stderr
         assert [line for line in TIMELINE if line not in ran.stderr] == []
         assert "testing/assertions.py" not in ran.stderr
+
+    def test_without_the_setting_tasks_nothing_is_stored_at_first(self, site: Site) -> None:
+        site.write("orders/tests.py", NOTHING_STORED)
+
+        ran = site.run("-W", "error", "-m", "django", "test")
+
+        assert "Ran 1 test" in ran.stderr
+        assert ran.returncode == 0, ran.stdout + ran.stderr
