@@ -47,9 +47,12 @@ def assert_enqueued(
 
     Raises:
         AssertionError: another number; or the function's backend stores no rows.
-        TypeError: the arguments are none for this function, or cannot be stored.
+        TypeError: no decorated function; or the arguments are none for this function, or cannot be
+            stored.
     """
     __tracebackhide__ = True
+    if not isinstance(task, ContractTask):
+        raise TypeError(f"assert_enqueued() takes a decorated function, not {task!r}")
     refuse_unstored(task)
     definition = as_retry_task(task)
     stored = list(Task.objects.filter(name=task.module_path).order_by("pk"))
@@ -121,9 +124,11 @@ def assert_alerted(
 
     Raises:
         AssertionError: another number.
+        TypeError: ``about`` is none of these.
         ValueError: an unknown kind.
     """
     __tracebackhide__ = True
+    _refuse_wrong_about(about)
     if kind is not None and kind not in list(NoticeKind):
         raise ValueError(f"no kind {kind!r} of alerts. {nearest(kind, list(NoticeKind))}")
     sent, unsent = _alerts()
@@ -190,6 +195,14 @@ def _alerts() -> tuple[list[KeptAlert], int]:
 
 def _is_to(name: str, sink: str | None) -> bool:
     return name != conf.LOG if sink is None else name == sink
+
+
+def _refuse_wrong_about(about: Any) -> None:
+    if not isinstance(about, Task | TaskResult | ContractTask | None):
+        raise TypeError(
+            "about must be a Task's row, the result of its enqueue or a decorated function, "
+            f"not {about!r}"
+        )
 
 
 def _is_about(alert: Alert, about: Stored | ContractTask[..., Any] | None) -> bool:

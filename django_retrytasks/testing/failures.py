@@ -31,15 +31,14 @@ def failing(
     Args:
         task: the decorated function.
         times: how many calls fail, from 0; None: all of them.
-        exc: the exception to raise, or its class.
+        exc: the exception to raise, or its class if that can be made from a message alone.
 
     Raises:
         TypeError, ValueError: ``task``, ``times`` or ``exc`` is none of these.
     """
     if not isinstance(task, Task):
         raise TypeError(f"failing() takes a decorated function, not {task!r}")
-    if not issubclass(exc if isinstance(exc, type) else type(exc), BaseException):
-        raise TypeError(f"exc must be an exception or its class, not {exc!r}")
+    _refuse_unraisable(exc)
     left = repeat(exc) if times is None else repeat(exc, as_count("times", times))
     # What a worker finds at the task's path: perhaps another object than this one.
     target = import_string(task.module_path)
@@ -52,6 +51,22 @@ def failing(
         _replace(target, func)
 
 
+def _refuse_unraisable(exc: Any) -> None:
+    if not issubclass(exc if isinstance(exc, type) else type(exc), BaseException):
+        raise TypeError(f"exc must be an exception or its class, not {exc!r}")
+    try:
+        _made(exc)
+    except Exception as error:
+        raise TypeError(
+            f"exc: {exc.__qualname__} cannot be made from a message alone, so give an instance: "
+            f"{error}"
+        ) from error
+
+
+def _made(exc: Failure) -> BaseException:
+    return exc if isinstance(exc, BaseException) else exc(MESSAGE)
+
+
 def _replace(task: Task[..., Any], func: Callable[..., Any]) -> None:
     object.__setattr__(task, "func", func)  # it is a frozen dataclass
 
@@ -62,7 +77,7 @@ def _failing(func: Callable[..., Any], left: Iterator[Failure]) -> Callable[...,
         @wraps(func)
         async def failing_coroutine(*args: Any, **kwargs: Any) -> Any:
             for exc in left:
-                raise exc if isinstance(exc, BaseException) else exc(MESSAGE)
+                raise _made(exc)
             return await func(*args, **kwargs)
 
         return failing_coroutine
@@ -70,7 +85,7 @@ def _failing(func: Callable[..., Any], left: Iterator[Failure]) -> Callable[...,
     @wraps(func)
     def failing_function(*args: Any, **kwargs: Any) -> Any:
         for exc in left:
-            raise exc if isinstance(exc, BaseException) else exc(MESSAGE)
+            raise _made(exc)
         return func(*args, **kwargs)
 
     return failing_function

@@ -101,6 +101,10 @@ class TestEnqueued:
         with pytest.raises(AssertionError, match=r"expected 0 Tasks of .*echoes enqueued, found 1"):
             assert_enqueued(tasks.echoes, count=0)
 
+    def test_refuses_what_is_no_decorated_function(self) -> None:
+        with pytest.raises(TypeError, match="takes a decorated function, not <built-in function"):
+            assert_enqueued(len)  # type: ignore[arg-type]
+
     def test_refuses_arguments_that_the_function_does_not_take(self) -> None:
         with pytest.raises(TypeError, match="too many positional arguments"):
             assert_enqueued(tasks.succeeds, [1])
@@ -228,6 +232,10 @@ class TestAlerted:
 
         with pytest.raises(AssertionError, match="more not run yet: call drain"):
             assert_alerted(result)
+
+    def test_refuses_to_be_about_anything_else(self) -> None:
+        with pytest.raises(TypeError, match="about must be a Task's row, the result of "):
+            assert_alerted(about="x")  # type: ignore[arg-type]
 
     def test_refuses_an_unknown_kind(self) -> None:
         with pytest.raises(ValueError, match="no kind 'FAILED' of alerts"):

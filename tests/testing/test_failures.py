@@ -83,6 +83,26 @@ def test_an_exception_that_is_not_retried_is_final(driver: Driver) -> None:
     assert driver.row(result).stop_reason == "NOT_RETRYABLE"
 
 
+@pytest.mark.parametrize("times", [0, 1, None])
+def test_a_class_that_needs_more_than_a_message_is_refused(times: int | None) -> None:
+    message = "exc: UnicodeDecodeError cannot be made from a message alone, so give an instance: "
+
+    with pytest.raises(TypeError, match=message), failing(tasks.echoes, times, UnicodeDecodeError):
+        pass
+
+    assert tasks.echoes(1) == 1
+
+
+def test_an_instance_of_such_a_class_is_raised() -> None:
+    result = tasks.echoes.enqueue(1)
+
+    with failing(tasks.echoes, exc=UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no such byte")):
+        step()
+
+    [attempt] = assert_attempts(result, ["FAILED"])
+    assert attempt.exception_class_path == "builtins.UnicodeDecodeError"
+
+
 def test_the_signature_and_the_policy_are_kept() -> None:
     with failing(tasks.echoes):
         assert tasks.echoes.policy.countdown == 5
