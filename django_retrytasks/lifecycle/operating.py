@@ -75,6 +75,19 @@ class Act(Generic[Options]):
         log_all(logging.INFO, self.done, tasks, values.get("stop_note", ""))
         return tasks
 
+    def count(
+        self, ids: Iterable[uuid.UUID], *args: Options.args, **options: Options.kwargs
+    ) -> int:
+        """Return how many Tasks a call would change; change nothing."""
+        values, _ = self.decide(*args, **options)
+        rows = Task.objects.filter(pk__in=as_ids(ids), status__in=self.changes)
+        if values.get("status") not in UNFINISHED:
+            return rows.count()
+        refused = unique.holders_of(ids)
+        # Of Tasks with one unique key, one runs again.
+        keys = {key or pk for pk, key in rows.values_list("pk", "unique_key") if pk not in refused}
+        return len(keys)
+
 
 def act(done: str, *changes: Status) -> Callable[[Callable[Options, Change]], Act[Options]]:
     """Make a function that decides new values an act; see :class:`Act`."""

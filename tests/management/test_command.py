@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django_retrytasks import retry_task
 from django_retrytasks.lifecycle.periodic import switch_off
 from django_retrytasks.management.terminal import moment
-from django_retrytasks.models import Status
+from django_retrytasks.models import Status, Task
 from tests.support import tasks
 from tests.support.declarations import RARE, come, declared, pass_time, row_of
 from tests.support.driver import Driver, wake_ups
@@ -170,6 +170,64 @@ class TestRedriveAndDiscard:
 
         assert str(caught.value) == message
         assert caught.value.returncode == 1
+
+    @pytest.mark.parametrize(
+        ("words", "status", "told"),
+        [
+            (("redrive",), Status.FAILED, "re-driven"),
+            (("discard",), Status.FAILED, "discarded"),
+            (("run-now",), Status.PENDING, "made due"),
+            (("snooze", "--for", "1h"), Status.PENDING, "snoozed"),
+            (("cancel", "--reason", "no need"), Status.RUNNING, "cancelled"),
+        ],
+        ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    )
+    def test_dry_run_with_ids_only_counts(
+        self, driver: Driver, words: tuple[str, ...], status: Status, told: str
+    ) -> None:
+        task = driver.task_in(status)
+        before = Task.objects.values().get(pk=task.pk)
+
+        output = run(*words, task.pk, uuid.uuid4(), "--dry-run")
+
+        assert output.startswith(f"1 would be {told}, 1 would be skipped (not ")
+        assert Task.objects.values().get(pk=task.pk) == before
+
+    def test_dry_run_with_ids_leaves_out_tasks_whose_unique_key_is_held(
+        self, driver: Driver
+    ) -> None:
+        failed = [ships_once.enqueue(order, fails=True) for order in (1, 2)]
+        driver.run_due()
+        failed.append(ships_once.enqueue(2, fails=True))
+        driver.run_due()
+        ships_once.enqueue(1)
+        ids = [result.id for result in failed]
+
+        counted = run("redrive", *ids, "--dry-run")
+
+        assert counted.startswith("1 would be re-driven, 2 would be skipped")
+        assert run("redrive", *ids).startswith("1 re-driven, 2 skipped")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("redrive", "--canary", "1"),
+            ("redrive", "--canary", "0"),
+            ("discard", "--per-minute", "60"),
+            ("discard", "--reason", "asked by support"),
+        ],
+        ids=" ".join,
+    )
+    def test_options_of_selections_are_refused_beside_ids(
+        self, driver: Driver, words: tuple[str, ...]
+    ) -> None:
+        task = driver.task_in(Status.FAILED)
+
+        with pytest.raises(CommandError, match=f"^{words[1]} needs a selection") as caught:
+            run(*words, task.pk)
+
+        assert caught.value.returncode == 2
+        assert driver.row(task).status == Status.FAILED
 
 
 class TestUsage:

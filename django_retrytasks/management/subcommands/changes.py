@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from getpass import getuser
 from typing import Any
@@ -19,6 +19,8 @@ from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import VERBS, Verb, refused
 
 EXAMPLE_ID = "01a20694-32d3-76d4-881f-2aeadd356400"
+# Options of the verbs that only an operation heeds, by their names in its start.
+OF_SELECTIONS = {"per_minute": "--per-minute", "canary": "--canary"}
 GROUP_ID = "Fingerprint of a failure group, as listed by failures."
 
 
@@ -42,13 +44,13 @@ def _verb_arguments(verb: Verb, parser: CommandParser) -> None:
     text = "Id of a Task, as in the log."
     parser.add_argument("ids", nargs="*", type=arguments.uuid_of, metavar="id", help=text)
     arguments.add_selection(parser)
-    text = "Only print the number of Tasks; at most 100,000 are counted."
+    text = "Only print the number of Tasks; of a selection at most 100,000 are counted."
     parser.add_argument("--dry-run", action="store_true", help=text)
     text = "The most Tasks a minute. Default: no limit."
     parser.add_argument("--per-minute", type=int, metavar="COUNT", help=text)
     if "canary" in verb.asks:
         text = "Tasks to run first; the others follow only if all of these succeed. Default: 0."
-        parser.add_argument("--canary", type=int, default=0, metavar="COUNT", help=text)
+        parser.add_argument("--canary", type=int, metavar="COUNT", help=text)
     if "countdown" in verb.asks:
         text = "Time from now until the Tasks are due: seconds, or such as 30m, 1h."
         parser.add_argument(
@@ -65,43 +67,67 @@ def _verb_arguments(verb: Verb, parser: CommandParser) -> None:
 def _change_tasks(verb: Verb, ids: Iterable[uuid.UUID], **options: Any) -> Lines:
     selection = arguments.selection_of(options)
     if bool(selection) == bool(ids):
-        raise CommandError("give either ids or a selection, such as --group")
+        raise CommandError("give either ids or a selection, such as --group", returncode=2)
     wait = {"countdown": options["countdown"]} if "countdown" in verb.asks else {}
     try:
         if ids:
-            skips = f"not {' or '.join(verb.act.changes)}, or no such Task"
-            options = {**wait, **verb.signature(getuser(), options["reason"])}
-            refusals = partial(_refusals, verb)
-            return _changed(verb.act, ids, verb.act.done, skips, refusals, **options)
+            return _change_by_ids(verb, ids, wait, **options)
         refuse_unknown(selection.get("queue_name"), selection.get("name"))
         if options["dry_run"]:
             return [f"{operations.count(verb.name, selection)} would be {verb.act.done}"]
-        shared = {key: options[key] for key in ("per_minute", "canary", "reason") if key in options}
+        given = [key for key in OF_SELECTIONS if options.get(key) is not None]
+        shared = {key: options[key] for key in (*given, "reason")}
         begun = operations.start(verb.name, selection, by=getuser(), **wait, **shared)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from error
     return [f"operation {begun.pk} began: {begun.matched_count} to be {verb.act.done}"]
 
 
+def _change_by_ids(
+    verb: Verb, ids: Iterable[uuid.UUID], wait: Mapping[str, float], dry_run: bool, **options: Any
+) -> Lines:
+    _refuse_options(verb, options)
+    skips = f"not {' or '.join(verb.act.changes)}, or no such Task"
+    if dry_run:
+        count = partial(verb.act.count, **wait)
+        return _changed(count, ids, f"would be {verb.act.done}", "would be skipped", skips)
+    signature = verb.signature(getuser(), options["reason"])
+    act = partial(verb.act, **wait, **signature)
+    return _changed(act, ids, verb.act.done, "skipped", skips, partial(_refusals, verb))
+
+
+def _refuse_options(verb: Verb, options: Mapping[str, Any]) -> None:
+    """Refuse the options that mean nothing beside ids, rather than leave them out."""
+    for name, option in OF_SELECTIONS.items():
+        if options.get(name) is not None:
+            raise CommandError(f"{option} needs a selection, such as --group", returncode=2)
+    if options["reason"] and not verb.is_signed:
+        raise CommandError(
+            f"--reason needs a selection, such as --group: Tasks {verb.act.done} by their ids keep "
+            "no reason",
+            returncode=2,
+        )
+
+
 def _change(
     act: Callable[..., int], done: str, skips: str, ids: Iterable[uuid.UUID], **options: Any
 ) -> Lines:
     until = {"until": options["until"]} if "until" in options else {}
-    return _changed(act, ids, done, skips, **until)
+    return _changed(partial(act, **until), ids, done, "skipped", skips)
 
 
 def _changed(
-    act: Callable[..., int],
+    act: Callable[[Iterable[uuid.UUID]], int],
     ids: Iterable[uuid.UUID],
     word: str,
+    skipped_word: str,
     skips: str,
     refusals: Callable[[Iterable[uuid.UUID]], Iterable[str]] = lambda ids: (),
-    **options: Any,
 ) -> Lines:
     distinct = set(ids)
-    done = act(distinct, **options)
+    done = act(distinct)
     skipped = len(distinct) - done
-    report = f"{done} {word}, {skipped} skipped" + (f" ({skips})" if skipped else "")
+    report = f"{done} {word}, {skipped} {skipped_word}" + (f" ({skips})" if skipped else "")
     lines = [report, *(refusals(distinct) if skipped else ())]
     if not done:
         raise CommandError("\n".join(lines))
