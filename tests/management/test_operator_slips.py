@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import uuid
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from django_retrytasks.database.schema import UNMIGRATED
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.management.commands.retrytasks import Command
 from django_retrytasks.management.subcommands import SUBCOMMANDS
-from django_retrytasks.models import Pause, Status, Task
+from django_retrytasks.models import OpenBreaker, Operation, Pause, Status, Task
 from django_retrytasks.operators import operations
 from tests.checks.sites import bare_site
 from tests.support import tasks
@@ -197,6 +198,31 @@ class TestMissingTables:
             connection.cursor().execute("SELECT FROM WHERE")
 
         assert not hasattr(failed.value, "__notes__")
+
+
+@pytest.mark.django_db
+class TestNoLoginName:
+    @pytest.fixture(autouse=True)
+    def _number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(os, "getuid", lambda: 10001)
+
+    def test_number_stands_for_who_changes(self, driver: Driver) -> None:
+        run("pause", "--queue", "slow")
+        run("breakers", "open", "tests.support.service.calls")
+        run("discard", "--task", ECHOES)
+        task = driver.task_in(Status.PENDING)
+        run("cancel", str(task.pk))
+        operation = Operation.objects.get()
+        run("stop", str(operation.pk))
+
+        operation.refresh_from_db()
+        assert Pause.objects.get().paused_by == "uid 10001"
+        assert OpenBreaker.objects.get().opened_by == "uid 10001"
+        assert operation.started_by == "uid 10001"
+        assert operation.stopped_because == "by uid 10001"
+        assert "uid 10001" in driver.row(task).stop_note
 
 
 class TestDjangosOptions:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from getpass import getuser
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
 from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Lines, Report, Subcommand
+from django_retrytasks.management.login import login
 from django_retrytasks.management.terminal import moment
 from django_retrytasks.models import OpenBreaker
 from django_retrytasks.operators import breakers
@@ -37,14 +37,14 @@ def _breakers(act: str | None, path: str, key: str, reason: str, **options: Any)
 
 def _open(path: str, key: str, reason: str) -> Lines:
     try:
-        done = breakers.open_breaker(path, key, by=getuser(), reason=reason)
+        done = breakers.open_breaker(path, key, by=login(), reason=reason)
     except ValueError as error:
         raise CommandError(str(error)) from error
     return [f"{_what(path, key)} is open" if done else f"{_what(path, key)} was open already"]
 
 
 def _close(path: str, key: str, reason: str) -> Lines:
-    if breakers.close_breaker(path, key, by=getuser(), reason=reason):
+    if breakers.close_breaker(path, key, by=login(), reason=reason):
         return [f"{_what(path, key)} is closed"]
     rows = OpenBreaker.objects.filter(state=OpenBreaker.State.OPEN)
     known = sorted({row.name for row in rows})

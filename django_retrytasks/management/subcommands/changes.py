@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from getpass import getuser
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
@@ -14,6 +13,7 @@ from django.utils.translation import override
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Lines, Subcommand
+from django_retrytasks.management.login import login
 from django_retrytasks.management.names import refuse_unknown
 from django_retrytasks.operators import operations
 from django_retrytasks.operators.verbs import VERBS, Verb, refused
@@ -77,7 +77,7 @@ def _change_tasks(verb: Verb, ids: Iterable[uuid.UUID], **options: Any) -> Lines
             return [f"{operations.count(verb.name, selection)} would be {verb.act.done}"]
         given = [key for key in OF_SELECTIONS if options.get(key) is not None]
         shared = {key: options[key] for key in (*given, "reason")}
-        begun = operations.start(verb.name, selection, by=getuser(), **wait, **shared)
+        begun = operations.start(verb.name, selection, by=login(), **wait, **shared)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from error
     return [f"operation {begun.pk} began: {begun.matched_count} to be {verb.act.done}"]
@@ -88,12 +88,13 @@ def _change_by_ids(
 ) -> Lines:
     _refuse_options(verb, options)
     skips = f"not {' or '.join(verb.act.changes)}, or no such Task"
+    count: Callable[..., int] = verb.act.count
+    act: Callable[..., int] = verb.act
     if dry_run:
-        count = partial(verb.act.count, **wait)
-        return _changed(count, ids, f"would be {verb.act.done}", "would be skipped", skips)
-    signature = verb.signature(getuser(), options["reason"])
-    act = partial(verb.act, **wait, **signature)
-    return _changed(act, ids, verb.act.done, "skipped", skips, partial(_refusals, verb))
+        words = (f"would be {verb.act.done}", "would be skipped")
+        return _changed(partial(count, **wait), ids, *words, skips)
+    signed = partial(act, **wait, **verb.signature(login(), options["reason"]))
+    return _changed(signed, ids, verb.act.done, "skipped", skips, partial(_refusals, verb))
 
 
 def _refuse_options(verb: Verb, options: Mapping[str, Any]) -> None:
@@ -141,7 +142,7 @@ def _refusals(verb: Verb, ids: Iterable[uuid.UUID]) -> Iterable[str]:
 
 
 def _stop(ids: Iterable[uuid.UUID]) -> int:
-    return sum(operations.stop(pk, f"by {getuser()}") for pk in ids)
+    return sum(operations.stop(pk, f"by {login()}") for pk in ids)
 
 
 def _group_ids(parser: CommandParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from getpass import getuser
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
@@ -10,6 +9,7 @@ from django.core.management import CommandError, CommandParser
 from django_retrytasks.lifecycle import lanes, pauses
 from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Lines, Report, Subcommand
+from django_retrytasks.management.login import login
 from django_retrytasks.management.names import refuse_unknown
 from django_retrytasks.management.terminal import moment
 from django_retrytasks.models import Pause
@@ -33,7 +33,7 @@ def _pause(queue: str, task: str, force: bool, reason: str, **options: Any) -> L
     if not force:
         refuse_unknown(queue, task, "Give --force for a {kind} that will exist later.")
     try:
-        done = pauses.pause(queue_name=queue, name=task, by=getuser(), reason=reason)
+        done = pauses.pause(queue_name=queue, name=task, by=login(), reason=reason)
     except ValueError as error:
         raise CommandError(str(error)) from None
     return [f"{queue or task} is paused" if done else f"{queue or task} was paused already"]
