@@ -269,6 +269,22 @@ class TestConfirmation:
 
         assert Task.objects.exists()
 
+    @pytest.mark.parametrize("interrupt", [EOFError, KeyboardInterrupt], ids=["ctrl-d", "ctrl-c"])
+    def test_no_answer_erases_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+    ) -> None:
+        class Interrupted(Answers):
+            def readline(self, *args: Any) -> Any:
+                raise interrupt
+
+        monkeypatch.setattr(sys, "stdin", Interrupted())
+
+        with pytest.raises(CommandError, match="nothing was erased: there was no answer") as told:
+            run("erase", "--search", ADA)
+
+        assert told.value.returncode == 1
+        assert Task.objects.exists()
+
     def test_needs_somebody_to_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", StringIO(f"{ADA}\n"))
 

@@ -59,7 +59,7 @@ def _confirm(key: str) -> None:
     """Ask for the key once more.
 
     Raises:
-        CommandError: another answer, or nobody is there to answer.
+        CommandError: another answer, none (Ctrl-D, Ctrl-C), or nobody is there to answer.
     """
     if not sys.stdin.isatty():
         raise CommandError("nobody is there to confirm: give --no-input")
@@ -69,7 +69,11 @@ def _confirm(key: str) -> None:
         f"unfinished, which will not run: {tasks.unfinished().count()}.\n"
         "Type the key again to go on: "
     )
-    if input(question).strip() != key.strip():
+    try:
+        answer = input(question)
+    except (EOFError, KeyboardInterrupt) as error:
+        raise CommandError("nothing was erased: there was no answer") from error
+    if answer.strip() != key.strip():
         raise CommandError("nothing was erased: the answer was not the key")
 
 
