@@ -123,13 +123,16 @@ class TestProcess:
     def site(self, tmp_path: Path) -> Any:
         bare_site(tmp_path, apps=APPS)("migrate")
 
-        def run_in(*words: str, encoding: str = "utf-8") -> subprocess.CompletedProcess[bytes]:
+        def run_in(
+            *words: str, encoding: str = "utf-8", stdout: int = subprocess.PIPE
+        ) -> subprocess.CompletedProcess[bytes]:
             ours = {"DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
             return subprocess.run(
                 [sys.executable, "-m", "django", *words],
                 cwd=tmp_path,
                 env={**os.environ, **ours, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
-                capture_output=True,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
             )
 
         return run_in
@@ -142,6 +145,16 @@ class TestProcess:
         wrong = site("retrytasks", "show", "x")
         assert wrong.returncode == 2
         assert b"Traceback" not in wrong.stderr
+
+    @pytest.mark.parametrize("words", [("health",), ("doctor", "--json")], ids=" ".join)
+    def test_reader_that_has_gone_ends_it_quietly(self, site: Any, words: tuple[str, ...]) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+
+        done = site("retrytasks", *words, stdout=writer)
+        os.close(writer)
+
+        assert (done.returncode, done.stderr) == (1, b"")
 
     def test_terminal_without_utf_8_gets_escapes(self, site: Any) -> None:
         made = site("retrytasks", "pause", "--queue", "größe", "--force", encoding="latin-1")

@@ -5,8 +5,11 @@ Each subcommand is a function of its options and returns the lines to print, or 
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentError, ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from textwrap import fill
 from typing import Any
 
@@ -56,6 +59,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, do: Callable[..., Lines | Report], **options: Any) -> None:
         try:
             self._tell(do(**options), options)
+            with self._ending_with_the_reader():
+                self.stdout.flush()
         except CommandError as error:
             lines = map(printable, str(error).split("\n"))
             raise CommandError("\n".join(lines), returncode=error.returncode) from error
@@ -68,7 +73,8 @@ class Command(BaseCommand):
         if isinstance(told, Report):
             self._tell(json_lines(told.values) if options["json"] else told.lines, options)
             if told.wrong:
-                self.stdout.flush()  # so that the error comes last, in a pipe too
+                with self._ending_with_the_reader():
+                    self.stdout.flush()  # so that the error comes last, in a pipe too
                 raise CommandError(told.wrong)
             return
         for line in told:
@@ -80,7 +86,23 @@ class Command(BaseCommand):
                 self._write(self.stderr, line)
 
     def _write(self, to: Any, line: str) -> None:
-        to.write(printable(line, getattr(to, "encoding", None)))
+        with self._ending_with_the_reader():
+            to.write(printable(line, getattr(to, "encoding", None)))
+
+    @contextmanager
+    def _ending_with_the_reader(self) -> Iterator[None]:
+        """End with exit code 1, and without a word, where nobody reads the output any more."""
+        try:
+            yield
+        except BrokenPipeError:
+            if not self._called_from_command_line:
+                raise
+            # Python flushes both streams at its end, and would tell of the pipe once more.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.__stdout__, sys.__stderr__):
+                if stream is not None:
+                    os.dup2(nowhere, stream.fileno())
+            raise SystemExit(1) from None
 
 
 def _add(subparsers: Any, subcommand: Subcommand) -> None:
