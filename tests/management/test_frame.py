@@ -21,6 +21,7 @@ from tests.management.running import run, values
 from tests.support import tasks
 from tests.support.driver import Driver
 
+ID = "01a20694-32d3-76d4-881f-2aeadd356400"
 NAMES = [subcommand.name for subcommand in SUBCOMMANDS]
 APPS = ["django.contrib.contenttypes", "django_q", "django_retrytasks"]
 
@@ -141,7 +142,7 @@ class TestProcess:
         self, site: Any
     ) -> None:
         assert site("retrytasks", "list").returncode == 0
-        assert site("retrytasks", "show", "01a20694-32d3-76d4-881f-2aeadd356400").returncode == 1
+        assert site("retrytasks", "show", ID).returncode == 1
         wrong = site("retrytasks", "show", "x")
         assert wrong.returncode == 2
         assert b"Traceback" not in wrong.stderr
@@ -155,6 +156,23 @@ class TestProcess:
         os.close(writer)
 
         assert (done.returncode, done.stderr) == (1, b"")
+
+    @pytest.mark.parametrize(
+        "words",
+        [("list",), ("stats",), ("prune", "--dry-run"), ("top",), ("health",), ("redrive", ID)],
+        ids=lambda words: words[0],
+    )
+    def test_database_that_is_away_is_told_in_a_line(
+        self, site: Any, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        settings = tmp_path / "bare.py"
+        settings.write_text(settings.read_text().replace("db.sqlite3", "gone/db.sqlite3"))
+
+        done = site("retrytasks", *words)
+
+        [line] = done.stderr.decode().splitlines()
+        assert line.startswith("CommandError: The database cannot be reached: unable to open")
+        assert done.returncode == 1
 
     def test_terminal_without_utf_8_gets_escapes(self, site: Any) -> None:
         made = site("retrytasks", "pause", "--queue", "größe", "--force", encoding="latin-1")

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.core.management.base import no_translations
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
 from django_retrytasks.management import arguments
@@ -55,6 +55,18 @@ class Command(BaseCommand):
             _add(subparsers, subcommand)
         subparsers.choices = Parsers(subparsers.choices)
 
+    def execute(self, *args: Any, **options: Any) -> Any:
+        # Round the system checks too: some of them read rows.
+        try:
+            return super().execute(*args, **options)
+        except (DatabaseError, InterfaceError) as error:
+            if lacks_schema(error):
+                raise CommandError(UNMIGRATED) from error
+            if isinstance(error, OperationalError | InterfaceError):
+                told = printable(f"The database cannot be reached: {' '.join(str(error).split())}")
+                raise CommandError(told) from error
+            raise
+
     @no_translations
     def handle(self, *args: Any, do: Callable[..., Lines | Report], **options: Any) -> None:
         try:
@@ -64,10 +76,6 @@ class Command(BaseCommand):
         except CommandError as error:
             lines = map(printable, str(error).split("\n"))
             raise CommandError("\n".join(lines), returncode=error.returncode) from error
-        except DatabaseError as error:
-            if lacks_schema(error):
-                raise CommandError(UNMIGRATED) from error
-            raise
 
     def _tell(self, told: Lines | Report, options: Any) -> None:
         if isinstance(told, Report):
@@ -95,7 +103,7 @@ class Command(BaseCommand):
         try:
             yield
         except BrokenPipeError:
-            if not self._called_from_command_line:
+            if not self._called_from_command_line:  # type: ignore[attr-defined]  # no stub
                 raise
             # Python flushes both streams at its end, and would tell of the pipe once more.
             nowhere = os.open(os.devnull, os.O_WRONLY)

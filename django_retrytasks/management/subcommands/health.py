@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management import CommandError, CommandParser
-from django.db import Error
+from django.core.management import CommandParser
 
 from django_retrytasks import health
-from django_retrytasks.database.schema import lacks_schema
 from django_retrytasks.health.verdicts import MAX_LAG, lateness
 from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Report, Subcommand
@@ -28,19 +26,10 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _health(max_lag: float, **options: Any) -> Report:
-    state = _read()
+    state = health.check()
     wrong = lateness(state, max_lag)
     values = {"ok": not wrong, "lag": state.lag, **asdict(state)}
     return Report(lines=_lines(state), values=values, wrong=wrong)
-
-
-def _read() -> health.Health:
-    try:
-        return health.check()
-    except Error as error:
-        if lacks_schema(error):
-            raise
-        raise CommandError(f"the database does not answer: {error}") from error
 
 
 def _lines(state: health.Health) -> Iterable[str]:
