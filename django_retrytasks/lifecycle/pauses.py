@@ -12,7 +12,8 @@ from django.db.models import F
 
 from django_retrytasks.broker import clusters, wakeups
 from django_retrytasks.database import DatabaseNow, exactly, exactly_in, writing
-from django_retrytasks.models import Pause, Task
+from django_retrytasks.models import NAME_LENGTH, QUEUE_NAME_LENGTH, Pause, Task
+from django_retrytasks.values.checked import as_text
 from django_retrytasks.values.moments import parked_moment
 
 from . import breakers
@@ -35,10 +36,14 @@ def pause(*, queue_name: str = "", name: str = "", by: str = "", reason: str = "
 
     Raises:
         TypeError: both or none of ``queue_name`` and ``name``.
-        ValueError: a name that the database takes for this one is paused: one of MariaDB or MySQL
-            that differs in letter case, accents or trailing blanks only.
+        ValueError: one is longer than those of Tasks; or a name that the database takes for this
+            one is paused: one of MariaDB or MySQL that differs in letter case, accents or trailing
+            blanks only.
     """
     _refuse_both(queue_name, name)
+    # SQLite would store a longer one, and no Task could ever have it.
+    as_text("queue_name", queue_name, most=QUEUE_NAME_LENGTH)
+    as_text("name", name, most=NAME_LENGTH)
     about = {"paused_at": DatabaseNow(), "paused_by": by, "reason": reason}
     with writing():
         row, is_new = Pause.objects.get_or_create(queue_name=queue_name, name=name, defaults=about)

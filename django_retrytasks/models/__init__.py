@@ -7,12 +7,21 @@ from .fields import CodecField, Encoded, MomentField, Unreadable
 from .operators import Operation, Pause, Tally
 from .periodic import PeriodicTask, periodic_id
 from .statuses import FINAL, UNFINISHED, Status
-from .tasks import BREAKER_KEY_LENGTH, SEARCH_KEY_LENGTH, Task, TaskQuerySet
+from .tasks import (
+    BREAKER_KEY_LENGTH,
+    NAME_LENGTH,
+    QUEUE_NAME_LENGTH,
+    SEARCH_KEY_LENGTH,
+    Task,
+    TaskQuerySet,
+)
 from .workers import Worker
 
 __all__ = [
     "BREAKER_KEY_LENGTH",
     "FINAL",
+    "NAME_LENGTH",
+    "QUEUE_NAME_LENGTH",
     "SEARCH_KEY_LENGTH",
     "UNFINISHED",
     "Attempt",

@@ -70,6 +70,16 @@ class TestNames:
         assert run("resume", *words) == f"{words[1]} is resumed\n"
 
     @pytest.mark.parametrize(
+        ("option", "most"), [("--queue", 100), ("--task", 255)], ids=["queue", "task"]
+    )
+    def test_force_refuses_a_name_that_no_task_can_have(self, option: str, most: int) -> None:
+        with pytest.raises(CommandError, match=f"name must have from 0 to {most} characters"):
+            run("pause", option, "x" * (most + 1), "--force")
+
+        run("pause", option, "x" * most, "--force")
+        assert str(Pause.objects.get()) == "x" * most
+
+    @pytest.mark.parametrize(
         "words",
         [
             ("--queue", "default"),

@@ -35,7 +35,7 @@ def _pause(queue: str, task: str, force: bool, reason: str, **options: Any) -> L
     try:
         done = pauses.pause(queue_name=queue, name=task, by=login(), reason=reason)
     except ValueError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(str(error)) from error
     return [f"{queue or task} is paused" if done else f"{queue or task} was paused already"]
 
 
