@@ -14,6 +14,7 @@ from typing import Any
 from django.core.management.base import CommandParser, DjangoHelpFormatter
 from django.utils import timezone
 
+from django_retrytasks.values.checked import as_datetime
 from django_retrytasks.values.texts import number_text
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -37,6 +38,21 @@ def django_options() -> CommandParser:
     for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
         group.add_argument(name, action="store_true", default=SUPPRESS)
     return options
+
+
+def text(given: str) -> str:
+    """Return a text; refuse bytes of a command line that are no UTF-8: no database stores them."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ArgumentTypeError(f"{given!r} is no text: give UTF-8") from None
+    return given
+
+
+def check_texts(parser: CommandParser) -> None:
+    """Check the values of all arguments that have no type of their own."""
+    for action in parser._actions:
+        action.type = action.type or text
 
 
 def uuid_of(text: str) -> uuid.UUID:
@@ -74,16 +90,24 @@ def until(text: str) -> datetime:
 def since(text: str) -> datetime:
     """Return the moment in a text: so long ago, such as "24h", or such as 2026-01-31T12:00."""
     try:
-        return datetime.now(UTC) - timedelta(seconds=seconds(text))
-    except (ArgumentTypeError, OverflowError):
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        at = _moment(text)
+    except (ValueError, OverflowError):
         raise ArgumentTypeError(
             f"{text!r} is no time: give such as 30m, 24h, 7d, or 2026-01-31T12:00"
         ) from None
+    try:
+        as_datetime("the time", at)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
     return at if at.tzinfo else timezone.make_aware(at)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        ago = timedelta(seconds=seconds(text))
+    except ArgumentTypeError:
+        return datetime.fromisoformat(text)
+    return datetime.now(UTC) - ago
 
 
 def since_text(text: str) -> str:

@@ -16,7 +16,7 @@ from django_retrytasks.database import DatabaseNow, exactly, exactly_in
 from django_retrytasks.database.seeks import distinct
 from django_retrytasks.models import FINAL, FailureGroup, Status, Task, TaskQuerySet
 from django_retrytasks.tasks.arguments import as_search_key
-from django_retrytasks.values.checked import nearest
+from django_retrytasks.values.checked import as_datetime, nearest
 from django_retrytasks.values.ids import uuid7_of
 
 Selection = Mapping[str, str]
@@ -171,6 +171,7 @@ def _moment_of(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is no moment: write 2026-01-31T12:00:00+00:00") from None
+    as_datetime("since", at)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -91,6 +91,8 @@ class TestSelection:
             "failure_group=7",
             "within=year",
             "since=monday",
+            "since=9999-12-31T23:59:59-14:00",
+            "since=0001-01-01T00:00",
             "retried=maybe",
             "stuck=no",
         ],

@@ -210,6 +210,36 @@ class TestMissingTables:
         assert not hasattr(failed.value, "__notes__")
 
 
+class TestBytesThatAreNoText:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("pause", "--force", "--queue"),
+            ("pause", "--force", "--task"),
+            ("pause", "--queue", "default", "--reason"),
+            ("list", "--error"),
+            ("list", "--search"),
+            ("redrive", "--task"),
+            ("breakers", "open", "tests.support.service.calls_host", "--key"),
+            ("erase", "--no-input", "--search"),
+        ],
+        ids=" ".join,
+    )
+    def test_are_refused_and_the_option_is_named(self, words: tuple[str, ...]) -> None:
+        with pytest.raises(CommandError) as refused:
+            run(*words, "a\udcff")
+
+        problem = f"argument {words[-1]}: 'a\\udcff' is no text: give UTF-8"
+        assert str(refused.value) == f"Error: {problem}"
+
+    @pytest.mark.parametrize(
+        ("words", "name"), [(("schedule",), "path"), (("breakers", "open"), "path")]
+    )
+    def test_are_refused_in_a_path_too(self, words: tuple[str, ...], name: str) -> None:
+        with pytest.raises(CommandError, match=f"argument {name}: .* is no text"):
+            run(*words, "a\udcff")
+
+
 @pytest.mark.django_db
 class TestNoLoginName:
     @pytest.fixture(autouse=True)

@@ -125,6 +125,16 @@ class TestBounds:
         with django_assert_num_queries(4):
             statistics.read(since, limit=10)
 
+    @pytest.mark.parametrize(
+        "moment", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00", "0001-01-01T00:00+14:00"]
+    )
+    @pytest.mark.parametrize("subcommand", ["stats", "list", "discard"])
+    def test_moments_that_no_database_stores_are_refused(
+        self, subcommand: str, moment: str
+    ) -> None:
+        with pytest.raises(CommandError, match=r"since: the time must be of a year from 1000 to"):
+            run(subcommand, "--since", moment)
+
     @pytest.mark.parametrize("words", [("--since", "x"), ("--limit", "x"), ("--since", "1y")])
     def test_wrong_ones_are_refused(self, words: tuple[str, ...]) -> None:
         with pytest.raises(CommandError, match=r"is no (time|count): give"):

@@ -123,6 +123,7 @@ def _add(subparsers: Any, subcommand: Subcommand) -> None:
         formatter_class=arguments.HelpFormatter,
     )
     subcommand.arguments(parser)
+    arguments.check_texts(parser)
     if subcommand.lists:
         parser.add_argument("--json", action="store_true", help="Print JSON.")
     parser.set_defaults(do=subcommand.do)
