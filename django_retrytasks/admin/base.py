@@ -84,6 +84,12 @@ class RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for
         timed: QuerySet[Any] = rows.annotate(**{DATABASE_NOW: DatabaseNow()})
         return timed
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the row of an id; None: there is none."""
+        if "\0" in object_id:  # PostgreSQL compares no such text
+            return None
+        return super().get_object(request, object_id, from_field)
+
     def refuse_hidden(self, request: HttpRequest, rows: Iterable[Model] = ()) -> None:
         """Raise PermissionDenied unless the user may view this model and each of these rows."""
         if not all(self.has_view_permission(request, row) for row in (None, *rows)):

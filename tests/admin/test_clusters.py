@@ -127,3 +127,23 @@ def test_takes_as_many_queries_for_many_workers_as_for_one(admin_client: Client)
         claim(f"app-2:{number}:Process-1", tasks.echoes.enqueue(1))
 
     assert queries() == few
+
+
+@pytest.mark.parametrize("model", ["worker", "task", "failuregroup", "pause", "operation"])
+@pytest.mark.parametrize("page", ["change", "history"])
+@pytest.mark.parametrize("pk", ["%00", "a%00b", "_00"])
+def test_an_id_that_no_database_stores_is_an_unknown_one(
+    admin_client: Client, model: str, page: str, pk: str
+) -> None:
+    answer, unknown = (
+        admin_client.get(f"/admin/retrytasks/{model}/{each}/{page}/", follow=True)
+        for each in (pk, "nobody")
+    )
+
+    assert answer.redirect_chain == unknown.redirect_chain == [("/admin/", 302)]
+    assert "Perhaps it was deleted?" in text_of(answer.content.decode())
+
+
+@pytest.mark.parametrize("pk", ["%00", "nobody"])
+def test_nobody_deletes_a_worker_by_any_id(admin_client: Client, pk: str) -> None:
+    assert admin_client.get(f"{PAGE}{pk}/delete/").status_code == 403
