@@ -17,7 +17,7 @@ from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import workers
 from django_retrytasks.management.terminal import printable
 from django_retrytasks.models import Task, Worker
-from tests.checks.sites import bare_site
+from tests.checks.sites import ROOT, bare_site
 from tests.management.running import values
 from tests.support import tasks
 from tests.support.driver import Driver
@@ -110,6 +110,18 @@ class TestSite:
         ]  # fmt: skip
         settings.RETRYTASKS = {"LEASES": 5}
         assert "settings: RETRYTASKS has the unknown key" in "".join(doctor()[0])
+
+    @pytest.mark.parametrize(("debug", "wrong"), [(True, ""), (False, "mail")])
+    def test_whose_alerts_reach_nobody_only_while_debug_is_off(
+        self, settings: Any, debug: bool, wrong: str
+    ) -> None:
+        settings.DEBUG = debug
+        settings.ADMINS = []
+        settings.RETRYTASKS = {"ALERTS": ["django_retrytasks.alerts.mail_admins"]}
+
+        assert "".join(doctor()[0]).partition(":")[0].removeprefix("wrong    ") == wrong
+        page = (ROOT / "docs/how-to/doctor.md").read_text()
+        assert "| mail | Whether alerts reach anybody; only while `DEBUG` is off. |" in page
 
     def test_may_accept_a_finding_as_it_is(self, settings: Any) -> None:
         settings.Q_CLUSTER = {**settings.Q_CLUSTER, "guard_cycle": 0.3}
