@@ -1,4 +1,4 @@
-"""The ``RETRYTASKS`` setting, read at use."""
+"""The settings ``RETRYTASKS`` and ``Q_CLUSTER``, read at use."""
 
 from __future__ import annotations
 
@@ -19,6 +19,21 @@ DEFAULT_RETENTION = {
     "FAILED": timedelta(days=90),
     "DISCARDED": timedelta(days=30),
 }
+
+
+def q_cluster() -> Mapping[str, Any]:
+    """Return ``Q_CLUSTER``; {} where it is no dict, which a check finds."""
+    return _mapping(getattr(django_settings, "Q_CLUSTER", None))
+
+
+def alternatives() -> Mapping[str, Mapping[str, Any]]:
+    """Return the own settings of each other cluster, by its key; {} for one that is no dict."""
+    others = _mapping(q_cluster().get("ALT_CLUSTERS"))
+    return {key: _mapping(own) for key, own in others.items()}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def seconds(value: Duration) -> float:

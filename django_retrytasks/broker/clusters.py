@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django_q.conf import Conf
 from django_q.signals import post_spawn
+
+from django_retrytasks import conf
 
 # Seconds between a Task's timeout and the end of its worker by django-q2's guard: time to settle.
 GRACE = 15
@@ -24,9 +25,9 @@ DEFAULT_POLL = 0.2
 
 def keys() -> list[str]:
     """Return the keys of the site's clusters, the default cluster's first."""
-    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
+    config = conf.q_cluster()
     default = str(config.get("cluster_name") or config.get("name") or "default")
-    return [default, *(config.get("ALT_CLUSTERS") or {})]
+    return [default, *conf.alternatives()]
 
 
 def key_for(queue_name: str) -> str:
@@ -57,8 +58,7 @@ def own_key() -> str:
 
 def workers_of(key: str) -> int:
     """Return the number of workers of the cluster with this key."""
-    others = getattr(settings, "Q_CLUSTER", {}).get("ALT_CLUSTERS") or {}
-    return int((others.get(key) or {}).get("workers") or Conf.WORKERS)
+    return int(conf.alternatives().get(key, {}).get("workers") or Conf.WORKERS)
 
 
 def poll_of(key: str) -> float:
@@ -72,8 +72,7 @@ def broker_path_of(key: str) -> str:
 
 
 def _settings_of(key: str) -> Mapping[str, Any]:
-    config: Mapping[str, Any] = getattr(settings, "Q_CLUSTER", None) or {}
-    return {**config, **((config.get("ALT_CLUSTERS") or {}).get(key) or {})}
+    return {**conf.q_cluster(), **conf.alternatives().get(key, {})}
 
 
 def worker_name() -> str:

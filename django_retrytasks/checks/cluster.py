@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
@@ -36,6 +37,7 @@ def check_apps(**kwargs: Any) -> Found:
 @registered
 def check_broker() -> Found:
     """Check that every cluster reads its wake-ups from the database they are written to."""
+    yield from _no_dicts()
     alias = q_cluster().get("orm")
     for cluster in clusters("orm", "broker_class", "iron_mq", "sqs"):
         if key := _other_broker(cluster.config):
@@ -58,6 +60,19 @@ def check_broker() -> Found:
                 f'"{alias}": this cluster looks for Tasks in the wrong database.',
                 hint=f'Remove "orm" from {cluster.setting}.',
                 id="retrytasks.E005",
+            )
+
+
+def _no_dicts() -> Found:
+    given = getattr(settings, "Q_CLUSTER", None)
+    others = q_cluster().get("ALT_CLUSTERS")
+    for setting, value in (("Q_CLUSTER", given), ('Q_CLUSTER["ALT_CLUSTERS"]', others)):
+        if value is not None and not isinstance(value, Mapping):
+            # Its value may hold a password.
+            yield Error(
+                f"{setting} must be a dict, not a {type(value).__name__}: it is not read.",
+                hint=f"Make {setting} a dict.",
+                id="retrytasks.E002",
             )
 
 

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.db import connections
 
 from django_retrytasks.backend import RetryTasksBackend
+
+# Not from django-q2's Conf, which is frozen at its first import.
+from django_retrytasks.conf import alternatives as alternatives
+from django_retrytasks.conf import q_cluster as q_cluster
 from django_retrytasks.policy import RetryPolicy
 from django_retrytasks.tasks import site_options
 from django_retrytasks.values.contract import task_backends
@@ -39,17 +42,8 @@ class Cluster(NamedTuple):
     config: Mapping[str, Any]
 
 
-def q_cluster() -> Mapping[str, Any]:
-    # Not from django-q2's Conf, which is frozen at its first import.
-    return getattr(settings, "Q_CLUSTER", None) or {}
-
-
 def is_sync() -> bool:
     return bool(q_cluster().get("sync"))
-
-
-def alternatives() -> Mapping[str, Any]:
-    return q_cluster().get("ALT_CLUSTERS") or {}
 
 
 def clusters(*keys: str) -> Iterator[Cluster]:
@@ -58,7 +52,7 @@ def clusters(*keys: str) -> Iterator[Cluster]:
         return
     yield Cluster("Q_CLUSTER", q_cluster())
     for name, own in alternatives().items():
-        if isinstance(own, Mapping) and any(key in own for key in keys):
+        if any(key in own for key in keys):
             setting = f'Q_CLUSTER["ALT_CLUSTERS"]["{name}"]'
             yield Cluster(setting, {**q_cluster(), **own})
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from django_retrytasks import conf
 
 from .schema import advising_to_migrate
 
 
 def alias() -> str:
     """Return the alias of the database that holds the wake-ups and the Tasks."""
-    config = getattr(settings, "Q_CLUSTER", None) or {}
-    return config.get("orm") or DEFAULT_DB_ALIAS
+    return conf.q_cluster().get("orm") or DEFAULT_DB_ALIAS
 
 
 @contextmanager

@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.conf import settings
 from django.core.checks import CheckMessage
 from django.core.checks.registry import registry
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from django_retrytasks import database
+from django_retrytasks import conf, database
 from django_retrytasks.broker import clusters, sweep_schedule
 from django_retrytasks.database.seeks import distinct
 from django_retrytasks.exceptions import RetryTasksError
@@ -124,7 +123,7 @@ class Diagnosis:
             )
 
     def _cluster(self) -> Iterator[Finding]:
-        if settings.Q_CLUSTER.get("sync"):
+        if conf.q_cluster().get("sync"):
             return
         alive = set(workers.alive().values_list("cluster", flat=True))
         seen, keys = survey(), clusters.keys()

@@ -33,6 +33,23 @@ class TestBroker:
     def test_without_any_q_cluster_neither(self) -> None:
         assert len(found("E002")) == 1
 
+    @override_settings(Q_CLUSTER="redis://:secret@cache")
+    def test_one_that_is_no_dict_is_told_without_its_value(self) -> None:
+        told = found("E002")
+
+        assert [one.msg for one in told] == [
+            "Q_CLUSTER must be a dict, not a str: it is not read.",
+            'Q_CLUSTER["orm"] is not set: no cluster looks for Tasks.',
+        ]
+        assert "secret" not in repr(run_checks(tags=["retrytasks"]))
+
+    @pytest.mark.parametrize("value", ["slow", ["slow"], 7])
+    def test_other_clusters_that_are_no_dict_are_told(self, value: object) -> None:
+        with q_cluster(ALT_CLUSTERS=value):
+            [told] = found("E002")
+
+        assert told.msg.startswith('Q_CLUSTER["ALT_CLUSTERS"] must be a dict, not a ')
+
     def test_none_is_needed_where_tasks_run_inline(self) -> None:
         with q_cluster(orm=None, sync=True, guard_cycle=3, scheduler=False, save_limit=250):
             assert run_checks(tags=["retrytasks"]) == []

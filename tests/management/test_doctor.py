@@ -179,6 +179,17 @@ class TestNewSite:
         assert after.count('"ok": true') == len(PARTS) - 1
         assert "no worker of cluster default was seen in the last 45 s" in after
 
+    def test_whose_q_cluster_is_no_dict_is_told_so(self, tmp_path: Path) -> None:
+        site = bare_site(tmp_path, apps=APPS)
+        settings = tmp_path / "bare.py"
+        settings.write_text(f'{settings.read_text()}\nQ_CLUSTER = "x"\n')
+
+        told = site("retrytasks", "doctor")
+
+        assert "wrong    broker: Q_CLUSTER must be a dict, not a str" in told
+        assert "Traceback" not in told
+        assert told.splitlines()[-1].startswith("CommandError: ")
+
     def test_without_a_broker_is_told_although_the_checks_fail(self, tmp_path: Path) -> None:
         site = bare_site(tmp_path, apps=APPS, orm=None)
         site("migrate", "--skip-checks")
