@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
-UNMIGRATED = (
-    "The tables of django-retrytasks or django-q2 are missing or out of date. Run manage.py "
-    "migrate."
-)
+from django_retrytasks import conf
+
 SQLITE = ("no such table", "no such column", "has no column named")
 # An unknown table, an unknown column.
 POSTGRESQL = ("42P01", "42703")
 MYSQL = (1146, 1054)
+
+
+def unmigrated() -> str:
+    """Return that tables are missing, and the command that makes them."""
+    alias = conf.q_cluster().get("orm") or DEFAULT_DB_ALIAS
+    other = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+    return (
+        "The tables of django-retrytasks or django-q2 are missing or out of date. Run manage.py "
+        f"migrate{other}."
+    )
 
 
 def lacks_schema(error: BaseException) -> bool:
@@ -32,6 +40,6 @@ def advising_to_migrate() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        if lacks_schema(error) and UNMIGRATED not in getattr(error, "__notes__", ()):
-            error.add_note(UNMIGRATED)
+        if lacks_schema(error) and unmigrated() not in getattr(error, "__notes__", ()):
+            error.add_note(unmigrated())
         raise

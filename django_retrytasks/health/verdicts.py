@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import Error
 
-from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
+from django_retrytasks.database.schema import lacks_schema, unmigrated
 from django_retrytasks.values.texts import number_text
 
 from .reading import Health, check
@@ -36,7 +36,7 @@ def judge(max_lag: float) -> Verdict:
     try:
         health = check()
     except Error as error:
-        problem = UNMIGRATED if lacks_schema(error) else "The database does not answer."
+        problem = unmigrated() if lacks_schema(error) else "The database does not answer."
         return Verdict(problem=problem, health=None)
     late = lateness(health, max_lag)
     problem = f"{late[0].upper()}{late[1:]}." if late else ""

@@ -18,7 +18,6 @@ from pytest_django import Settings
 
 from django_retrytasks import lifecycle
 from django_retrytasks.database import writing
-from django_retrytasks.database.schema import UNMIGRATED
 from django_retrytasks.lifecycle import groups
 from django_retrytasks.management.commands.retrytasks import Command
 from django_retrytasks.management.subcommands import SUBCOMMANDS
@@ -28,7 +27,18 @@ from tests.checks.sites import bare_site
 from tests.support import tasks
 from tests.support.driver import Driver
 
+UNMIGRATED = (
+    "The tables of django-retrytasks or django-q2 are missing or out of date. Run manage.py "
+    "migrate."
+)
 ECHOES = "tests.support.tasks.echoes"
+ROUTER = """
+class Tasks:
+    def db_for_read(self, model, **hints):
+        return "tasks" if model._meta.app_label in ("retrytasks", "django_q") else None
+
+    db_for_write = db_for_read
+"""
 EXAMPLES = [shlex.split(subcommand.examples[0]) for subcommand in SUBCOMMANDS]
 
 
@@ -196,6 +206,22 @@ class TestMissingTables:
             run(*words)
 
         assert str(refused.value) == UNMIGRATED
+
+    def test_advice_names_a_database_that_is_not_the_default(self, tmp_path: Path) -> None:
+        apps = ["django.contrib.contenttypes", "django_q", "django_retrytasks"]
+        site = bare_site(tmp_path, apps=apps, orm="tasks")
+        router = tmp_path / "routers.py"
+        router.write_text(ROUTER)
+        settings = tmp_path / "bare.py"
+        other = 'DATABASES["tasks"] = {**DATABASES["default"], "NAME": "tasks.sqlite3"}'
+        routers = 'DATABASE_ROUTERS = ["routers.Tasks"]'
+        settings.write_text("\n".join([settings.read_text(), other, routers]))
+
+        told = site("retrytasks", "health")
+
+        assert told == f"CommandError: {UNMIGRATED[:-1]} --database tasks.\n"
+        site("migrate", "--database", "tasks")
+        assert "running: 0" in site("retrytasks", "health")
 
     def test_column_that_is_missing_is_one_too(self) -> None:
         with pytest.raises(DatabaseError) as failed, writing():

@@ -17,7 +17,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.core.management.base import no_translations
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from django_retrytasks.database.schema import UNMIGRATED, lacks_schema
+from django_retrytasks.database.schema import lacks_schema, unmigrated
 from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Lines, Report, Subcommand
 from django_retrytasks.management.subcommands import SUBCOMMANDS
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             return super().execute(*args, **options)
         except (DatabaseError, InterfaceError) as error:
             if lacks_schema(error):
-                raise CommandError(UNMIGRATED) from error
+                raise CommandError(unmigrated()) from error
             if isinstance(error, OperationalError | InterfaceError):
                 told = printable(f"The database cannot be reached: {' '.join(str(error).split())}")
                 raise CommandError(told) from error
