@@ -64,7 +64,7 @@ def cancel(tasks: TaskQuerySet) -> int:
 
 
 class Traces:
-    """The Tasks of a search key, without running ones, and the traces of these and earlier Tasks.
+    """The Tasks of a search key, and the traces of these and earlier Tasks.
 
     Attributes:
         counts: what was found or erased so far, by kind: "tasks", "attempts", "failure_groups",
@@ -72,13 +72,17 @@ class Traces:
 
     Args:
         key: the search key.
+        cancelled: whether to count running Tasks as if they were cancelled; without it they are
+            left out.
 
     Raises:
         ValueError: the key is empty.
     """
 
-    def __init__(self, key: str) -> None:
-        self._tasks = tasks_of(key).exclude(status=Status.RUNNING)
+    def __init__(self, key: str, *, cancelled: bool = False) -> None:
+        self._tasks = tasks_of(key)
+        if not cancelled:
+            self._tasks = self._tasks.exclude(status=Status.RUNNING)
         self._key = key.strip()
         self._named = re.compile(rf"(?<!\w){re.escape(self._key)}(?!\w)", re.IGNORECASE)
         self._pks: set[uuid.UUID] = set()
@@ -90,6 +94,9 @@ class Traces:
         for pks in self._chunks():
             self._note(pks, self._groups_of(pks))
             self.counts["attempts"] += Attempt.objects.filter(task__in=pks).count()
+            # A cancel stores an attempt of a run that has started.
+            begun = Task.objects.filter(pk__in=pks, status=Status.RUNNING)
+            self.counts["attempts"] += begun.exclude(last_attempted_at=None).count()
         self.counts["operations"] = len(self._operations())
         self.counts["internal_tasks"] = len(self._internal())
         return self.counts

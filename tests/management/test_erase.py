@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from django_retrytasks import lifecycle, retry_task
 from django_retrytasks.management import terminal
@@ -224,6 +224,33 @@ class TestRunningTasks:
 
         assert not Task.objects.exists()
         assert not Attempt.objects.exists()
+
+    def test_are_told_by_a_dry_run(self, driver: Driver) -> None:
+        writes_to.enqueue_many([(ADA,), (ADA,)])
+        driver.claim(limit=1)
+        output = StringIO()
+
+        with pytest.raises(CommandError, match=r"^running Tasks: 1\. Wait") as told:
+            call_command("retrytasks", "erase", "--search", ADA, "--dry-run", stdout=output)
+
+        assert told.value.returncode == 1
+        assert output.getvalue().startswith("would be erased: Tasks 1, attempts 0, ")
+
+    @pytest.mark.parametrize("is_started", [True, False], ids=["started", "claimed"])
+    def test_are_counted_by_a_dry_run_that_would_cancel_them(
+        self, driver: Driver, is_started: bool
+    ) -> None:
+        writes_to.enqueue(ADA)
+        driver.claim()
+        if not is_started:
+            Task.objects.update(last_attempted_at=None)
+        before = stored()
+
+        counted = values("erase", "--search", ADA, "--cancel", "--dry-run")
+
+        assert stored() == before
+        assert (counted["tasks"], counted["attempts"]) == (1, int(is_started))
+        assert counted == erase(ADA, "--cancel")
 
     def test_one_that_begins_while_the_answer_is_awaited_is_left_and_told(
         self, driver: Driver, monkeypatch: pytest.MonkeyPatch

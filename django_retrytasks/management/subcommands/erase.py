@@ -34,17 +34,20 @@ def _arguments(parser: CommandParser) -> None:
 
 def _erase(key: str, dry_run: bool, cancel: bool, asks: bool, **options: Any) -> Lines:
     try:
-        found, running = erasing.Traces(key).count(), erasing.running(key)
+        running = erasing.running(key)
+        found = erasing.Traces(key, cancelled=cancel).count()
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if not found.total() + running.count():
+    count = running.count()
+    if not found.total() + count:
         raise CommandError(f"nothing has the search key {key!r}: give it whole, as it was stored")
+    refusal = f"running Tasks: {count}. Wait until they end, or give --cancel"
+    wrong = refusal if count and not cancel else ""
     if dry_run:
-        yield _report("would be erased", found)
+        yield _report("would be erased", found, wrong)
         return
-    if running.exists() and not cancel:
-        count = running.count()
-        raise CommandError(f"running Tasks: {count}. Wait until they end, or give --cancel")
+    if wrong:
+        raise CommandError(wrong)
     if asks:
         _confirm(key)
     if cancel:
