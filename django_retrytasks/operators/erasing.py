@@ -1,8 +1,8 @@
 """Erase what is stored of a person: the Tasks of a search key, and the traces that they left.
 
-The traces are messages and samples of failure groups, texts of operations that name the key, and
-the finished internal Tasks that announced or alerted. Unfinished internal Tasks stay: they find the
-Task gone, end, and are pruned an hour later.
+The traces are messages and samples of failure groups, texts of operations that name the key, the
+finished internal Tasks that announced or alerted, and breakers for the key. Unfinished internal
+Tasks stay: they find the Task gone, end, and are pruned an hour later.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from django.db.models.functions import Cast
 
 from django_retrytasks import lifecycle
 from django_retrytasks.database import exactly, writing
-from django_retrytasks.lifecycle import groups, pruning
+from django_retrytasks.lifecycle import breakers, groups, pruning
 from django_retrytasks.models import (
     FINAL,
     Attempt,
     FailureGroup,
+    OpenBreaker,
     Operation,
     Status,
     Task,
     TaskQuerySet,
+    fingerprint_of,
 )
-from django_retrytasks.tasks.arguments import as_search_key
+from django_retrytasks.tasks.arguments import as_breaker_key, as_search_key
+from django_retrytasks.values.entries import BREAKER_ENTRY
 
 from . import operations
 
@@ -68,7 +71,7 @@ class Traces:
 
     Attributes:
         counts: what was found or erased so far, by kind: "tasks", "attempts", "failure_groups",
-            "operations", "internal_tasks".
+            "operations", "internal_tasks", "breakers".
 
     Args:
         key: the search key.
@@ -85,6 +88,8 @@ class Traces:
             self._tasks = self._tasks.exclude(status=Status.RUNNING)
         self._key = key.strip()
         self._named = re.compile(rf"(?<!\w){re.escape(self._key)}(?!\w)", re.IGNORECASE)
+        self._breaker_key = as_breaker_key(self._key)
+        self._names: set[str] = set()
         self._pks: set[uuid.UUID] = set()
         self._group_pks: set[uuid.UUID] = set()
         self.counts: Counter[str] = Counter()
@@ -99,6 +104,7 @@ class Traces:
             self.counts["attempts"] += begun.exclude(last_attempted_at=None).count()
         self.counts["operations"] = len(self._operations())
         self.counts["internal_tasks"] = len(self._internal())
+        self.counts["breakers"] = len(self._breakers())
         return self.counts
 
     def erase(self) -> Iterator[int]:
@@ -113,6 +119,9 @@ class Traces:
             with writing():
                 self._erase(pruning.locked_ids(self._tasks, pks))
             yield self.counts["tasks"]
+        for row in self._breakers():
+            breakers.forget(row.name, row.key)
+            self.counts["breakers"] += 1
         internal = self._internal()
         for start in range(0, len(internal), CHUNK):
             with writing():
@@ -153,6 +162,7 @@ class Traces:
         attempts = Attempt.objects.filter(task__in=pks).exclude(exception_message="").order_by()
         messages = set(attempts.values_list("exception_message", flat=True).distinct())
         names = set(Task.objects.filter(pk__in=pks).values_list("name", flat=True))
+        self._names |= names
         near = Q(name__in=names) | Q(sample__in=pks)
         if len(self._key) >= SHORTEST:
             near |= Q(message__icontains=self._key)
@@ -161,7 +171,17 @@ class Traces:
             is_told = group.message in messages or bool(self._named.search(group.message))
             if is_told or group.sample_id in pks:
                 traced[group.pk] = is_told
-        return traced
+        return traced | self._breaker_groups_of(names)
+
+    def _breaker_groups_of(self, names: Iterable[str]) -> dict[uuid.UUID, bool]:
+        """Return the groups of the alerts about breakers for the key, as :meth:`_groups_of`."""
+        prints = [fingerprint_of((name, self._breaker_key)) for name in names]
+        near = Q(fingerprint__in=prints)
+        if len(self._key) >= SHORTEST:
+            near |= Q(message__icontains=self._key)
+        rules = FailureGroup.objects.filter(near, kind=FailureGroup.Kind.RULE)
+        named = {group.pk for group in rules if self._named.search(group.message)}
+        return dict.fromkeys(named, True)
 
     def _operations(self) -> list[Operation]:
         return [row for row in Operation.objects.all() if self._erased(row) != _texts(row)]
@@ -188,13 +208,30 @@ class Traces:
         is_named = len(self._key) >= SHORTEST and self._named.search(str(text))
         return ERASED if is_named else text
 
+    def _breakers(self) -> list[OpenBreaker]:
+        return [row for row in OpenBreaker.objects.all() if self._is_for_key(row.name, row.key)]
+
+    def _is_for_key(self, name: str, key: str) -> bool:
+        """Whether a breaker is for the key; a short one may be another function's own."""
+        is_known = len(self._key) >= SHORTEST or name in self._names
+        return is_known and key == self._breaker_key
+
     def _internal(self) -> list[uuid.UUID]:
-        """Return the finished internal Tasks whose arguments name a Task or a group."""
+        """Return the finished internal Tasks whose arguments name a Task, a group, or a breaker."""
         wanted = set(map(str, self._pks | self._group_pks))
         rows = Task.objects.filter(internal__in=(True,), status__in=FINAL)
         # Not decoded: only the ids in them count.
         texts = rows.annotate(text=Cast("args", TextField())).values_list("pk", "text")
-        return [pk for pk, text in texts if not wanted.isdisjoint(UUIDS.findall(text))]
+        found = [pk for pk, text in texts if not wanted.isdisjoint(UUIDS.findall(text))]
+        told = rows.filter(name=BREAKER_ENTRY).exclude(pk__in=found).values_list("pk", "args")
+        return found + [pk for pk, args in told if self._announces(args)]
+
+    def _announces(self, args: Any) -> bool:
+        """Whether these are the arguments of an announcement of a breaker for the key."""
+        match args:
+            case [_, str(name), str(key), *_]:
+                return self._is_for_key(name, key)
+        return False
 
 
 def _texts(operation: Operation) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from django_retrytasks import lifecycle, retry_task
+from django_retrytasks import Breaker, lifecycle, retry_task
 from django_retrytasks.management import terminal
-from django_retrytasks.models import Attempt, FailureGroup, Operation, Status, Task
+from django_retrytasks.models import Attempt, FailureGroup, OpenBreaker, Operation, Status, Task
 from django_retrytasks.operators import erasing, operations
 from tests.management.running import run, run_both, values
 from tests.support.driver import Driver
@@ -28,6 +28,11 @@ def writes_to(email: str, text: str = "") -> str:
     if email in FAILING:
         raise ConnectionError(f"no mailbox {email}")
     return f"written to {email}"
+
+
+@retry_task(search_key="email", breaker=Breaker(on=ConnectionError, by="email"))
+def breaks_for(email: str) -> None:
+    """Call the mailbox of somebody."""
 
 
 @retry_task(max_retries=0)
@@ -53,6 +58,15 @@ def stored() -> str:
     """Return all that the rows of this package hold, as text."""
     models = apps.get_app_config("retrytasks").get_models()
     return repr([list(model._base_manager.values()) for model in models])
+
+
+def announce(driver: Driver) -> None:
+    """Run internal Tasks until they are finished, and whatever is due beside them."""
+    for _ in range(20):
+        driver.run_due()
+        if not Task.objects.unfinished().filter(internal=True).exists():
+            return
+    raise AssertionError("internal Tasks do not end")
 
 
 def erase(*words: str) -> dict[str, int]:
@@ -83,10 +97,49 @@ class TestErase:
             "failure_groups": 1,
             "operations": 1,
             "internal_tasks": told["internal_tasks"],
+            "breakers": 0,
         }
         assert told["internal_tasks"] >= 2
         assert ADA not in stored()
         assert "Dear Ada" not in stored()
+
+    @pytest.mark.parametrize("key", [ADA, "7"], ids=["address", "short"])
+    @pytest.mark.parametrize("state", ["open", "closed"])
+    def test_leaves_nothing_of_a_breaker_for_a_person(
+        self, driver: Driver, key: str, state: str
+    ) -> None:
+        breaks_for.enqueue(key)
+        run("breakers", "open", f"{HERE}.breaks_for", "--key", key)
+        announce(driver)
+        if state == "closed":
+            run("breakers", "close", f"{HERE}.breaks_for", "--key", key)
+            announce(driver)
+        run("breakers", "open", f"{HERE}.breaks_for", "--key", BOB)
+        announce(driver)
+        assert f"({key})" in stored()
+        counted = values("erase", "--search", key, "--dry-run")
+
+        told = erase(key)
+
+        assert told == counted
+        assert (told["tasks"], told["breakers"]) == (1, int(state == "open"))
+        assert f"({key})" not in stored()
+        assert f"'{key}'" not in stored()
+        assert OpenBreaker.objects.get().key == BOB
+        assert f"({BOB})" in FailureGroup.objects.get(message__contains=BOB).message
+
+    def test_lets_others_go_on_behind_a_breaker_for_a_person(self, driver: Driver) -> None:
+        run("breakers", "open", f"{HERE}.breaks_for", "--key", ADA)
+        breaks_for.enqueue(ADA)
+        other = breaks_for.enqueue(ADA)
+        Task.objects.filter(pk=other.id).update(search_key=BOB)
+        driver.run_due()
+        assert all(task.is_behind_breaker for task in Task.objects.filter(name=other.task.name))
+
+        erase(ADA)
+        driver.run_due()
+
+        assert Task.objects.get(pk=other.id).status == Status.SUCCEEDED
 
     def test_leaves_others_as_they_are(self, driver: Driver) -> None:
         FAILING.update({ADA, BOB})

@@ -18,6 +18,7 @@ WORDS = {
     "failure_groups": "failure groups",
     "operations": "operations",
     "internal_tasks": "internal Tasks",
+    "breakers": "breakers",
 }
 
 
@@ -98,7 +99,7 @@ SUBCOMMANDS = (
     Subcommand(
         name="erase",
         help="Erase the Tasks of a search key, such as a person's address, with their attempts and "
-        "the traces that they left in failure groups, operations and internal Tasks.",
+        "the traces that they left in failure groups, operations, internal Tasks and breakers.",
         do=_erase,
         examples=(
             "erase --search ada@shop.example --dry-run",
