@@ -263,8 +263,10 @@ def check_options(frozen: Any) -> None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the most similar name, or all names."""
+    """Return a hint for an unknown name: the most similar name, all, or that there is none."""
     choices = list(names)
+    if not choices:
+        return "There is none to choose from."
     return meant(name, choices) or f"Choose from: {', '.join(choices)}."
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from django_retrytasks.models import OpenBreaker
+from tests.checks.sites import bare_site
 
 pytestmark = pytest.mark.django_db
 NAME = "tests.support.service.calls"
+SHOP = "from django_retrytasks import retry_task\n@retry_task\ndef charge() -> None: ..."
 BY_HOST = "tests.support.service.calls_host"
 
 
@@ -56,9 +59,24 @@ def test_open_list_and_close() -> None:
         (("open", "no.such.task"), "no.such.task"),
         (("open", BY_HOST), 'each value of "host": give a key'),
         (("open", NAME, "--key", "a"), "give no key"),
-        (("close", NAME), "was not open"),
+        (("close", NAME), r"was not open\. There is none to choose from\.$"),
     ],
 )
 def test_a_slip_is_refused(args: tuple[str, ...], problem: str) -> None:
     with pytest.raises(CommandError, match=problem):
         told("breakers", *args)
+
+
+def test_where_no_function_has_one_it_says_so(tmp_path: Path) -> None:
+    site = bare_site(
+        tmp_path, apps=["django.contrib.contenttypes", "django_q", "django_retrytasks"]
+    )
+    site("migrate")
+    (tmp_path / "shop.py").write_text(SHOP)
+
+    told = site("retrytasks", "breakers", "open", "shop.charge")
+
+    assert told == (
+        "CommandError: shop.charge has no breaker: pause it instead. There is none to choose "
+        "from.\n"
+    )

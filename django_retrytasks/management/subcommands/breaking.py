@@ -48,7 +48,7 @@ def _close(path: str, key: str, reason: str) -> Lines:
         return [f"{_what(path, key)} is closed"]
     rows = OpenBreaker.objects.filter(state=OpenBreaker.State.OPEN)
     known = sorted({row.name for row in rows})
-    raise CommandError(f"{_what(path, key)} was not open. {nearest(path, known) if known else ''}")
+    raise CommandError(f"{_what(path, key)} was not open. {nearest(path, known)}")
 
 
 CHANGES: dict[str, Change] = {"open": _open, "close": _close}
