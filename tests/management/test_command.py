@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django_retrytasks import retry_task
 from django_retrytasks.lifecycle.periodic import switch_off
 from django_retrytasks.management.terminal import moment
-from django_retrytasks.models import Status, Task
+from django_retrytasks.models import Operation, Status, Task
 from tests.support import tasks
 from tests.support.declarations import RARE, come, declared, pass_time, row_of
 from tests.support.driver import Driver, wake_ups
@@ -170,6 +170,18 @@ class TestRedriveAndDiscard:
 
         assert str(caught.value) == message
         assert caught.value.returncode == 1
+
+    @pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["", "dry-run"])
+    def test_fails_and_starts_no_operation_when_no_task_of_a_selection_matched(
+        self, driver: Driver, more: tuple[str, ...]
+    ) -> None:
+        driver.task_in(Status.SUCCEEDED)
+
+        with pytest.raises(CommandError, match=r"^no Task to be re-driven matches$") as caught:
+            run("redrive", "--status", "FAILED", *more)
+
+        assert caught.value.returncode == 1
+        assert not Operation.objects.exists()
 
     @pytest.mark.parametrize(
         ("words", "status", "told"),

@@ -277,6 +277,7 @@ class TestNoLoginName:
     def test_number_stands_for_who_changes(self, driver: Driver) -> None:
         run("pause", "--queue", "slow")
         run("breakers", "open", "tests.support.service.calls")
+        tasks.echoes.enqueue(1)
         run("discard", "--task", ECHOES)
         task = driver.task_in(Status.PENDING)
         run("cancel", str(task.pk))

@@ -31,7 +31,7 @@ def _breakers(act: str | None, path: str, key: str, reason: str, **options: Any)
         rows = list(OpenBreaker.objects.order_by("opened_at"))
         return Report(lines=map(_line, rows), values=list(map(_values, rows)))
     if not path:
-        raise CommandError(f"breakers {act} needs the dotted path of a function")
+        raise CommandError(f"breakers {act} needs the dotted path of a function", returncode=2)
     return CHANGES[act](path, key, reason)
 
 

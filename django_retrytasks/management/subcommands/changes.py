@@ -15,7 +15,7 @@ from django_retrytasks.management import arguments
 from django_retrytasks.management.frame import Lines, Subcommand
 from django_retrytasks.management.login import login
 from django_retrytasks.management.names import refuse_unknown
-from django_retrytasks.operators import operations
+from django_retrytasks.operators import operations, selections
 from django_retrytasks.operators.verbs import VERBS, Verb, refused
 
 EXAMPLE_ID = "01a20694-32d3-76d4-881f-2aeadd356400"
@@ -73,8 +73,11 @@ def _change_tasks(verb: Verb, ids: Iterable[uuid.UUID], **options: Any) -> Lines
         if ids:
             return _change_by_ids(verb, ids, wait, **options)
         refuse_unknown(selection.get("queue_name"), selection.get("name"))
+        count = operations.count(verb.name, selections.as_of_now(selection))
+        if not count:
+            raise CommandError(f"no Task to be {verb.act.done} matches")
         if options["dry_run"]:
-            return [f"{operations.count(verb.name, selection)} would be {verb.act.done}"]
+            return [f"{count} would be {verb.act.done}"]
         given = [key for key in OF_SELECTIONS if options.get(key) is not None]
         shared = {key: options[key] for key in (*given, "reason")}
         begun = operations.start(verb.name, selection, by=login(), **wait, **shared)
