@@ -43,6 +43,12 @@ def shown(client: Client, url: str) -> str:
     return text_of(raw(client, url).partition('id="content"')[2])
 
 
+def says(page: str, words: str) -> bool:
+    """Whether a page says this, but for its number of seconds: they pass while a test runs."""
+    pattern = re.sub(r"\d+\\ s(?!\w)", r"\\d+ s", re.escape(words))
+    return re.search(pattern, page) is not None
+
+
 def rows(client: Client, query: str = "") -> list[str]:
     """Return the text of each row of the list."""
     table = raw(client, LIST + query).partition('id="result_list"')[2].partition("</table>")[0]

@@ -17,7 +17,7 @@ from django_retrytasks import lifecycle
 from django_retrytasks.database import DatabaseNow
 from django_retrytasks.lifecycle import workers
 from django_retrytasks.models import Task, Worker
-from tests.admin.pages import raw, shown, text_of, user_who_may
+from tests.admin.pages import raw, says, shown, text_of, user_who_may
 from tests.support import tasks
 from tests.support.driver import KEY
 
@@ -90,7 +90,7 @@ def test_shows_what_a_worker_runs(admin_client: Client) -> None:
     page = raw(admin_client, f"{PAGE}{quote('app-1:11:Process-1')}/change/")
 
     assert row.startswith("Busy app-1:11:Process-1")
-    assert "t.s.t.echoes running for 0 s and 1 more" in row
+    assert says(row, "t.s.t.echoes running for 0 s and 1 more")
     assert f"/admin/retrytasks/task/{second.id}/change/" in raw(admin_client, PAGE)
     assert "Tasks under its claim" in page
     assert f"/admin/retrytasks/task/{first.id}/change/" in page

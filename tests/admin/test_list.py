@@ -18,7 +18,7 @@ from django_retrytasks import lifecycle
 from django_retrytasks.admin import TaskAdmin
 from django_retrytasks.models import Status, Task
 from django_retrytasks.operators import selections
-from tests.admin.pages import LIST, page_of, raw, rows, shown
+from tests.admin.pages import LIST, page_of, raw, rows, says, shown
 from tests.admin.stored import fail_thrice, put, seconds_from_now
 from tests.support import tasks
 from tests.support.driver import Driver
@@ -104,7 +104,7 @@ class TestList:
     ) -> None:
         put(driver.task_in(status), **values)
 
-        assert f"{status.label} t.s.t.echoes {words} " in rows(admin_client)[0]
+        assert says(rows(admin_client)[0], f"{status.label} t.s.t.echoes {words} ")
 
     def test_a_task_known_to_have_started_is_running(
         self, driver: Driver, admin_client: Client

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_retrytasks.models import Attempt, Status
 from django_retrytasks.models.fields import Encoded
-from tests.admin.pages import LIST, page_of, raw, shown
+from tests.admin.pages import LIST, page_of, raw, says, shown
 from tests.admin.stored import fail_thrice, put, seconds_from_now
 from tests.support import tasks
 from tests.support.driver import Driver
@@ -105,7 +105,7 @@ class TestPage:
         if values:
             put(task, **values)
 
-        assert f" {status.label} {sentence}" in shown(admin_client, page_of(task))
+        assert says(shown(admin_client, page_of(task)), f" {status.label} {sentence}")
 
     @pytest.mark.parametrize(
         ("status", "sentence"),
@@ -146,7 +146,7 @@ class TestPage:
         result = enqueue()
         driver.attempt(result)
 
-        assert sentence in shown(admin_client, page_of(result))
+        assert says(shown(admin_client, page_of(result)), sentence)
 
     def test_a_lost_attempt_is_told_as_lost(self, driver: Driver, admin_client: Client) -> None:
         task = driver.task_in(Status.RUNNING)
