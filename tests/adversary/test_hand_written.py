@@ -31,7 +31,7 @@ WRONG_MOMENTS = {
         *("'0999-12-31 00:00:00'", "'9999-12-31 00:00:00'", "'tomorrow'", "'now'", "5", "x'00'"),
     ),
 }
-DASHED, UPPER = f"'{uuid.uuid4()}'", f"'{uuid.uuid4().hex.upper()}'"
+DASHED, UPPER = "'00000000-0000-8000-8000-00000000000a'", f"'{'A' * 32}'"
 # What SQLite would store in a column of a type, by the first word of the type.
 WRONG_ON_SQLITE = {
     "datetime": WRONG_MOMENTS["sqlite"],
